@@ -1,0 +1,332 @@
+"""The settings of `stoker.yml`: what they are, where they are found, and what is said when one is wrong.
+
+Without a `stoker.yml` the defaults hold, and neither pydantic nor the YAML reader is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from dataclasses import fields as dataclass_fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from stoker.errors import NotFound, StokerError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+FILE_NAME = "stoker.yml"
+_FORBID = {"extra": "forbid", "strict": False}
+
+
+class ConfigError(StokerError):
+    """A setting is wrong. The message begins with file, line and field. Exit code 2."""
+
+    def __init__(self, where: str, line: int | None, what: str, *, next_step: str | None = None) -> None:
+        super().__init__(f"{where}:{line}: {what}" if line else f"{where}: {what}", next_step=next_step, exit_code=2)
+
+
+@dataclass(frozen=True)
+class Is:
+    """What a field has to be, as the end of the sentence "'x' is not ..."; `least` is the lowest number allowed."""
+
+    words: str
+    least: float | None = None
+    regex: bool = False
+
+
+Seconds = Annotated[float, Is("a number of seconds, 0 or more", least=0)]
+Count = Annotated[int, Is("a whole number, 0 or more", least=0)]
+Bytes = Annotated[int, Is("a number of bytes, 0 or more", least=0)]
+Name = Annotated[str, Is("a text")]
+Regex = Annotated[str, Is("a regular expression", regex=True)]
+OnOff = Annotated[bool, Is("true or false")]
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """The warm launcher: a pre-imported process that makes small calls quick, and ends after `idle_s` seconds unused."""
+
+    __pydantic_config__ = _FORBID
+
+    enabled: OnOff = True
+    idle_s: Seconds = 300.0
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What `stoker run` takes when the command line does not say."""
+
+    __pydantic_config__ = _FORBID
+
+    on: Name | None = None
+    gpus: Count = 0
+    retries: Count = 0
+    grace_s: Seconds = 10.0
+
+
+@dataclass(frozen=True)
+class LogPattern:
+    """An own error pattern: each line that `regex` finds is a finding called `name`."""
+
+    __pydantic_config__ = _FORBID
+
+    name: Name
+    regex: Regex
+    severity: Annotated[
+        Literal["critical", "error", "warning"], Is("one of critical, error, warning")
+    ] = "error"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number to take from log lines: the first group of `regex`. `keep` says which of the values found are kept."""
+
+    __pydantic_config__ = _FORBID
+
+    name: Name
+    regex: Regex
+    keep: Annotated[Literal["first", "last", "series"], Is("one of first, last, series")] = "series"
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings. `file` is the `stoker.yml` they came from, None for the defaults alone."""
+
+    __pydantic_config__ = _FORBID
+
+    inventory: Annotated[str | None, Is("the path of an inventory")] = None
+    store: Annotated[str | None, Is("a database URL")] = None
+    launcher: Annotated[Launcher, Is("a mapping with enabled, idle_s")] = field(default_factory=Launcher)
+    defaults: Annotated[Defaults, Is("a mapping with on, gpus, retries, grace_s")] = field(default_factory=Defaults)
+    log_patterns: Annotated[tuple[LogPattern, ...], Is("a list of {name, regex, severity}")] = ()
+    metrics: Annotated[tuple[Metric, ...], Is("a list of {name, regex, keep}")] = ()
+    log_keep_bytes: Bytes = 16 * 1024 * 1024
+    connect_timeout_s: Annotated[int, Is("a whole number of seconds, 1 or more", least=1)] = 10
+    forks: Annotated[int, Is("a whole number, 1 or more", least=1)] = 50
+    file: Annotated[Path | None, Is("not to be set in the file itself")] = None
+
+
+def find_file(start: Path) -> Path | None:
+    """The `stoker.yml` in `start` or the nearest folder above it, else None."""
+    for folder in (start, *start.parents):
+        candidate = folder / FILE_NAME
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def load(path: Path | None = None, *, start: Path | None = None, env: Mapping[str, str] = os.environ) -> Config:
+    """The settings from `path`, else STOKER_CONFIG, else the nearest `stoker.yml` from `start` upward, else the defaults.
+
+    Raises NotFound for a file that was named and does not exist, ConfigError for one that is wrong.
+    """
+    named = path or (Path(env["STOKER_CONFIG"]) if env.get("STOKER_CONFIG") else None)
+    found = named or find_file((start or Path.cwd()).resolve())
+    if found is None:
+        return Config()
+    try:
+        text = found.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise NotFound(f"there is no settings file {found}", next_step="stoker init writes one") from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigError(str(found), None, f"cannot be read: {problem}") from problem
+    return _validated(text, found)
+
+
+def inventory_path(config: Config, named: Path | None = None, *, env: Mapping[str, str] = os.environ) -> Path | None:
+    """Which inventory to use: `named`, STOKER_INVENTORY, stoker.yml, ./inventory.yml, else None (this machine alone).
+
+    A relative path in stoker.yml is relative to that file. Raises NotFound for a named file that does not exist.
+    """
+    if named is not None:
+        chosen, source = named, "--inventory"
+    elif env.get("STOKER_INVENTORY"):
+        chosen, source = Path(env["STOKER_INVENTORY"]), "STOKER_INVENTORY"
+    elif config.inventory is not None:
+        base = config.file.parent if config.file else Path.cwd()
+        chosen, source = base / Path(config.inventory).expanduser(), str(config.file or FILE_NAME)
+    else:
+        default = Path("inventory.yml")
+        return default.resolve() if default.is_file() else None
+    if not chosen.exists():
+        raise NotFound(f"there is no inventory {chosen} (named by {source})", next_step="stoker init --inventory writes one")
+    return chosen.resolve()
+
+
+def _validated(text: str, path: Path) -> Config:
+    """`text` as settings; every error is a ConfigError with its line."""
+    from pydantic import TypeAdapter, ValidationError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    shown = _shown(path)
+    try:
+        data = YAML(typ="rt").load(text)
+    except MarkedYAMLError as problem:
+        mark = problem.problem_mark or problem.context_mark
+        line = mark.line + 1 if mark else None
+        raise ConfigError(shown, line, f"not valid YAML: {problem.problem or problem}") from None
+    except YAMLError as problem:
+        raise ConfigError(shown, None, f"not valid YAML: {problem}") from None
+    if data is None:
+        return Config(file=path)
+    if not isinstance(data, dict):
+        raise ConfigError(shown, 1, f"is not a mapping of settings ({', '.join(_field_names(Config))})")
+    if "file" in data:
+        _unknown_key(shown, data, ("file",), Config)
+    try:
+        config: Config = TypeAdapter(Config).validate_python(_plain(data))
+    except ValidationError as problem:
+        _raise_first(shown, data, problem.errors(include_url=False)[0])
+    _check_values(shown, data, config, ())
+    return replace(config, file=path.resolve())
+
+
+def _raise_first(shown: str, data: Any, error: ErrorDetails) -> None:
+    """Turn pydantic's error into the sentence with file, line and field."""
+    loc = tuple(part for part in error["loc"] if part in _path_parts(data, error["loc"]))
+    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        _unknown_key(shown, data, error["loc"], _owner(error["loc"]))
+    if error["type"] in ("missing", "missing_argument"):
+        missing = error["loc"][-1]
+        parent = error["loc"][:-1]
+        raise ConfigError(shown, _line(data, parent), f"{_dotted(parent)}: {missing} is missing")
+    rule = _rule(loc)
+    raise ConfigError(shown, _line(data, loc), f"{_dotted(loc)}: {_value(data, loc)!r} is not {rule.words}")
+
+
+def _unknown_key(shown: str, data: Any, loc: tuple[int | str, ...], owner: type) -> None:
+    key = str(loc[-1])
+    names = _field_names(owner)
+    near = difflib.get_close_matches(key, names, n=1)
+    hint = f"Did you mean '{near[0]}'?" if near else f"Known here: {', '.join(names)}"
+    raise ConfigError(shown, _line(data, loc), f"{_dotted(loc)}: there is no such setting. {hint}")
+
+
+def _check_values(shown: str, data: Any, value: Any, loc: tuple[int | str, ...]) -> None:
+    """The rules that types do not hold: lowest numbers, and regular expressions that compile."""
+    if isinstance(value, tuple):
+        for index, item in enumerate(value):
+            _check_values(shown, data, item, (*loc, index))
+        return
+    if not hasattr(value, "__dataclass_fields__"):
+        return
+    for name in _field_names(type(value)):
+        here = (*loc, name)
+        inner = getattr(value, name)
+        rule = _rule(here)
+        if inner is not None and rule.least is not None and inner < rule.least:
+            raise ConfigError(shown, _line(data, here), f"{_dotted(here)}: {inner!r} is not {rule.words}")
+        if rule.regex:
+            try:
+                re.compile(inner)
+            except re.error as problem:
+                sentence = f"{_dotted(here)}: {inner!r} is not a regular expression: {problem}"
+                raise ConfigError(shown, _line(data, here), sentence) from None
+        _check_values(shown, data, inner, here)
+
+
+def _field_names(owner: type) -> list[str]:
+    return [f.name for f in dataclass_fields(owner) if f.name != "file"]
+
+
+def _owner(loc: tuple[int | str, ...]) -> type:
+    """The settings class that the last part of `loc` is (or would be) a field of."""
+    owner: type = Config
+    for part in loc[:-1]:
+        if isinstance(part, str) and part in owner.__annotations__:
+            owner = _settings_class(get_type_hints(owner, include_extras=True)[part]) or owner
+    return owner
+
+
+def _settings_class(hint: Any) -> type | None:
+    if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__"):
+        return hint
+    for inner in get_args(hint):
+        if (found := _settings_class(inner)) is not None:
+            return found
+    return None
+
+
+def _rule(loc: tuple[int | str, ...]) -> Is:
+    """The rule of the field at `loc`; for an entry of a list, that of its class."""
+    names = [part for part in loc if isinstance(part, str)]
+    if not names:
+        return Is("a mapping")
+    if isinstance(loc[-1], int):
+        return Is(f"a mapping with {', '.join(_field_names(_owner((*loc, ''))))}")
+    found = _find_rule(get_type_hints(_owner(loc), include_extras=True).get(names[-1]))
+    return found or Is("what this setting takes")
+
+
+def _find_rule(hint: Any) -> Is | None:
+    if get_origin(hint) is Annotated:
+        for extra in hint.__metadata__:
+            if isinstance(extra, Is):
+                return extra
+    for inner in get_args(hint):
+        if (found := _find_rule(inner)) is not None:
+            return found
+    return None
+
+
+def _path_parts(data: Any, loc: tuple[int | str, ...]) -> list[int | str]:
+    """The leading parts of `loc` that are in the file (pydantic adds names of union members)."""
+    parts: list[int | str] = []
+    for part in loc:
+        listed = isinstance(data, list) and isinstance(part, int)
+        if not listed and not (isinstance(data, dict) and part in data):
+            break
+        data = data[part]
+        parts.append(part)
+    return parts
+
+
+def _value(data: Any, loc: tuple[int | str, ...]) -> Any:
+    for part in loc:
+        data = data[part]
+    return _plain(data)
+
+
+def _plain(data: Any) -> Any:
+    """The YAML reader's own types as plain ones, so that messages show plain values."""
+    if isinstance(data, dict):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_plain(value) for value in data]
+    for kind in (bool, int, float, str):
+        if isinstance(data, kind):
+            return kind(data)
+    return data
+
+
+def _line(data: Any, loc: tuple[int | str, ...]) -> int | None:
+    """The line (from 1) of the field at `loc`; that of the nearest parent when the field is not in the file."""
+    line: int | None = data.lc.line + 1 if hasattr(data, "lc") else None
+    for part in loc:
+        positions = getattr(data, "lc", None)
+        if positions is None or positions.data is None or part not in positions.data:
+            break
+        line = positions.data[part][0] + 1
+        data = data[part]
+    return line
+
+
+def _dotted(loc: tuple[int | str, ...]) -> str:
+    out = ""
+    for part in loc:
+        out += f"[{part}]" if isinstance(part, int) else f".{part}" if out else part
+    return out
+
+
+def _shown(path: Path) -> str:
+    """The path as a person would name it: relative to where they stand, when it is below."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
