@@ -1,0 +1,97 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures over the test bed (tests/testbed/README.md)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from testbed import Bed, Missing, PlainNode, start_all, write_inventory  # noqa: E402
+
+Nodes = Callable[..., list[PlainNode]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "accepts(*rows): the acceptance rows that the test proves")
+    config.addinivalue_line("markers", "root: needs root (namespaces, mounts); skipped without")
+    config.addinivalue_line("markers", "slow: takes seconds; left out by make test-fast")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Any:
+    """What this machine lacks skips a test, with the one line that says what."""
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        pytest.skip("needs root")
+    try:
+        return (yield)
+    except Missing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def bed() -> Iterator[Bed]:
+    """The folder and client key of this run, /tmp/stk-XXXXXX; at its end every node is closed."""
+    with Bed() as bed:
+        yield bed
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_state(bed: Bed) -> Iterator[Path]:
+    """Stoker's and Ansible's own folders inside the bed: a test run never touches those of the user."""
+    folders = {
+        "STOKER_STATE_HOME": bed.folder / "state",
+        "XDG_RUNTIME_DIR": bed.folder / "run",
+        "ANSIBLE_HOME": bed.folder / "ansible",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, folder in folders.items():
+            folder.mkdir(mode=0o700)
+            patch.setenv(name, str(folder))
+        yield folders["STOKER_STATE_HOME"]
+
+
+@pytest.fixture
+def nodes(bed: Bed) -> Iterator[Nodes]:
+    """A factory: ``nodes(4)`` starts n1..n4; keywords go to each PlainNode. All are closed after the test."""
+    made: list[PlainNode] = []
+
+    def make(count: int = 1, **options: Any) -> list[PlainNode]:
+        new = [PlainNode(bed, f"n{len(made) + 1 + index}", **options) for index in range(count)]
+        made.extend(new)
+        start_all(new)
+        return new
+
+    yield make
+    for node in made:
+        node.close()
+
+
+@pytest.fixture
+def node(nodes: Nodes) -> PlainNode:
+    """One plain node without GPUs."""
+    return nodes(1)[0]
+
+
+@pytest.fixture
+def gpu_node(nodes: Nodes) -> PlainNode:
+    """One plain node with two fake H100."""
+    return nodes(1, gpus=2)[0]
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Callable[..., Path]:
+    """A factory: ``inventory(nodes, groups={"gpu": ["n1"]})`` writes an inventory.yml and gives its path."""
+
+    def write(nodes: list[PlainNode], **options: Any) -> Path:
+        return write_inventory(tmp_path / "inventory.yml", nodes, **options)
+
+    return write
