@@ -9,7 +9,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class CollectionHook(BuildHookInterface):
-    """Adds the paths of `[tool.stoker] collection`: from the checkout, or from the copy that a source archive carries."""
+    """Adds the configured paths: from the checkout, or from the copy that a source archive carries."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Fill `force_include`; an editable install gets links instead (`.ci/link-collection`)."""

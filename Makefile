@@ -1,0 +1,59 @@
+# Everything that a person or CI does here. `make` alone lists it. A fresh machine needs Python 3.11 or later, git and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# The caller's own Ansible settings must not reach the tests.
+export ANSIBLE_CONFIG := /dev/null
+STEP := .ci/step
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv packages demo test test-fast bench acceptance lint picture clean constraints
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(VENV)/.ready ## the environment in .venv, with everything that the other targets need
+
+$(VENV)/.ready: python/pyproject.toml python/constraints.txt .ci/link-collection
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is not Python 3.11 or later: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(STEP) "environment in $(VENV)" $(PYTHON) -m venv $(VENV)
+	@$(STEP) "stoker, its tests and its tools installed" $(BIN)/python -m pip install --quiet --constraint python/constraints.txt --editable 'python[test,lint]'
+	@$(BIN)/python .ci/link-collection
+	@touch $@
+
+packages: ## the Debian packages that the tests use (as root)
+	@.ci/packages tests/testbed/packages.txt
+
+demo: venv ## train a small model on this machine, through stoker
+	@examples/demo.sh
+
+test: venv packages lint ## everything that CI checks
+	@pytest $(PYTEST_ARGS)
+	@python tests/acceptance.py --check
+
+test-fast: venv ## unit tests and conformance, without the slow ones
+	@pytest -q -m 'not slow and not root' tests/unit tests/conformance $(PYTEST_ARGS)
+
+bench: venv packages ## measure against ssh and plain Ansible, side by side
+	@python -m tests.bench
+
+acceptance: venv ## the rows of docs/acceptance.md that no passing test stands for, as of the last `make test`
+	@python tests/acceptance.py
+
+lint: venv ## ruff, mypy, import rules, ansible-lint, changelog, ansible-test sanity
+	@.ci/lint
+
+picture: venv ## the terminal picture of the README, from a real run
+	@examples/picture.sh
+
+clean: ## remove everything that make made
+	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .ansible .acceptance.json dist *.tar.gz
+	@find . -path ./.git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+constraints: venv ## take the newest versions of everything, and pin them
+	@pip install --quiet --upgrade --editable 'python[test,lint]'
+	@pip freeze --exclude-editable > python/constraints.txt
