@@ -1,11 +1,12 @@
 # Copyright (c) 2026, Stoker contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """The versioned documents that cross a boundary, and the check of one.
 
-Every document names its schema, "stoker.spec/1". A different major version is refused, a newer minor version ("stoker.spec/1.3") is
-read and its unknown fields are left out. `require` is the door: it checks the version, the form, and the rules that a
-schema cannot say. `validate` understands the subset of JSON Schema (Draft 2020-12) that the schemas below use, and no more.
+Every document names its schema, "stoker.spec/1". Another major version is refused; a newer minor version
+("stoker.spec/1.3") is read, and its unknown fields are left out. `require` is the door: it checks the version, the
+form, and the rules that a schema cannot say. `validate(document, schema)` checks the form alone.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ import json
 import math
 import os
 import re
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
+
+from .json_form import in_words, shown, step, validate
+
+__all__ = [
+    "EVENT", "OBSERVATION", "REPLY", "REQUEST", "RESULT", "SCHEMAS", "SPEC",
+    "SchemaError", "check_version", "dump", "regex_fault", "require", "validate",
+]  # fmt: skip
 
 MAJOR = 1
 
@@ -22,11 +30,11 @@ MAJOR = 1
 JOB_ID = r"^[a-z0-9][a-z0-9._-]{0,62}$(?!\n)"
 
 
-def _version(name: str) -> Dict[str, Any]:
-    return {"type": "string", "pattern": r"^stoker\.%s/1(\.[0-9]+)?$(?!\n)" % name, "description": "stoker.%s/1" % name}
+def _version(name: str) -> dict[str, Any]:
+    return {"type": "string", "pattern": rf"^stoker\.{name}/1(\.[0-9]+)?$(?!\n)", "description": f"stoker.{name}/1"}
 
 
-def _nullable(schema: Dict[str, Any]) -> Dict[str, Any]:
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     changed = dict(schema, type=[*kinds, "null"])
     if "enum" in schema:
@@ -34,19 +42,19 @@ def _nullable(schema: Dict[str, Any]) -> Dict[str, Any]:
     return changed
 
 
-def _object(required: List[str], properties: Dict[str, Any]) -> Dict[str, Any]:
+def _object(required: list[str], properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
 
 
-def _list(items: Dict[str, Any], **limits: int) -> Dict[str, Any]:
+def _list(items: dict[str, Any], **limits: int) -> dict[str, Any]:
     return dict({"type": "array", "items": items}, **limits)
 
 
-def _map(names: Dict[str, Any], values: Dict[str, Any]) -> Dict[str, Any]:
+def _map(names: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "propertyNames": names, "additionalProperties": values}
 
 
-ANY: Dict[str, Any] = {}
+ANY: dict[str, Any] = {}
 OPEN = {"type": "object"}
 TEXT = {"type": "string"}
 FLAG = {"type": "boolean"}
@@ -55,32 +63,56 @@ SECONDS = {"type": "number", "minimum": 0}
 POSITIVE = {"type": "number", "exclusiveMinimum": 0}
 # What goes to execve: a NUL would end it early.
 ARGUMENT = {"type": "string", "pattern": "^[^\\x00]*$", "description": "text without a NUL character"}
-JOB = {"type": "string", "pattern": JOB_ID, "maxLength": 63,
-       "description": "a job id: up to 63 of a-z 0-9 . _ -, a letter or digit first"}
+JOB = {
+    "type": "string",
+    "pattern": JOB_ID,
+    "maxLength": 63,
+    "description": "a job id: up to 63 of a-z 0-9 . _ -, a letter or digit first",
+}
 UID = {"type": "string", "pattern": r"^[A-Za-z0-9-]{1,64}$(?!\n)", "maxLength": 64, "description": "a uuid"}
-LABEL = {"type": "string", "pattern": r"^[A-Za-z0-9_][A-Za-z0-9_ ./%:@+-]{0,62}$(?!\n)", "maxLength": 63,
-         "description": "a name: up to 63 letters, digits, spaces and _ . / % : @ + -"}
-ENV_NAME = {"type": "string", "pattern": r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)", "maxLength": 255,
-            "description": "a name of letters, digits and _ that does not start with a digit"}
-GPU_UUID = {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$(?!\n)", "maxLength": 128,
-            "description": "a GPU UUID as nvidia-smi shows it"}
+LABEL = {
+    "type": "string",
+    "pattern": r"^[A-Za-z0-9_][A-Za-z0-9_ ./%:@+-]{0,62}$(?!\n)",
+    "maxLength": 63,
+    "description": "a name: up to 63 letters, digits, spaces and _ . / % : @ + -",
+}
+ENV_NAME = {
+    "type": "string",
+    "pattern": r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)",
+    "maxLength": 255,
+    "description": "a name of letters, digits and _ that does not start with a digit",
+}
+GPU_UUID = {
+    "type": "string",
+    "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$(?!\n)",
+    "maxLength": 128,
+    "description": "a GPU UUID as nvidia-smi shows it",
+}
 ATTEMPT = {"type": "integer", "minimum": 1}
-ATTEMPT_KEY = {"type": "string", "pattern": r"^[a-z0-9][a-z0-9._-]{0,62}/[1-9][0-9]*$(?!\n)", "maxLength": 80,
-               "description": "job/attempt"}
+ATTEMPT_KEY = {
+    "type": "string",
+    "pattern": r"^[a-z0-9][a-z0-9._-]{0,62}/[1-9][0-9]*$(?!\n)",
+    "maxLength": 80,
+    "description": "job/attempt",
+}
 SEVERITY = {"type": "string", "enum": ["critical", "error", "warning"]}
 LEASE_POLICY = {"type": "string", "enum": ["keep", "move"]}
 REGEX = {"type": "string", "minLength": 1, "maxLength": 2000}
 # JSON has no NaN and no infinity, and PostgreSQL refuses them: they travel as text.
-METRIC_VALUE = {"type": ["number", "string"], "pattern": r"^(nan|inf|-inf)$(?!\n)",
-                "description": "a number, 'nan', 'inf' or '-inf'"}
+METRIC_VALUE = {
+    "type": ["number", "string"],
+    "pattern": r"^(nan|inf|-inf)$(?!\n)",
+    "description": "a number, 'nan', 'inf' or '-inf'",
+}
 
 LOG_PATTERN = _object(["name", "regex"], {"name": LABEL, "regex": REGEX, "severity": SEVERITY})
-METRIC = _object(["name", "regex"], {"name": LABEL, "regex": REGEX,
-                                     "keep": {"type": "string", "enum": ["first", "last", "series"]}})
+METRIC = _object(
+    ["name", "regex"], {"name": LABEL, "regex": REGEX, "keep": {"type": "string", "enum": ["first", "last", "series"]}}
+)
 ENV = _map(ENV_NAME, ARGUMENT)
 ARGV = _nullable(_list(ARGUMENT, minItems=1))
 
-_COMMAND: Dict[str, Any] = {
+_COMMAND: dict[str, Any] = {
     "argv": ARGV,
     "script": _nullable(ARGUMENT),
     "interpreter": _nullable(dict(ARGUMENT, minLength=1)),
@@ -89,177 +121,261 @@ _COMMAND: Dict[str, Any] = {
     "timeout_s": _nullable(POSITIVE),
 }
 
-_BODIES: Dict[str, Dict[str, Any]] = {}
+_BODIES: dict[str, dict[str, Any]] = {}
 
-_BODIES["spec"] = _object(["schema", "job", "uid"], dict(_COMMAND, **{
-    "schema": _version("spec"),
-    "job": JOB,
-    "uid": UID,
-    "name": _nullable(TEXT),
-    "secret_env": _list(ENV_NAME),
-    "gpus": {"type": "integer", "minimum": 0, "maximum": 1024},
-    "gpu_uuids": _nullable(_list(GPU_UUID, maxItems=1024)),
-    "memory_bytes": _nullable({"type": "integer", "minimum": 1048576}),
-    "cpus": _nullable(POSITIVE),
-    "grace_s": SECONDS,
-    "checkpoint_signal": _nullable({"type": "string",
-                                    "enum": ["HUP", "INT", "QUIT", "USR1", "USR2", "TERM", "ALRM", "WINCH", "CONT"]}),
-    "checkpoint_grace_s": SECONDS,
-    "split_output": FLAG,
-    "sample_interval_s": POSITIVE,
-    "log_patterns": _list(LOG_PATTERN, maxItems=100),
-    "metrics": _list(METRIC, maxItems=100),
-    "lease": _nullable(_object(["policy"], {"policy": LEASE_POLICY, "seconds": _nullable(POSITIVE)})),
-    "labels": _map(LABEL, TEXT),
-}))
+_BODIES["spec"] = _object(
+    ["schema", "job", "uid"],
+    dict(
+        _COMMAND,
+        schema=_version("spec"),
+        job=JOB,
+        uid=UID,
+        name=_nullable(TEXT),
+        secret_env=_list(ENV_NAME),
+        gpus={"type": "integer", "minimum": 0, "maximum": 1024},
+        gpu_uuids=_nullable(_list(GPU_UUID, maxItems=1024)),
+        memory_bytes=_nullable({"type": "integer", "minimum": 1048576}),
+        cpus=_nullable(POSITIVE),
+        grace_s=SECONDS,
+        checkpoint_signal=_nullable(
+            {"type": "string", "enum": ["HUP", "INT", "QUIT", "USR1", "USR2", "TERM", "ALRM", "WINCH", "CONT"]}
+        ),
+        checkpoint_grace_s=SECONDS,
+        split_output=FLAG,
+        sample_interval_s=POSITIVE,
+        log_patterns=_list(LOG_PATTERN, maxItems=100),
+        metrics=_list(METRIC, maxItems=100),
+        lease=_nullable(_object(["policy"], {"policy": LEASE_POLICY, "seconds": _nullable(POSITIVE)})),
+        labels=_map(LABEL, TEXT),
+    ),
+)
 
 # The spec inside an order is checked when the order is carried out: one bad order does not stop the others.
-ORDER = _object(["order"], {
-    "order": {"type": "string", "enum": ["start", "stop", "lease", "remove"]},
-    "spec": OPEN,
-    "secrets": ENV,
-    "job": JOB,
-    "attempt": ATTEMPT,
-    "grace_s": _nullable(SECONDS),
-    "reason": {"type": "string", "enum": ["cancelled", "expired", "timeout"]},
-    "wait_s": SECONDS,
-    "seconds": POSITIVE,
-    "policy": LEASE_POLICY,
-})
+ORDER = _object(
+    ["order"],
+    {
+        "order": {"type": "string", "enum": ["start", "stop", "lease", "remove"]},
+        "spec": OPEN,
+        "secrets": ENV,
+        "job": JOB,
+        "attempt": ATTEMPT,
+        "grace_s": _nullable(SECONDS),
+        "reason": {"type": "string", "enum": ["cancelled", "expired", "timeout"]},
+        "wait_s": SECONDS,
+        "seconds": POSITIVE,
+        "policy": LEASE_POLICY,
+    },
+)
 
-_BODIES["request"] = _object(["schema", "op"], dict(_COMMAND, **{
-    "schema": _version("request"),
-    "op": {"type": "string", "enum": ["reconcile", "log", "exec", "clean"]},
-    "state_dir": dict(ARGUMENT, minLength=1),
-    "lock_dir": _nullable(dict(ARGUMENT, minLength=1)),
-    "rungs": _nullable(_list(TEXT)),
-    "orders": _list(ORDER),
-    "observe": _nullable(_object([], {
-        "jobs": {"type": ["string", "array"], "pattern": r"^(all|live)$(?!\n)", "items": JOB,
-                 "description": "'all', 'live' or a list of job ids"},
-        "log_from": _map(ATTEMPT_KEY, COUNT),
-        "log_limit": COUNT,
-        "specs": FLAG,
-    })),
-    "gpus": FLAG,
-    "wait": SECONDS,
-    "job": JOB,
-    "attempt": _nullable(ATTEMPT),
-    "offset": _nullable(COUNT),
-    "tail": _nullable(COUNT),
-    "limit": COUNT,
-    "stream": {"type": "string", "enum": ["out", "stdout", "stderr"]},
-    "older_than_s": _nullable(SECONDS),
-    "keep_last": _nullable(COUNT),
-    "dry_run": FLAG,
-    "jobs": _nullable(_list(JOB)),
-}))
+_BODIES["request"] = _object(
+    ["schema", "op"],
+    dict(
+        _COMMAND,
+        schema=_version("request"),
+        op={"type": "string", "enum": ["reconcile", "log", "exec", "clean"]},
+        state_dir=dict(ARGUMENT, minLength=1),
+        lock_dir=_nullable(dict(ARGUMENT, minLength=1)),
+        rungs=_nullable(_list(TEXT)),
+        orders=_list(ORDER),
+        observe=_nullable(
+            _object(
+                [],
+                {
+                    "jobs": {
+                        "type": ["string", "array"],
+                        "pattern": r"^(all|live)$(?!\n)",
+                        "items": JOB,
+                        "description": "'all', 'live' or a list of job ids",
+                    },
+                    "log_from": _map(ATTEMPT_KEY, COUNT),
+                    "log_limit": COUNT,
+                    "specs": FLAG,
+                },
+            )
+        ),
+        gpus=FLAG,
+        wait=SECONDS,
+        job=JOB,
+        attempt=_nullable(ATTEMPT),
+        offset=_nullable(COUNT),
+        tail=_nullable(COUNT),
+        limit=COUNT,
+        stream={"type": "string", "enum": ["out", "stdout", "stderr"]},
+        older_than_s=_nullable(SECONDS),
+        keep_last=_nullable(COUNT),
+        dry_run=FLAG,
+        jobs=_nullable(_list(JOB)),
+    ),
+)
 
-FINDING = _object(["line", "offset", "name", "severity", "text"], {
-    "line": ATTEMPT, "offset": COUNT, "name": TEXT, "severity": SEVERITY, "text": {"type": "string", "maxLength": 300}})
+FINDING = _object(
+    ["line", "offset", "name", "severity", "text"],
+    {
+        "line": ATTEMPT,
+        "offset": COUNT,
+        "name": TEXT,
+        "severity": SEVERITY,
+        "text": {"type": "string", "maxLength": 300},
+    },
+)
 
-METRIC_SEEN = _object(["count"], {
-    "count": COUNT,
-    "first": _nullable(METRIC_VALUE),
-    "last": _nullable(METRIC_VALUE),
-    "min": _nullable(METRIC_VALUE),
-    "max": _nullable(METRIC_VALUE),
-    "series": _nullable(_list(_list(METRIC_VALUE, minItems=2, maxItems=2), maxItems=2000)),
-})
+METRIC_SEEN = _object(
+    ["count"],
+    {
+        "count": COUNT,
+        "first": _nullable(METRIC_VALUE),
+        "last": _nullable(METRIC_VALUE),
+        "min": _nullable(METRIC_VALUE),
+        "max": _nullable(METRIC_VALUE),
+        "series": _nullable(_list(_list(METRIC_VALUE, minItems=2, maxItems=2), maxItems=2000)),
+    },
+)
 
-_BODIES["observation"] = _object(["schema", "job", "attempt", "state"], {
-    "schema": _version("observation"),
-    "job": JOB,
-    "uid": _nullable(UID),
-    "name": _nullable(TEXT),
-    "attempt": ATTEMPT,
-    "state": {"type": "string",
-              "enum": ["queued", "starting", "running", "succeeded", "failed", "cancelled", "lost"]},
-    "reason": _nullable({"type": "string",
-                         "enum": ["code", "signal", "oom", "timeout", "start", "reboot", "killed", "expired"]}),
-    "detail": _nullable(TEXT),
-    "evidence": _nullable(TEXT),
-    "exit_code": _nullable({"type": "integer"}),
-    "signal": _nullable({"type": "integer", "minimum": 1}),
-    "oom": _nullable(FLAG),
-    "error": _nullable(TEXT),
-    "queued_at": _nullable({"type": "number"}),
-    "started_at": _nullable({"type": "number"}),
-    "ended_at": _nullable({"type": "number"}),
-    "elapsed_s": _nullable(SECONDS),
-    "pid": _nullable(ATTEMPT),
-    "rung": _nullable(TEXT),
-    "supervised": _nullable(FLAG),
-    "stopping": _nullable(FLAG),
-    "gpus": _nullable(_list(TEXT)),
-    "waiting": _nullable(_object([], {"position": COUNT, "needs": COUNT, "free": _nullable(COUNT), "held_by": _list(TEXT)})),
-    "boot_id": _nullable(TEXT),
-    "log_size": _nullable(COUNT),
-    "last_line": _nullable(TEXT),
-    "findings": _list(FINDING),
-    "finding_counts": _map(TEXT, COUNT),
-    "metrics": _map(TEXT, METRIC_SEEN),
-    "sample": _nullable(OPEN),
-    "left_behind": _nullable(COUNT),
-    "spec": _nullable(OPEN),
-})
+_BODIES["observation"] = _object(
+    ["schema", "job", "attempt", "state"],
+    {
+        "schema": _version("observation"),
+        "job": JOB,
+        "uid": _nullable(UID),
+        "name": _nullable(TEXT),
+        "attempt": ATTEMPT,
+        "state": {
+            "type": "string",
+            "enum": ["queued", "starting", "running", "succeeded", "failed", "cancelled", "lost"],
+        },
+        "reason": _nullable(
+            {"type": "string", "enum": ["code", "signal", "oom", "timeout", "start", "reboot", "killed", "expired"]}
+        ),
+        "detail": _nullable(TEXT),
+        "evidence": _nullable(TEXT),
+        "exit_code": _nullable({"type": "integer"}),
+        "signal": _nullable({"type": "integer", "minimum": 1}),
+        "oom": _nullable(FLAG),
+        "error": _nullable(TEXT),
+        "queued_at": _nullable({"type": "number"}),
+        "started_at": _nullable({"type": "number"}),
+        "ended_at": _nullable({"type": "number"}),
+        "elapsed_s": _nullable(SECONDS),
+        "pid": _nullable(ATTEMPT),
+        "rung": _nullable(TEXT),
+        "supervised": _nullable(FLAG),
+        "stopping": _nullable(FLAG),
+        "gpus": _nullable(_list(TEXT)),
+        "waiting": _nullable(
+            _object([], {"position": COUNT, "needs": COUNT, "free": _nullable(COUNT), "held_by": _list(TEXT)})
+        ),
+        "boot_id": _nullable(TEXT),
+        "log_size": _nullable(COUNT),
+        "last_line": _nullable(TEXT),
+        "findings": _list(FINDING),
+        "finding_counts": _map(TEXT, COUNT),
+        "metrics": _map(TEXT, METRIC_SEEN),
+        "sample": _nullable(OPEN),
+        "left_behind": _nullable(COUNT),
+        "spec": _nullable(OPEN),
+    },
+)
 
-CHUNK = _object(["offset", "next", "size", "data", "eof"],
-                {"offset": COUNT, "next": COUNT, "size": COUNT, "data": TEXT, "eof": FLAG})
+CHUNK = _object(
+    ["offset", "next", "size", "data", "eof"],
+    {"offset": COUNT, "next": COUNT, "size": COUNT, "data": TEXT, "eof": FLAG},
+)
 
-ERROR_CODES = ["bad_request", "unknown_schema", "conflict", "stale_attempt", "unknown_job", "no_space", "read_only",
-               "no_permission", "not_supported", "internal"]
-ERROR = _object(["code", "message"],
-                {"code": {"type": "string", "enum": ERROR_CODES}, "message": TEXT, "next": _nullable(TEXT)})
+ERROR_CODES = [
+    "bad_request",
+    "unknown_schema",
+    "conflict",
+    "stale_attempt",
+    "unknown_job",
+    "no_space",
+    "read_only",
+    "no_permission",
+    "not_supported",
+    "internal",
+]
+ERROR = _object(
+    ["code", "message"], {"code": {"type": "string", "enum": ERROR_CODES}, "message": TEXT, "next": _nullable(TEXT)}
+)
 
-_BODIES["reply"] = _object(["schema", "ok"], {
-    "schema": _version("reply"),
-    "ok": FLAG,
-    "error": _nullable(ERROR),
-    "node": OPEN,
-    "orders": _list(_object(["order", "ok"], {
-        "order": TEXT, "job": _nullable(TEXT), "attempt": _nullable(ATTEMPT), "ok": FLAG, "changed": FLAG,
-        "error": _nullable(ERROR)})),
-    "attempts": _list(_BODIES["observation"]),
-    "logs": _map(ATTEMPT_KEY, CHUNK),
-    "chunk": CHUNK,
-    "observation": _nullable(_BODIES["observation"]),
-    "code": _nullable({"type": "integer"}),
-    "signal": _nullable({"type": "integer", "minimum": 1}),
-    "stdout": TEXT,
-    "stderr": TEXT,
-    "truncated": FLAG,
-    "elapsed_s": SECONDS,
-    "removed": _list(_object(["job", "attempt", "bytes"], {"job": JOB, "attempt": ATTEMPT, "bytes": COUNT})),
-    "kept": COUNT,
-})
+_BODIES["reply"] = _object(
+    ["schema", "ok"],
+    {
+        "schema": _version("reply"),
+        "ok": FLAG,
+        "error": _nullable(ERROR),
+        "node": OPEN,
+        "orders": _list(
+            _object(
+                ["order", "ok"],
+                {
+                    "order": TEXT,
+                    "job": _nullable(TEXT),
+                    "attempt": _nullable(ATTEMPT),
+                    "ok": FLAG,
+                    "changed": FLAG,
+                    "error": _nullable(ERROR),
+                },
+            )
+        ),
+        "attempts": _list(_BODIES["observation"]),
+        "logs": _map(ATTEMPT_KEY, CHUNK),
+        "chunk": CHUNK,
+        "observation": _nullable(_BODIES["observation"]),
+        "code": _nullable({"type": "integer"}),
+        "signal": _nullable({"type": "integer", "minimum": 1}),
+        "stdout": TEXT,
+        "stderr": TEXT,
+        "truncated": FLAG,
+        "elapsed_s": SECONDS,
+        "removed": _list(_object(["job", "attempt", "bytes"], {"job": JOB, "attempt": ATTEMPT, "bytes": COUNT})),
+        "kept": COUNT,
+    },
+)
 
 # A row of the store's history, as `stoker events --json` prints it and an event source reads it.
-_BODIES["event"] = _object(["schema", "seq", "at", "type"], {
-    "schema": _version("event"),
-    "seq": COUNT,
-    "at": {"type": "number"},
-    "type": {"type": "string", "pattern": r"^[a-z][a-z0-9_.]*$(?!\n)", "maxLength": 63, "description": "a name in lower case"},
-    "job": _nullable(JOB),
-    "attempt": _nullable(ATTEMPT),
-    "node": _nullable(TEXT),
-    "data": _nullable(OPEN),
-})
+_BODIES["event"] = _object(
+    ["schema", "seq", "at", "type"],
+    {
+        "schema": _version("event"),
+        "seq": COUNT,
+        "at": {"type": "number"},
+        "type": {
+            "type": "string",
+            "pattern": r"^[a-z][a-z0-9_.]*$(?!\n)",
+            "maxLength": 63,
+            "description": "a name in lower case",
+        },
+        "job": _nullable(JOB),
+        "attempt": _nullable(ATTEMPT),
+        "node": _nullable(TEXT),
+        "data": _nullable(OPEN),
+    },
+)
 
 # What any operation says with --json.
-_BODIES["result"] = _object(["schema", "operation", "ok"], {
-    "schema": _version("result"),
-    "operation": TEXT,
-    "ok": FLAG,
-    "value": ANY,
-    "error": _nullable(_object(["message"], {"message": TEXT, "next_step": _nullable(TEXT), "exit_code": COUNT,
-                                             "node": _nullable(TEXT)})),
-})
+_BODIES["result"] = _object(
+    ["schema", "operation", "ok"],
+    {
+        "schema": _version("result"),
+        "operation": TEXT,
+        "ok": FLAG,
+        "value": ANY,
+        "error": _nullable(
+            _object(
+                ["message"],
+                {"message": TEXT, "next_step": _nullable(TEXT), "exit_code": COUNT, "node": _nullable(TEXT)},
+            )
+        ),
+    },
+)
 
-SCHEMAS: Dict[str, Dict[str, Any]] = {
-    "stoker." + name: dict({"$schema": "https://json-schema.org/draft/2020-12/schema",
-                            "$id": "urn:stoker:%s:1" % name, "title": name}, **body)
-    for name, body in _BODIES.items()}
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "stoker." + name: dict(
+        {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"urn:stoker:{name}:1", "title": name},
+        **body,
+    )
+    for name, body in _BODIES.items()
+}
 SPEC = SCHEMAS["stoker.spec"]
 REQUEST = SCHEMAS["stoker.request"]
 REPLY = SCHEMAS["stoker.reply"]
@@ -277,147 +393,32 @@ class SchemaError(ValueError):
         self.message = message
 
 
-# ---- the check of a form ----
-
-_ARTICLES = {"string": "text", "number": "a number", "integer": "a whole number", "boolean": "true or false",
-             "array": "a list", "object": "a mapping", "null": "null"}
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, (int, float)):
-        return "number"
-    if isinstance(value, str):
-        return "string"
-    return "array" if isinstance(value, list) else "object" if isinstance(value, dict) else type(value).__name__
-
-
-def _is(value: Any, kind: str) -> bool:
-    if kind == "integer":
-        return _kind(value) == "number" and (isinstance(value, int) or value.is_integer())
-    return _kind(value) == kind
-
-
-def _step(path: str, key: str) -> str:
-    return path + "." + key if re.match(r"[A-Za-z_][\w-]*\Z", key, re.ASCII) else "%s[%s]" % (path, ascii(key[:63]))
-
-
-def validate(document: Any, schema: Dict[str, Any]) -> List[str]:
-    """Say what is wrong with the form of a document: one sentence for each fault, with the path of the field; none: valid.
-
-    A value that may be a secret is never repeated.
-    """
-    faults: List[str] = []
-    _check(document, schema, schema.get("title", "document"), faults)
-    return faults
-
-
-def _check(value: Any, schema: Dict[str, Any], path: str, faults: List[str]) -> None:
-    if "type" in schema:
-        kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-        if not any(_is(value, kind) for kind in kinds):
-            asked = " or ".join(_ARTICLES[kind] for kind in kinds)
-            faults.append("%s: must be %s, is %s" % (path, asked, _ARTICLES.get(_kind(value), _kind(value))))
-            return
-    if "enum" in schema and value not in schema["enum"]:
-        choices = ", ".join("null" if choice is None else choice for choice in schema["enum"])
-        faults.append("%s: must be one of %s; is %s" % (path, choices, _shown(value)))
-    kind = _kind(value)
-    if kind == "string":
-        _check_text(value, schema, path, faults)
-    elif kind == "number":
-        _check_number(value, schema, path, faults)
-    elif kind == "array":
-        _check_list(value, schema, path, faults)
-    elif kind == "object":
-        _check_mapping(value, schema, path, faults)
-
-
-def _shown(value: Any) -> str:
-    text = ascii(value)
-    return text if len(text) <= 70 else text[:67] + "..."
-
-
-def _check_text(value: str, schema: Dict[str, Any], path: str, faults: List[str]) -> None:
-    if len(value) < schema.get("minLength", 0):
-        faults.append("%s: must not be empty" % path)
-    if len(value) > schema.get("maxLength", len(value)):
-        faults.append("%s: must have at most %d characters, has %d" % (path, schema["maxLength"], len(value)))
-    elif "pattern" in schema and not re.search(schema["pattern"], value):
-        # Only names have a maximum; a long text may be a secret.
-        shown = ", is %s" % _shown(value) if "maxLength" in schema else ""
-        faults.append("%s: must be %s%s" % (path, schema.get("description", schema["pattern"]), shown))
-
-
-def _check_number(value: float, schema: Dict[str, Any], path: str, faults: List[str]) -> None:
-    if "minimum" in schema and value < schema["minimum"]:
-        faults.append("%s: must be at least %s, is %s" % (path, schema["minimum"], _shown(value)))
-    if "exclusiveMinimum" in schema and value <= schema["exclusiveMinimum"]:
-        faults.append("%s: must be more than %s, is %s" % (path, schema["exclusiveMinimum"], _shown(value)))
-    if "maximum" in schema and value > schema["maximum"]:
-        faults.append("%s: must be at most %s, is %s" % (path, schema["maximum"], _shown(value)))
-
-
-def _check_list(value: List[Any], schema: Dict[str, Any], path: str, faults: List[str]) -> None:
-    if len(value) < schema.get("minItems", 0):
-        faults.append("%s: must have at least %d, has %d" % (path, schema["minItems"], len(value)))
-    if len(value) > schema.get("maxItems", len(value)):
-        faults.append("%s: must have at most %d, has %d" % (path, schema["maxItems"], len(value)))
-    if "items" in schema:
-        for index, item in enumerate(value):
-            _check(item, schema["items"], "%s[%d]" % (path, index), faults)
-
-
-def _check_mapping(value: Dict[str, Any], schema: Dict[str, Any], path: str, faults: List[str]) -> None:
-    known = schema.get("properties", {})
-    others = schema.get("additionalProperties", {})
-    faults.extend("%s: missing" % _step(path, name) for name in schema.get("required", []) if name not in value)
-    for name, item in value.items():
-        if "propertyNames" in schema:
-            _check(name, schema["propertyNames"], "%s: the name %s" % (path, _shown(name)), faults)
-        if name in known:
-            _check(item, known[name], _step(path, name), faults)
-        elif others is False:
-            faults.append("%s: unknown field%s" % (_step(path, name), _nearest(name, known)))
-        else:
-            _check(item, others, _step(path, name), faults)
-
-
-def _nearest(name: str, known: Dict[str, Any]) -> str:
-    import difflib  # only when there is something to say: 5 ms of each call otherwise
-
-    near = difflib.get_close_matches(name, list(known), 1)
-    return "; did you mean %s?" % near[0] if near else ""
-
-
 # ---- the version ----
 
 
 def check_version(document: Any, name: str, reader: str = "this node", sender: str = "the controller") -> int:
-    """Check that `document` is a `name` ("stoker.spec") of a major version that is understood, and return its minor version.
+    """Check that `document` is a `name` ("stoker.spec") of a major version that is understood; return the minor one.
 
     Raises SchemaError: `unknown_schema` for another major version, `bad_request` for anything else that is not `name`.
     """
     if not isinstance(document, dict):
-        raise SchemaError("bad_request", "%s/%d expected, got %s" % (name, MAJOR, _ARTICLES.get(_kind(document), _kind(document))))
+        raise SchemaError("bad_request", f"{name}/{MAJOR} expected, got {in_words(document)}")
     found = document.get("schema")
     if not isinstance(found, str):
-        raise SchemaError("bad_request", "the field 'schema' has to say %s/%d, it is %s"
-                          % (name, MAJOR, "missing" if found is None else _ARTICLES.get(_kind(found), _kind(found))))
-    match = re.match(r"%s/([0-9]{1,9})(?:\.([0-9]{1,9}))?\Z" % re.escape(name), found, re.ASCII)
+        state = "missing" if found is None else in_words(found)
+        raise SchemaError("bad_request", f"the field 'schema' has to say {name}/{MAJOR}, it is {state}")
+    match = re.match(rf"{re.escape(name)}/([0-9]{{1,9}})(?:\.([0-9]{{1,9}}))?\Z", found, re.ASCII)
     if match is None:
-        raise SchemaError("bad_request", "%s/%d expected, got %s" % (name, MAJOR, _shown(found)))
+        raise SchemaError("bad_request", f"{name}/{MAJOR} expected, got {shown(found)}")
     major = int(match.group(1))
     if major != MAJOR:
-        raise SchemaError("unknown_schema", "%s understands %s/%d, %s sent %s: upgrade the collection stoker.fleet on %s" % (
-            reader, name, MAJOR, sender, found, reader if major > MAJOR else sender))
+        behind = reader if major > MAJOR else sender
+        cure = f"upgrade the collection stoker.fleet on {behind}"
+        raise SchemaError("unknown_schema", f"{reader} understands {name}/{MAJOR}, {sender} sent {found}: {cure}")
     return int(match.group(2) or 0)
 
 
-def require(document: Any, name: str, reader: str = "this node", sender: str = "the controller") -> Dict[str, Any]:
+def require(document: Any, name: str, reader: str = "this node", sender: str = "the controller") -> dict[str, Any]:
     """Check version, form and rules of a document, and return what can be relied on.
 
     That is a copy with whole numbers as int and, of a newer minor version, without unknown fields.
@@ -425,22 +426,27 @@ def require(document: Any, name: str, reader: str = "this node", sender: str = "
     """
     minor = check_version(document, name, reader, sender)
     schema = SCHEMAS[name]
-    understood: Dict[str, Any] = _understood(document, schema, drop=minor > 0)
+    understood: dict[str, Any] = _understood(document, schema, drop=minor > 0)
     faults = validate(understood, schema)
     if not faults:
         faults = _not_finite(understood, schema["title"]) + _RULES.get(name, _no_rules)(understood)
     if faults:
-        more = " (and %d more)" % (len(faults) - 3) if len(faults) > 3 else ""
+        more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
         raise SchemaError("bad_request", "; ".join(faults[:3]) + more)
     return understood
 
 
-def _understood(value: Any, schema: Dict[str, Any], drop: bool) -> Any:
+def _understood(value: Any, schema: dict[str, Any], drop: bool) -> Any:
     if isinstance(value, dict):
+        # A reply of this version may carry an observation of a newer one.
+        drop = drop or bool(re.match(r"stoker\.[a-z]+/1\.[1-9]", str(value.get("schema", ""))))
         known = schema.get("properties", {})
         others = schema.get("additionalProperties", {})
-        return {name: _understood(item, known.get(name, others or {}), drop) for name, item in value.items()
-                if name in known or others is not False or not drop}
+        return {
+            name: _understood(item, known.get(name, others or {}), drop)
+            for name, item in value.items()
+            if name in known or others is not False or not drop
+        }
     if isinstance(value, list):
         return [_understood(item, schema.get("items", {}), drop) for item in value]
     if isinstance(value, float) and value.is_integer() and "integer" in schema.get("type", ()):
@@ -448,72 +454,76 @@ def _understood(value: Any, schema: Dict[str, Any], drop: bool) -> Any:
     return value
 
 
-def _not_finite(value: Any, path: str) -> List[str]:
+def _not_finite(value: Any, path: str) -> list[str]:
     if isinstance(value, float) and not math.isfinite(value):
-        return ["%s: must be a finite number, is %s" % (path, value)]
+        return [f"{path}: must be a finite number, is {value}"]
     if isinstance(value, dict):
-        return [fault for name, item in value.items() for fault in _not_finite(item, _step(path, name))]
+        return [fault for name, item in value.items() for fault in _not_finite(item, step(path, name))]
     if isinstance(value, list):
-        return [fault for index, item in enumerate(value) for fault in _not_finite(item, "%s[%d]" % (path, index))]
+        return [fault for index, item in enumerate(value) for fault in _not_finite(item, f"{path}[{index}]")]
     return []
 
 
 # ---- the rules that a schema cannot say ----
 
 
-def _no_rules(document: Dict[str, Any]) -> List[str]:
+def _no_rules(document: dict[str, Any]) -> list[str]:
     return []
 
 
-def _one_command(document: Dict[str, Any], path: str) -> List[str]:
+def _one_command(document: dict[str, Any], path: str) -> list[str]:
     argv, script = document.get("argv"), document.get("script")
     if (argv is None) == (script is None):
-        return ["%s: needs exactly one of argv and script, has %s" % (path, "none" if argv is None else "both")]
+        return [f"{path}: needs exactly one of argv and script, has {'none' if argv is None else 'both'}"]
     if argv is not None and not argv[0]:
-        return ["%s.argv[0]: must not be empty" % path]
+        return [f"{path}.argv[0]: must not be empty"]
     return []
 
 
-def regex_fault(regex: str, metric: bool) -> Optional[str]:
+def regex_fault(regex: str, metric: bool) -> str | None:
     """Say why a regular expression cannot be used for a log pattern or for a metric; None: it can."""
     try:
         compiled = re.compile(regex)
     except (re.error, RecursionError, OverflowError) as error:
-        return "not a regular expression: %s" % error
+        return f"not a regular expression: {error}"
     if metric and compiled.groups != 1 and "value" not in compiled.groupindex:
-        return "needs exactly one group, or one named value, around the number; has %d" % compiled.groups
+        return f"needs exactly one group, or one named value, around the number; has {compiled.groups}"
     return None
 
 
-def _spec_rules(spec: Dict[str, Any]) -> List[str]:
+def _spec_rules(spec: dict[str, Any]) -> list[str]:
     faults = _one_command(spec, "spec")
     both = sorted(set(spec.get("env", {})) & set(spec.get("secret_env", [])))
     if both:
-        faults.append("spec.secret_env: %s is in env too" % ", ".join(both))
+        faults.append(f"spec.secret_env: {', '.join(both)} is in env too")
     for field in ("log_patterns", "metrics"):
         seen = set()
         for index, entry in enumerate(spec.get(field, [])):
-            path = "spec.%s[%d]" % (field, index)
+            path, name = f"spec.{field}[{index}]", entry["name"]
             fault = regex_fault(entry["regex"], metric=field == "metrics")
             if fault:
-                faults.append("%s.regex of %s: %s" % (path, entry["name"], fault))
-            if entry["name"] in seen:
-                faults.append("%s.name: %s is there twice" % (path, entry["name"]))
-            seen.add(entry["name"])
+                faults.append(f"{path}.regex of {name}: {fault}")
+            if name in seen:
+                faults.append(f"{path}.name: {name} is there twice")
+            seen.add(name)
     uuids = spec.get("gpu_uuids")
     if uuids is not None and spec.get("gpus", len(uuids)) not in (0, len(uuids)):
-        faults.append("spec.gpus: is %d, but gpu_uuids names %d" % (spec["gpus"], len(uuids)))
+        faults.append(f"spec.gpus: is {spec['gpus']}, but gpu_uuids names {len(uuids)}")
     lease = spec.get("lease")
     if lease and lease["policy"] == "move" and lease.get("seconds") is None:
         faults.append("spec.lease.seconds: missing, and policy move needs it")
     return faults
 
 
-_ORDER_NEEDS: Dict[str, Tuple[str, ...]] = {
-    "start": ("spec", "attempt"), "stop": ("job", "attempt"), "lease": ("job", "attempt", "seconds", "policy"), "remove": ("job",)}
+_ORDER_NEEDS: dict[str, tuple[str, ...]] = {
+    "start": ("spec", "attempt"),
+    "stop": ("job", "attempt"),
+    "lease": ("job", "attempt", "seconds", "policy"),
+    "remove": ("job",),
+}
 
 
-def _request_rules(request: Dict[str, Any]) -> List[str]:
+def _request_rules(request: dict[str, Any]) -> list[str]:
     if request["op"] == "exec":
         return _one_command(request, "request")
     if request["op"] == "log":
@@ -521,22 +531,26 @@ def _request_rules(request: Dict[str, Any]) -> List[str]:
         if request.get("offset") is not None and request.get("tail") is not None:
             faults.append("request: needs at most one of offset and tail, has both")
         return faults
-    return ["request.orders[%d].%s: missing" % (index, field) for index, order in enumerate(request.get("orders", []))
-            for field in _ORDER_NEEDS[order["order"]] if field not in order]
+    return [
+        f"request.orders[{index}].{field}: missing"
+        for index, order in enumerate(request.get("orders", []))
+        for field in _ORDER_NEEDS[order["order"]]
+        if field not in order
+    ]
 
 
-def _reply_rules(reply: Dict[str, Any]) -> List[str]:
+def _reply_rules(reply: dict[str, Any]) -> list[str]:
     return [] if reply["ok"] or reply.get("error") else ["reply.error: missing, and ok is false"]
 
 
 _RULES = {"stoker.spec": _spec_rules, "stoker.request": _request_rules, "stoker.reply": _reply_rules}
 
 
-def dump(folder: str) -> List[str]:
+def dump(folder: str) -> list[str]:
     """Write each schema to `folder`/<name>-1.json and return the paths. Raises OSError."""
     paths = []
     for name, schema in sorted(SCHEMAS.items()):
-        path = os.path.join(folder, "%s-%d.json" % (name.split(".")[1], MAJOR))
+        path = os.path.join(folder, f"{name.split('.')[1]}-{MAJOR}.json")
         with open(path, "w", encoding="utf-8") as stream:
             stream.write(json.dumps(schema, indent=2) + "\n")
         paths.append(path)
