@@ -1,0 +1,28 @@
+"""The store: the truth about what was asked. SQLite by default, PostgreSQL by URL; the same tables and tests for both.
+
+    with open_store() as store:
+        job = store.add_job("train", {"argv": ["python", "train.py"]}, target="spark")
+        for job in store.jobs(states=("running",)):
+            ...
+
+Tables are in `schema`, the rows as values in `rows`, connections and the errors of databases in `engine`. All writing goes through
+`Store.write()`, a transaction that is the only writer while it lasts (BEGIN IMMEDIATE on SQLite, an advisory lock on PostgreSQL),
+and every transition writes its event in the same transaction. Values of secrets are never stored, only their names.
+"""
+
+from stoker.store.rows import FINISHED_STATES, JOB_STATES, LIVE_STATES, AttemptRow, EventRow, JobRow, NodeRow
+from stoker.store.store import Store, open_store
+from stoker.store.transaction import Transaction
+
+__all__ = [
+    "FINISHED_STATES",
+    "JOB_STATES",
+    "LIVE_STATES",
+    "AttemptRow",
+    "EventRow",
+    "JobRow",
+    "NodeRow",
+    "Store",
+    "Transaction",
+    "open_store",
+]

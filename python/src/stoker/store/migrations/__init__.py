@@ -1,0 +1,24 @@
+"""Alembic's environment: bring the tables of a store up to the newest revision, inside the caller's transaction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from stoker.store.schema import VERSION_TABLE, metadata
+
+
+def upgrade(connection: Connection) -> None:
+    """Run every migration that `connection`'s database lacks. The caller holds the write lock and commits."""
+    from alembic.config import Config
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory(str(Path(__file__).parent))
+    environment = EnvironmentContext(Config(), script, fn=lambda revision, _: script._upgrade_revs("head", revision))
+    with environment:
+        environment.configure(
+            connection=connection, target_metadata=metadata, version_table=VERSION_TABLE, render_as_batch=True
+        )
+        environment.run_migrations()

@@ -1,0 +1,112 @@
+"""The rows of the store as values. Times are Unix seconds, durations seconds; None: not known, or not yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+LIVE_STATES = ("queued", "starting", "running")
+FINISHED_STATES = ("succeeded", "failed", "cancelled", "lost", "dead")
+JOB_STATES = LIVE_STATES + FINISHED_STATES
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """One job: what somebody wants done, and how far it is.
+
+    `target` is what the caller named (a node or a group), None: any node. `node` is where the attempt of now was placed; a job that
+    is `queued` and has no node waits in the store, one that has a node waits there. `attempt` is the newest attempt's number,
+    0: there was none. `number` grows with each job of the store: the order in which they came.
+    """
+
+    id: str
+    uid: str
+    number: int
+    name: str
+    spec: Mapping[str, Any]
+    target: str | None
+    node: str | None
+    attempt: int
+    state: str
+    reason: str | None
+    detail: str | None
+    max_retries: int
+    retries_used: int
+    not_before: float | None
+    priority: int
+    retry_of: str | None
+    stop_requested: str | None
+    stop_grace_s: float | None
+    created_at: float
+    updated_at: float
+    started_at: float | None
+    ended_at: float | None
+    elapsed_s: float | None
+    exit_code: int | None
+    signal: int | None
+    submitted_by: str | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the job is over for good: no further attempt follows."""
+        return self.state in FINISHED_STATES
+
+
+@dataclass(frozen=True)
+class AttemptRow:
+    """One execution of a job on one node. `number` is the fencing token.
+
+    `observation` is the newest that the node sent, None: it never told. `confirmed_at` is when the node first showed that it knows the
+    attempt. The log copy holds the bytes [`log_start`, `log_end`) of the node's log.
+    """
+
+    job_id: str
+    number: int
+    node: str
+    state: str
+    reason: str | None
+    detail: str | None
+    exit_code: int | None
+    signal: int | None
+    oom: bool | None
+    claimed_at: float
+    confirmed_at: float | None
+    queued_at: float | None
+    started_at: float | None
+    ended_at: float | None
+    elapsed_s: float | None
+    observation: Mapping[str, Any] | None
+    observed_at: float | None
+    log_start: int
+    log_end: int
+
+    @property
+    def live(self) -> bool:
+        """Whether the attempt may still be under way: nothing has proved its end."""
+        return self.state in LIVE_STATES
+
+
+@dataclass(frozen=True)
+class NodeRow:
+    """What the store knows of a node. `unreachable_since` is the first miss after `last_seen`, `misses` how many followed."""
+
+    name: str
+    facts: Mapping[str, Any]
+    last_seen: float | None
+    unreachable_since: float | None
+    unreachable_message: str | None
+    misses: int
+
+
+@dataclass(frozen=True)
+class EventRow:
+    """One transition. `seq` grows in the order in which transitions were written, with gaps at most."""
+
+    seq: int
+    at: float
+    type: str
+    job_id: str | None
+    attempt: int | None
+    node: str | None
+    data: Mapping[str, Any]

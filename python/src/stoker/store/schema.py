@@ -1,0 +1,160 @@
+"""The tables. Texts and documents are stored alike by SQLite and PostgreSQL; `migrations` makes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.engine import Dialect
+
+from stoker.errors import StokerError
+
+# The newest migration, and all before it. Kept here so that opening a store that is up to date needs no Alembic.
+REVISIONS = ("0001",)
+HEAD = REVISIONS[-1]
+VERSION_TABLE = "stoker_version"
+
+
+class Words(TypeDecorator[str]):
+    """Text from outside. A NUL or half a surrogate, which PostgreSQL refuses, becomes a replacement character."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+class Document(TypeDecorator[Mapping[str, Any]]):
+    """A JSON document with its schema. As text: a jsonb column would refuse a NUL inside a string.
+
+    Reading one of another major version raises StokerError.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def process_bind_param(self, value: Mapping[str, Any] | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        return json.dumps({"schema": f"{self.name}/1", **value}, allow_nan=False)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Mapping[str, Any] | None:
+        if value is None:
+            return None
+        document: dict[str, Any] = json.loads(value)
+        found = str(document.get("schema"))
+        if found != f"{self.name}/1" and not found.startswith(f"{self.name}/1."):
+            raise StokerError(
+                f"the store holds a document of the schema {found!r}; this Stoker understands {self.name}/1",
+                next_step="use the version of Stoker that wrote it",
+            )
+        return document
+
+
+metadata = MetaData()
+_Counter = BigInteger().with_variant(Integer, "sqlite")
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(63), primary_key=True),
+    Column("uid", String(64), nullable=False, unique=True),
+    Column("number", _Counter, nullable=False),
+    Column("name", Words, nullable=False),
+    Column("spec", Document("stoker.spec"), nullable=False),
+    Column("target", Words),
+    Column("node", Words),
+    Column("attempt", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(16)),
+    Column("detail", Words),
+    Column("max_retries", Integer, nullable=False),
+    Column("retries_used", Integer, nullable=False),
+    Column("not_before", Double),
+    Column("priority", Integer, nullable=False),
+    Column("retry_of", String(63)),
+    Column("stop_requested", Words),
+    Column("stop_grace_s", Double),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("ended_at", Double),
+    Column("elapsed_s", Double),
+    Column("exit_code", Integer),
+    Column("signal", Integer),
+    Column("submitted_by", Words),
+    Index("jobs_by_state", "state"),
+    Index("jobs_by_number", "number"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("job_id", String(63), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("node", Words, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(16)),
+    Column("detail", Words),
+    Column("exit_code", Integer),
+    Column("signal", Integer),
+    Column("oom", Boolean),
+    Column("claimed_at", Double, nullable=False),
+    Column("confirmed_at", Double),
+    Column("queued_at", Double),
+    Column("started_at", Double),
+    Column("ended_at", Double),
+    Column("elapsed_s", Double),
+    Column("observation", Document("stoker.observation")),
+    Column("observed_at", Double),
+    Column("log_start", BigInteger, nullable=False),
+    Column("log_end", BigInteger, nullable=False),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("facts", Document("stoker.facts"), nullable=False),
+    Column("last_seen", Double),
+    Column("unreachable_since", Double),
+    Column("unreachable_message", Words),
+    Column("misses", Integer, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", _Counter, primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),
+    Column("type", String(63), nullable=False),
+    Column("job_id", String(63)),
+    Column("attempt", Integer),
+    Column("node", Words),
+    Column("data", Document("stoker.event_data"), nullable=False),
+    Index("events_by_job", "job_id", "seq"),
+    # A number is never given twice, even after the newest row went.
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,300 @@
+"""The store: what is asked (jobs) and what is known (attempts, nodes, events)."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, delete, func, select
+
+from stoker.errors import NotFound, UsageError
+from stoker.paths import state_dir
+from stoker.store import schema
+from stoker.store.engine import connect, shown, speaking, store_url
+from stoker.store.identity import new_id
+from stoker.store.logs import LogCopies
+from stoker.store.rows import FINISHED_STATES, AttemptRow, EventRow, JobRow, NodeRow
+from stoker.store.transaction import Transaction
+
+_ID_TRIES = 20
+
+
+def open_store(url: str | None = None) -> Store:
+    """Open the store of `url`, STOKER_STORE_URL, or the SQLite file in the state folder; made or brought up to date when needed.
+
+    Raises StokerError (UsageError for a URL that cannot be used).
+    """
+    return Store(connect(store_url(url)))
+
+
+class Store:
+    """One open store. Safe to use from several threads; not across a fork. Every method raises StokerError when the database fails.
+
+    Each write is one transaction and waits up to 30 s for other writers.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.url = shown(engine.url)
+        self.log_copies = LogCopies(state_dir() / "logs")
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """A transaction that is the only writer; committed at the end of the block, rolled back by any exception."""
+        with speaking(self._engine.url):
+            connection = self._engine.connect().execution_options(stoker_writes=True)
+            with connection, connection.begin():
+                yield Transaction(connection)
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with speaking(self._engine.url), self._engine.connect() as connection:
+            yield connection
+
+    # ---- jobs ----
+
+    def add_job(
+        self,
+        name: str,
+        spec: Mapping[str, Any],
+        target: str | None = None,
+        max_retries: int = 0,
+        *,
+        priority: int = 0,
+        retry_of: str | None = None,
+        submitted_by: str | None = None,
+        now: float | None = None,
+    ) -> JobRow:
+        """Add a job that is `queued`, with an id made from `name`. `spec` is a stoker.spec/1; job, uid and name are filled in here.
+
+        Raises UsageError for a spec that is not valid, or that holds values of secrets (only their names belong in it).
+        """
+        at = time.time() if now is None else now
+        uid = str(uuid.uuid4())
+        refuse_secrets(spec)
+        for _ in range(_ID_TRIES):
+            job_id = new_id(name)
+            checked = checked_spec({**spec, "schema": "stoker.spec/1", "job": job_id, "uid": uid, "name": name})
+            with self.write() as transaction:
+                if transaction.job(job_id) is None:
+                    return _add(transaction, checked, target, max_retries, priority, retry_of, submitted_by, at)
+        raise UsageError(
+            f"no free job id begins with {job_id[:-5]!r}: there are too many jobs of this name",
+            next_step="choose another --name, or remove old jobs with stoker clean",
+        )
+
+    def job(self, job_id: str) -> JobRow | None:
+        """The job with this id, or the only one whose id begins so. None: there is none. Raises UsageError: there are several."""
+        table = schema.jobs
+        prefix = table.c.id.startswith(job_id, autoescape=True)
+        query = select(table).where((table.c.id == job_id) | prefix).order_by(table.c.id).limit(6)
+        with self._read() as connection:
+            found = [JobRow(**row) for row in connection.execute(query).mappings()]
+        exact = [job for job in found if job.id == job_id]
+        if exact or len(found) < 2:
+            return (exact or found or [None])[0]
+        names = ", ".join(job.id for job in found[:5]) + (", ..." if len(found) > 5 else "")
+        raise UsageError(f"{job_id!r} may be any of {names}", next_step="write more of the id")
+
+    def jobs(
+        self,
+        states: Sequence[str] | None = None,
+        target: str | None = None,
+        limit: int | None = None,
+        newest_first: bool = True,
+        *,
+        node: str | None = None,
+    ) -> list[JobRow]:
+        """Jobs in the order in which they came; only those in `states`, with that `target`, placed on `node`, where given."""
+        table = schema.jobs
+        query = select(table).order_by(table.c.number.desc() if newest_first else table.c.number)
+        if states is not None:
+            query = query.where(table.c.state.in_(list(states)))
+        if target is not None:
+            query = query.where(table.c.target == target)
+        if node is not None:
+            query = query.where(table.c.node == node)
+        if limit is not None:
+            query = query.limit(limit)
+        with self._read() as connection:
+            return [JobRow(**row) for row in connection.execute(query).mappings()]
+
+    def attempts(self, job_id: str) -> list[AttemptRow]:
+        """All attempts of one job, oldest first."""
+        table = schema.attempts
+        query = select(table).where(table.c.job_id == job_id).order_by(table.c.number)
+        with self._read() as connection:
+            return [AttemptRow(**row) for row in connection.execute(query).mappings()]
+
+    def newest_attempts(self, job_ids: Iterable[str]) -> list[AttemptRow]:
+        """The newest attempt of each of these jobs that has one."""
+        table, jobs = schema.attempts, schema.jobs
+        query = select(table).join(jobs, (jobs.c.id == table.c.job_id) & (jobs.c.attempt == table.c.number))
+        found: list[AttemptRow] = []
+        wanted = list(job_ids)
+        with self._read() as connection:
+            # SQLite takes 32,766 values in one statement, older ones 999.
+            for start in range(0, len(wanted), 900):
+                rows = connection.execute(query.where(table.c.job_id.in_(wanted[start : start + 900]))).mappings()
+                found.extend(AttemptRow(**row) for row in rows)
+        return found
+
+    def request_stop(self, job_id: str, reason: str = "cancelled", grace_s: float | None = None, *, now: float | None = None) -> JobRow:
+        """Ask for the end of a job and return it as it is then.
+
+        A job that waits in the store is `cancelled` at once; for one on a node the next round sends the order; one that is over stays
+        as it is. Asking twice keeps the first reason. `grace_s` None: the job's own. Raises NotFound.
+        """
+        at = time.time() if now is None else now
+        with self.write() as transaction:
+            job = _known(transaction, job_id)
+            if job.finished:
+                return job
+            if job.state == "queued" and job.node is None:
+                _cancel_waiting(transaction, job, reason, at)
+            elif job.stop_requested is None or grace_s != job.stop_grace_s:
+                asked = job.stop_requested or reason
+                transaction.change_job(job, {"stop_requested": asked, "stop_grace_s": grace_s, "updated_at": at})
+                if job.stop_requested is None:
+                    data = {"reason": asked, "grace_s": grace_s}
+                    transaction.event("job.stop_requested", at, job=job.id, attempt=job.attempt, node=job.node, data=data)
+            return _known(transaction, job_id)
+
+    def delete_jobs(self, ids: Iterable[str], *, now: float | None = None) -> int:
+        """Remove jobs that are over, with attempts and log copies, and return how many. Their events stay.
+
+        Raises UsageError, and removes none, when one of them is not over. An id that is not there is left out of the count.
+        """
+        at = time.time() if now is None else now
+        removed: list[str] = []
+        with self.write() as transaction:
+            for job_id in ids:
+                job = transaction.job(job_id)
+                if job is None:
+                    continue
+                if not job.finished:
+                    raise UsageError(f"{job.id} is {job.state}: only a job that is over can be removed", next_step=f"stoker stop {job.id}")
+                transaction.remove_job(job.id)
+                transaction.event("job.removed", at, job=job.id, attempt=job.attempt, node=job.node, data={"state": job.state})
+                removed.append(job.id)
+        for job_id in removed:
+            self.log_copies.remove(job_id)
+        return len(removed)
+
+    # ---- nodes, events ----
+
+    def node(self, name: str) -> NodeRow | None:
+        """What is known of one node; None: it was never asked."""
+        with self._read() as connection:
+            row = connection.execute(select(schema.nodes).where(schema.nodes.c.name == name)).mappings().one_or_none()
+        return NodeRow(**row) if row is not None else None
+
+    def nodes(self) -> list[NodeRow]:
+        """Every node that was ever asked, by name."""
+        with self._read() as connection:
+            return [NodeRow(**row) for row in connection.execute(select(schema.nodes).order_by(schema.nodes.c.name)).mappings()]
+
+    def events(
+        self, since: int = 0, types: Sequence[str] | None = None, job_id: str | None = None, limit: int | None = None
+    ) -> list[EventRow]:
+        """Events with a number above `since`, oldest first. Reading on from the last number misses none."""
+        table = schema.events
+        query = select(table).where(table.c.seq > since).order_by(table.c.seq)
+        if types is not None:
+            query = query.where(table.c.type.in_(list(types)))
+        if job_id is not None:
+            query = query.where(table.c.job_id == job_id)
+        if limit is not None:
+            query = query.limit(limit)
+        with self._read() as connection:
+            return [EventRow(**row) for row in connection.execute(query).mappings()]
+
+    def last_event(self) -> int:
+        """The number of the newest event; 0: there is none."""
+        with self._read() as connection:
+            return int(connection.execute(select(func.max(schema.events.c.seq))).scalar() or 0)
+
+    def delete_events(self, before: float) -> int:
+        """Remove events older than `before` (Unix seconds) and return how many."""
+        with speaking(self._engine.url):
+            connection = self._engine.connect().execution_options(stoker_writes=True)
+            with connection, connection.begin():
+                return connection.execute(delete(schema.events).where(schema.events.c.at < before)).rowcount
+
+    # ---- log copies ----
+
+    def write_log_copy(self, job_id: str, attempt: int, offset: int, data: bytes, keep_bytes: int) -> None:
+        """Add `data`, which lies at `offset` of the attempt's log, to its copy, which keeps the last `keep_bytes`."""
+        with self.write() as transaction:
+            start, end = self.log_copies.extend(job_id, attempt, offset, data, keep_bytes)
+            transaction.change_attempt(job_id, attempt, {"log_start": start, "log_end": end})
+
+    def read_log_copy(self, job_id: str, attempt: int) -> tuple[int, bytes]:
+        """Where in the attempt's log the copy begins, and its bytes; (0, b"") where there is none on this machine."""
+        return self.log_copies.read(job_id, attempt)
+
+
+def refuse_secrets(spec: Mapping[str, Any]) -> None:
+    """Refuse a spec that carries values of secrets: the store keeps their names only. Raises UsageError."""
+    names = spec.get("secret_env", [])
+    if "secrets" in spec or not isinstance(names, list | tuple) or any(not isinstance(n, str) or "=" in n for n in names):
+        raise UsageError(
+            "a job's spec holds the names of its secrets, never their values",
+            next_step="give secret_env as a list of names; the values come from the environment of the one who starts the job",
+        )
+
+
+def checked_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec as it may be stored. Raises UsageError that names what is wrong with it."""
+    from ansible_collections.stoker.fleet.plugins.module_utils.schemas import SchemaError, require
+
+    try:
+        return dict(require(dict(spec), "stoker.spec", reader="this controller", sender="the caller"))
+    except SchemaError as problem:
+        raise UsageError(f"the job cannot be stored: {problem.message}") from problem
+
+
+def _add(
+    transaction: Transaction, spec: Mapping[str, Any], target: str | None, max_retries: int, priority: int,
+    retry_of: str | None, submitted_by: str | None, at: float,
+) -> JobRow:  # fmt: skip
+    job_id = str(spec["job"])
+    number = transaction.event("job.queued", at, job=job_id, data={"target": target, "retry_of": retry_of})
+    transaction.add_job(
+        {
+            "id": job_id, "uid": spec["uid"], "number": number, "name": spec["name"], "spec": spec, "target": target,
+            "attempt": 0, "state": "queued", "max_retries": max_retries, "retries_used": 0, "priority": priority,
+            "retry_of": retry_of, "created_at": at, "updated_at": at, "submitted_by": submitted_by,
+        }
+    )  # fmt: skip
+    return _known(transaction, job_id)
+
+
+def _known(transaction: Transaction, job_id: str) -> JobRow:
+    job = transaction.job(job_id)
+    if job is None:
+        raise NotFound(f"there is no job {job_id!r}", next_step="stoker jobs lists them")
+    return job
+
+
+def _cancel_waiting(transaction: Transaction, job: JobRow, reason: str, at: float) -> None:
+    values = {
+        "state": "cancelled", "stop_requested": reason, "not_before": None, "ended_at": at, "updated_at": at,
+        "detail": "stopped before it was started" if not job.attempt else "stopped before its next attempt",
+    }  # fmt: skip
+    transaction.change_job(job, values)
+    data = {"from": job.state, "to": "cancelled", "reason": reason}
+    transaction.event("job.cancelled", at, job=job.id, attempt=job.attempt or None, data=data)

@@ -1,0 +1,103 @@
+"""Writing: what one transaction may do. A job's change and its event are written together or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, insert, select, update
+
+from stoker.store import schema
+from stoker.store.rows import AttemptRow, JobRow, NodeRow
+
+
+class Transaction:
+    """The only writer of the store while it lasts: `Store.write()` gives one, and commits it when the block ends well."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    # ---- reading, under the write lock ----
+
+    def job(self, job_id: str) -> JobRow | None:
+        """The job with exactly this id."""
+        row = self._connection.execute(select(schema.jobs).where(schema.jobs.c.id == job_id)).mappings().one_or_none()
+        return JobRow(**row) if row is not None else None
+
+    def jobs(self, states: tuple[str, ...]) -> list[JobRow]:
+        """All jobs in `states`, in the order in which they came."""
+        query = select(schema.jobs).where(schema.jobs.c.state.in_(states)).order_by(schema.jobs.c.number)
+        return [JobRow(**row) for row in self._connection.execute(query).mappings()]
+
+    def attempt(self, job_id: str, number: int) -> AttemptRow | None:
+        """One attempt."""
+        table = schema.attempts
+        query = select(table).where(table.c.job_id == job_id, table.c.number == number)
+        row = self._connection.execute(query).mappings().one_or_none()
+        return AttemptRow(**row) if row is not None else None
+
+    def attempts_of_now(self, states: tuple[str, ...]) -> list[AttemptRow]:
+        """The newest attempt of each job in `states`."""
+        jobs, attempts = schema.jobs, schema.attempts
+        query = (
+            select(attempts)
+            .join(jobs, (jobs.c.id == attempts.c.job_id) & (jobs.c.attempt == attempts.c.number))
+            .where(jobs.c.state.in_(states))
+        )
+        return [AttemptRow(**row) for row in self._connection.execute(query).mappings()]
+
+    def nodes(self) -> list[NodeRow]:
+        """Every node that was ever asked, by name."""
+        query = select(schema.nodes).order_by(schema.nodes.c.name)
+        return [NodeRow(**row) for row in self._connection.execute(query).mappings()]
+
+    # ---- writing ----
+
+    def event(self, kind: str, at: float, *, job: str | None = None, attempt: int | None = None,
+              node: str | None = None, data: Mapping[str, Any] | None = None) -> int:  # fmt: skip
+        """Write one event and return its number."""
+        values = {"at": at, "type": kind, "job_id": job, "attempt": attempt, "node": node, "data": dict(data or {})}
+        (seq,) = self._connection.execute(insert(schema.events).values(values)).inserted_primary_key or (0,)
+        return int(seq)
+
+    def add_job(self, values: Mapping[str, Any]) -> None:
+        """Insert a job. Raises sqlalchemy's IntegrityError for an id or uid that is there."""
+        self._insert(schema.jobs, values)
+
+    def add_attempt(self, values: Mapping[str, Any]) -> None:
+        """Insert an attempt. Raises sqlalchemy's IntegrityError for one that is there: it was claimed by somebody else."""
+        self._insert(schema.attempts, values)
+
+    def change_job(self, seen: JobRow, values: Mapping[str, Any]) -> bool:
+        """Change a job that still has the attempt and state it had when `seen`; False, and no change, where it has not."""
+        table = schema.jobs
+        statement = (
+            update(table)
+            .where(table.c.id == seen.id, table.c.attempt == seen.attempt, table.c.state == seen.state)
+            .values(**values)
+        )
+        return self._connection.execute(statement).rowcount == 1
+
+    def change_attempt(self, job_id: str, number: int, values: Mapping[str, Any]) -> None:
+        """Change what is written of one attempt."""
+        table = schema.attempts
+        self._connection.execute(
+            update(table).where(table.c.job_id == job_id, table.c.number == number).values(**values)
+        )
+
+    def put_node(self, node: NodeRow) -> None:
+        """Insert or replace what is known of a node."""
+        values = dict(vars(node))
+        changed = self._connection.execute(
+            update(schema.nodes).where(schema.nodes.c.name == node.name).values(**values)
+        )
+        if not changed.rowcount:
+            self._insert(schema.nodes, values)
+
+    def remove_job(self, job_id: str) -> None:
+        """Remove a job and its attempts; its events stay."""
+        self._connection.execute(delete(schema.attempts).where(schema.attempts.c.job_id == job_id))
+        self._connection.execute(delete(schema.jobs).where(schema.jobs.c.id == job_id))
+
+    def _insert(self, table: Table, values: Mapping[str, Any]) -> None:
+        self._connection.execute(insert(table).values(**values))
