@@ -1,0 +1,165 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The backend ``process``: a job is a process of this machine under a supervisor."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+
+from .. import gpu_queue, identity, launch, logs, schemas
+from ..observe import Evidence, observe
+from ..statedir import NodeError, is_locked
+
+
+class ProcessBackend:
+    """See the package docstring for the interface."""
+
+    def __init__(self, state, entry, rungs=None):
+        self.state = state
+        self.entry = entry
+        self.rungs = rungs
+
+    # -- start -------------------------------------------------------------------------------------------------
+
+    def start(self, spec, attempt_number, secrets=None):
+        """Begin one attempt. Returns (changed, launch or None)."""
+        schemas.require(spec, "stoker.spec")
+        missing = sorted(set(spec.get("secret_env") or ()) - set(secrets or ()))
+        if missing:
+            raise NodeError("bad_request", "no value came for the secret {0}".format(", ".join(missing)),
+                            "set it in the environment of the controller that dispatches")
+        self._check_attempts(spec, attempt_number)
+        files = {"spec.json": dict(spec, accepted_at=identity.now())}
+        if secrets:
+            files["secrets.json"] = secrets
+        if spec.get("lease"):
+            files["lease.json"] = _lease(spec["lease"].get("policy"), spec["lease"].get("seconds"))
+        created = self.state.create_attempt(spec["job"], attempt_number, files)
+        attempt = self.state.attempt(spec["job"], attempt_number)
+        if not created:
+            self._check_same(attempt, spec)
+        elif spec.get("gpus"):
+            gpu_queue.take_ticket(self.state, attempt)
+        return created, self._launch(attempt)
+
+    def _check_attempts(self, spec, number):
+        for other in self.state.attempts(spec["job"]):
+            if other.number > number:
+                raise NodeError("stale_attempt", "attempt {0} of {1} was superseded by {2} here".format(
+                    number, spec["job"], other.number))
+            if other.number < number and observe(other)["state"] in ("queued", "starting", "running"):
+                raise NodeError("conflict", "attempt {0} of {1} is still alive here".format(other.number, spec["job"]),
+                                "stop it first: stoker stop {0}".format(spec["job"]))
+
+    @staticmethod
+    def _check_same(attempt, spec):
+        known = attempt.read("spec.json") or {}
+        if known.get("uid") != spec["uid"]:
+            raise NodeError("conflict", "the node has another job called {0} (uid {1})".format(attempt.job, known.get("uid")),
+                            "start this one under another id")
+
+    def _launch(self, attempt):
+        if not Evidence(attempt).needs_launch():
+            return None
+        return launch.Launch(self.entry, attempt, self.rungs)
+
+    def relaunch(self, attempt):
+        """Start the supervisor of an accepted attempt that never began (its supervisor was killed, or the node booted)."""
+        evidence = Evidence(attempt)
+        # A launch by another call may be just under way.
+        age = time.time() - os.stat(attempt.file("spec.json")).st_mtime
+        return launch.Launch(self.entry, attempt, self.rungs) if evidence.needs_launch() and age > 10.0 else None
+
+    # -- cancel ------------------------------------------------------------------------------------------------
+
+    def cancel(self, job, number, grace_s=None, reason="cancelled"):
+        """Ask for the end of an attempt. Returns True where that changed anything."""
+        attempt = self.state.attempt(job, number)
+        evidence = Evidence(attempt)
+        if evidence.judge()[0] not in ("queued", "starting", "running"):
+            return False
+        changed = not os.path.exists(attempt.file("stop.json"))
+        if changed or grace_s is not None:
+            grace = evidence.spec.get("grace_s", 10.0) if grace_s is None else grace_s
+            attempt.write("stop.json", {"reason": reason, "grace_s": grace, "asked_at": identity.now()})
+        for role in ("recorder", "supervisor"):
+            who = (evidence.state or {}).get(role)
+            if identity.is_alive(who):
+                os.kill(who["pid"], signal.SIGUSR1)
+        if not is_locked(attempt.file("supervisor.lock")) and not identity.is_alive((evidence.state or {}).get("recorder")):
+            # Nobody is there to do it: a new supervisor ends what is left, or records that it never began.
+            launch.start_supervisor(self.entry, attempt, "subreaper", adopt=evidence.began)
+        return changed
+
+    def renew_lease(self, job, number, policy, seconds):
+        """Move the end of the lease. Returns True where it changed."""
+        attempt = self.state.attempt(job, number)
+        if attempt.finished():
+            return False
+        attempt.write("lease.json", _lease(policy, seconds))
+        return True
+
+    # -- observe -----------------------------------------------------------------------------------------------
+
+    def observe(self, jobs="live", specs=False):
+        """Observations: of all attempts, of those of given jobs, or of the live ones."""
+        names = self.state.jobs() if jobs in ("all", "live") else [job for job in jobs if job in set(self.state.jobs())]
+        found = []
+        for job in names:
+            for attempt in self.state.attempts(job):
+                if jobs == "live" and attempt.finished():
+                    continue
+                found.append(observe(attempt, with_spec=specs))
+        return found
+
+    def read_log(self, job, number, stream="out", offset=None, tail=None, limit=logs.CHUNK_LIMIT_BYTES, wait=0.0):
+        """One chunk of a log, and the attempt's observation when it was read."""
+        attempt = self.state.attempt(job, number)
+        if offset is None:
+            offset = logs.tail_offset(attempt, stream, tail) if tail is not None else 0
+        logs.wait_for_more(attempt, stream, offset, wait, lambda: _over(attempt))
+        # First the state, then the bytes: what was written before the end is then in the chunk.
+        seen = observe(attempt)
+        ended = seen["state"] not in ("queued", "starting", "running")
+        return logs.read(attempt, stream, offset, limit, ended), seen
+
+    # -- remove ------------------------------------------------------------------------------------------------
+
+    def remove(self, job):
+        """Remove a job's folder. Returns [(attempt, bytes)]. Raises NodeError while an attempt may be alive."""
+        removed = []
+        for attempt in self.state.attempts(job):
+            evidence = Evidence(attempt)
+            if evidence.judge()[0] in ("queued", "starting", "running") or evidence.holds:
+                raise NodeError("conflict", "attempt {0} of {1} is not over".format(attempt.number, job), "stoker stop " + job)
+            removed.append((attempt.number, _bytes_in(attempt.path)))
+        if removed:
+            trash = os.path.join(self.state.path, "jobs", ".trash-{0}-{1}".format(job, os.getpid()))
+            os.rename(self.state.job_path(job), trash)
+            shutil.rmtree(trash)
+        return removed
+
+
+def _over(attempt):
+    return Evidence(attempt).judge()[0] not in ("queued", "starting", "running")
+
+
+def _lease(policy, seconds):
+    if policy == "move" and not seconds:
+        raise NodeError("bad_request", "a lease with policy move needs seconds")
+    return {"policy": policy, "until_boot_s": None if seconds is None else identity.boottime() + seconds}
+
+
+def _bytes_in(path):
+    total = 0
+    for folder, _names, files in os.walk(path):
+        for name in files:
+            total += os.lstat(os.path.join(folder, name)).st_size
+    return total
+
+

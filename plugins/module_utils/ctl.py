@@ -1,0 +1,215 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``ctl``: one request in, one reply out; and the entry point of the supervisor."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+import traceback
+
+from . import schemas
+from .statedir import NodeError, StateDir, from_os_error
+
+MARK = "STOKER-REPLY "
+START_WAIT_S = 15.0
+
+
+class Node:
+    """The node that this call runs on."""
+
+    def __init__(self, request, entry):
+        from . import backends
+
+        self.request = request
+        self.entry = entry
+        self.state = StateDir(request.get("state_dir") or "~/.stoker", request.get("lock_dir"))
+        self.state.prepare()
+        self.backend = backends.get(request.get("backend"), self.state, entry, request.get("rungs"))
+
+    # -- reconcile ---------------------------------------------------------------------------------------------
+
+    def reconcile(self):
+        """Carry out the orders, then say what is true."""
+        results, launches = [], []
+        for order in self.request.get("orders") or ():
+            results.append(self._carry_out(order, launches))
+        self._settle(launches)
+        self._wait_for_ends()
+        reply = {"orders": results, "node": self._facts()}
+        wanted = self.request.get("observe") or {"jobs": "live"}
+        jobs = wanted.get("jobs", "live")
+        named = sorted({result["job"] for result in results if result.get("job")})
+        reply["attempts"] = self.backend.observe(jobs, bool(wanted.get("specs")))
+        seen = {(item["job"], item["attempt"]) for item in reply["attempts"]}
+        reply["attempts"] += [item for item in self.backend.observe(named) if (item["job"], item["attempt"]) not in seen]
+        reply["logs"] = self._log_chunks(wanted, reply["attempts"])
+        return reply
+
+    def _carry_out(self, order, launches):
+        kind = order.get("order")
+        spec = order.get("spec") or {}
+        result = {"order": kind, "job": order.get("job") or spec.get("job"), "attempt": order.get("attempt"), "ok": True,
+                  "changed": False, "error": None}
+        try:
+            if kind == "start":
+                result["changed"], started = self.backend.start(spec, order["attempt"], order.get("secrets"))
+                if started:
+                    launches.append((result, started))
+            elif kind == "stop":
+                result["changed"] = self.backend.cancel(order["job"], order["attempt"], order.get("grace_s"),
+                                                        order.get("reason", "cancelled"))
+            elif kind == "lease":
+                result["changed"] = self.backend.renew_lease(order["job"], order["attempt"], order.get("policy", "keep"),
+                                                             order.get("seconds"))
+            else:
+                result["changed"] = bool(self.backend.remove(order["job"]))
+        except schemas.SchemaError as exc:
+            result.update(ok=False, error={"code": exc.code, "message": exc.message, "next": None})
+        except NodeError as exc:
+            result.update(ok=False, error=exc.as_dict())
+        except OSError as exc:
+            result.update(ok=False, error=from_os_error(exc).as_dict())
+        return result
+
+    def _settle(self, launches):
+        """Wait until every supervisor that was started has said what it does."""
+        for attempt in list(self._abandoned(launches)):
+            again = self.backend.relaunch(attempt)
+            if again:
+                launches.append((None, again))
+        deadline = time.monotonic() + START_WAIT_S
+        while launches and time.monotonic() < deadline:
+            open_ones = []
+            for result, started in launches:
+                try:
+                    if not started.settled():
+                        open_ones.append((result, started))
+                except NodeError as exc:
+                    if result is not None:
+                        result.update(ok=False, error=exc.as_dict())
+            launches = open_ones
+            if launches:
+                time.sleep(0.01)
+
+    def _abandoned(self, launches):
+        busy = {started.attempt.path for _result, started in launches}
+        for job in self.state.jobs():
+            for attempt in self.state.attempts(job):
+                if not attempt.finished() and attempt.path not in busy:
+                    yield attempt
+
+    def _wait_for_ends(self):
+        """Stop orders may wait for the end: the usual stop then needs one round trip."""
+        for order in self.request.get("orders") or ():
+            if order.get("order") == "stop" and order.get("wait_s"):
+                deadline = time.monotonic() + order["wait_s"]
+                attempts = [item for item in self.state.attempts(order["job"]) if item.number == order["attempt"]]
+                while attempts and not attempts[0].finished() and time.monotonic() < deadline:
+                    time.sleep(0.05)
+
+    def _log_chunks(self, wanted, attempts):
+        from . import logs
+
+        limit = wanted.get("log_limit", 65536)
+        chunks = {}
+        for key, offset in (wanted.get("log_from") or {}).items():
+            job, _, number = key.partition("/")
+            for item in attempts:
+                if (item["job"], item["attempt"]) == (job, int(number)):
+                    attempt = self.state.attempt(job, int(number))
+                    # Far behind: the newest bytes are worth more than the next ones.
+                    start = max(offset, logs.size(attempt) - limit)
+                    ended = item["state"] not in ("queued", "starting", "running")
+                    chunks[key] = logs.read(attempt, "out", start, limit, ended)
+        return chunks
+
+    def _facts(self):
+        from . import identity
+
+        usage = os.statvfs(self.state.path)
+        facts = {
+            "hostname": platform.node(), "user_id": os.geteuid(), "python": platform.python_version(),
+            "now": identity.now(), "boot": identity.boot_identity(), "cpus": len(os.sched_getaffinity(0)),
+            "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+            "disk_free_bytes": usage.f_bavail * usage.f_frsize, "state_dir": self.state.path,
+        }
+        if self.request.get("gpus"):
+            facts.update(_gpu_facts(self.state))
+        return facts
+
+    # -- the others --------------------------------------------------------------------------------------------
+
+    def log(self):
+        ask = self.request
+        from . import logs
+
+        chunk, seen = self.backend.read_log(
+            ask["job"], ask.get("attempt"), ask.get("stream") or "out", ask.get("offset"), ask.get("tail"),
+            ask.get("limit") or logs.CHUNK_LIMIT_BYTES, ask.get("wait") or 0.0,
+        )
+        return {"chunk": chunk, "observation": seen}
+
+    def exec(self):
+        from .execute import execute
+
+        return execute(self.request, self.state)
+
+    def clean(self):
+        from .clean import clean
+
+        return clean(self.backend, self.state, self.request)
+
+
+def _gpu_facts(state):
+    from . import gpu_queue, gpus
+
+    try:
+        found = gpus.query()
+    except NodeError as exc:
+        return {"gpus": None, "gpus_unknown": exc.message}
+    for gpu in found:
+        gpu["held_by"] = gpu_queue.holders(state, [gpu["uuid"]])
+    return {"gpus": found}
+
+
+def handle(request, entry):
+    """Answer one request: the reply as a dict. Never raises for what can go wrong on a node."""
+    reply = {"schema": "stoker.reply/1", "ok": True}
+    try:
+        schemas.require(request, "stoker.request")
+        node = Node(request, entry)
+        reply.update(getattr(node, request["op"])())
+    except schemas.SchemaError as exc:
+        reply.update(ok=False, error={"code": exc.code, "message": exc.message, "next": None})
+    except NodeError as exc:
+        reply.update(ok=False, error=exc.as_dict())
+    except OSError as exc:
+        reply.update(ok=False, error=from_os_error(exc).as_dict())
+    except Exception:
+        reply.update(ok=False, error={"code": "internal", "message": traceback.format_exc(limit=6), "next": None})
+    return reply
+
+
+def main(entry, argv):
+    """Entry point of the pushed package. ``entry`` is the folder that Python was started with."""
+    if argv[1:2] == ["supervise"]:
+        from . import supervisor
+
+        state_path, lock_dir, job, number, rung = argv[2:7]
+        return supervisor.run(entry, state_path, lock_dir, job, number, rung, argv[7:8] == ["adopt"])
+    try:
+        request = json.loads(sys.stdin.buffer.read())
+    except ValueError as exc:
+        reply = {"schema": "stoker.reply/1", "ok": False,
+                 "error": {"code": "bad_request", "message": "the request is not JSON: {0}".format(exc), "next": None}}
+    else:
+        reply = handle(request, entry)
+    sys.stdout.write("\n" + MARK + json.dumps(reply) + "\n")
+    sys.stdout.flush()
+    return 0

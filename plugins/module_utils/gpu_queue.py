@@ -1,0 +1,165 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Waiting for GPUs in order, and holding them.
+
+A GPU is held by an flock on a file named after its UUID, inherited by the job's own processes: it is free when they
+are gone, whoever was killed in between, and two controllers that do not know each other cannot give it twice.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+
+from . import gpus
+from .processes import Family
+from .statedir import Lock, is_locked
+
+_TICKET = re.compile(r"^(\d{12})-(.+)-(\d+)$")
+# A ticket is written just before its supervisor starts; younger ones count as alive without its lock.
+TICKET_GRACE_S = 15.0
+
+
+class Waiting:
+    """Why an attempt does not have its GPUs yet."""
+
+    def __init__(self, position, needs, free, held_by):
+        self.position = position
+        self.needs = needs
+        self.free = free
+        self.held_by = held_by
+
+    def as_dict(self):
+        return {"position": self.position, "needs": self.needs, "free": self.free, "held_by": self.held_by}
+
+
+def _queue_folder(state):
+    return os.path.join(state.path, "queue")
+
+
+def take_ticket(state, attempt):
+    """Put an attempt at the end of this node's queue."""
+    folder = _queue_folder(state)
+    with Lock(os.path.join(folder, ".lock")):
+        last = max((number for number, _job, _attempt in tickets(state)), default=0)
+        counter = os.path.join(folder, ".last")
+        try:
+            with open(counter, encoding="ascii") as handle:
+                last = max(last, int(handle.read() or 0))
+        except FileNotFoundError:
+            last = max(last, 0)
+        name = "{0:012d}-{1}-{2}".format(last + 1, attempt.job, attempt.number)
+        os.close(os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CREAT, 0o600))
+        with open(counter, "w", encoding="ascii") as handle:
+            handle.write(str(last + 1))
+
+
+def drop_ticket(state, attempt):
+    for number, job, count in tickets(state):
+        if (job, count) == (attempt.job, attempt.number):
+            os.unlink(os.path.join(_queue_folder(state), "{0:012d}-{1}-{2}".format(number, job, count)))
+
+
+def tickets(state):
+    """All tickets in order: (number, job, attempt)."""
+    try:
+        names = os.listdir(_queue_folder(state))
+    except FileNotFoundError:
+        return []
+    matches = filter(None, map(_TICKET.match, names))
+    return sorted((int(match.group(1)), match.group(2), int(match.group(3))) for match in matches)
+
+
+def _is_waiting(state, ticket):
+    """Whether a ticket's attempt still waits: a dead one must not hold up the queue."""
+    number, job, count = ticket
+    path = os.path.join(_queue_folder(state), "{0:012d}-{1}-{2}".format(number, job, count))
+    known = [item for item in state.attempts(job) if item.number == count]
+    if not known or known[0].finished():
+        return False
+    if is_locked(known[0].file("supervisor.lock")):
+        return True
+    try:
+        return time.time() - os.stat(path).st_mtime < TICKET_GRACE_S
+    except FileNotFoundError:
+        return False
+
+
+def ahead_of(state, attempt):
+    """Attempts that wait before this one, in order."""
+    found = []
+    for ticket in tickets(state):
+        if ticket[1:] == (attempt.job, attempt.number):
+            break
+        if _is_waiting(state, ticket):
+            found.append(ticket[1:])
+    return found
+
+
+def lock_path(state, uuid):
+    return os.path.join(state.lock_dir, "gpu-{0}.lock".format(re.sub(r"[^A-Za-z0-9_-]", "_", uuid)))
+
+
+def _lock(state, path, inheritable=False):
+    return Lock(path, inheritable=inheritable, shared=not state.lock_dir.startswith(state.path + os.sep))
+
+
+def claim(state, attempt, count, wanted):
+    """Try to get ``count`` GPUs (among the UUIDs ``wanted``, if any), all or none.
+
+    Returns (locks, uuids, None) or (None, None, Waiting). Raises NodeError where this node can never give them, or
+    where its GPUs are unknown.
+    """
+    ahead = ahead_of(state, attempt)
+    if ahead:
+        return None, None, Waiting(len(ahead), count, None, sorted({job for job, _count in ahead}))
+    known = gpus.query()
+    eligible = [gpu["uuid"] for gpu in known if not wanted or gpu["uuid"] in wanted]
+    if len(eligible) < count:
+        what = "{0} of the GPUs asked for".format(len(eligible)) if wanted else "{0} GPU(s)".format(len(known))
+        raise gpus.NodeError("not_supported", "the job asks for {0} GPU(s), this node has {1}".format(count, what),
+                             "ask for fewer, or choose another node (stoker nodes)")
+    survivors = survivors_by_gpu(state)
+    with _lock(state, os.path.join(state.lock_dir, "claim.lock")):
+        taken = []
+        for uuid in eligible:
+            lock = _lock(state, lock_path(state, uuid), inheritable=True)
+            if uuid not in survivors and lock.acquire():
+                taken.append((uuid, lock))
+        if len(taken) >= count:
+            for _uuid, lock in taken[count:]:
+                lock.release()
+            for uuid, lock in taken[:count]:
+                os.pwrite(lock.fd, "{0}/{1}\n".format(attempt.job, attempt.number).encode("ascii").ljust(128), 0)
+            return [lock for _uuid, lock in taken[:count]], [uuid for uuid, _lock_ in taken[:count]], None
+        for _uuid, lock in taken:
+            lock.release()
+    return None, None, Waiting(0, count, len(taken), holders(state, eligible, survivors))
+
+
+def holders(state, uuids, survivors=None):
+    """Names of the jobs that hold any of these GPUs now."""
+    found = set((survivors or {}).values())
+    for uuid in uuids:
+        path = lock_path(state, uuid)
+        if is_locked(path):
+            with open(path, "rb") as handle:
+                found.add(handle.read(128).split(b"/")[0].decode("ascii", "replace").strip() or "another user")
+    return sorted(found)
+
+
+def survivors_by_gpu(state):
+    """GPU -> job of attempts whose supervisor and recorder are gone while their processes live on.
+
+    Such a process may have closed the inherited lock; the GPU is not free all the same.
+    """
+    found = {}
+    for job in state.jobs():
+        for attempt in state.attempts(job):
+            record = attempt.read("state.json") if not attempt.finished() else None
+            if record and record.get("gpus") and not is_locked(attempt.file("supervisor.lock")) and Family(attempt).members():
+                found.update({uuid: job for uuid in record["gpus"]})
+    return found

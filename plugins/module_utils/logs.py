@@ -1,0 +1,121 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reading the logs of an attempt, by byte offset, and scanning them once, wherever they are asked for."""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+import zlib
+
+from .logscan import LogScanner
+from .statedir import Lock, NodeError
+
+CHUNK_LIMIT_BYTES = 4 * 1024 * 1024
+SCAN_STEP_BYTES = 4 * 1024 * 1024
+POLL_S = 0.1
+FILES = {"out": "out.log", "stdout": "stdout.log", "stderr": "stderr.log"}
+
+
+def pack(data):
+    """Bytes as text that JSON can carry."""
+    return base64.b64encode(zlib.compress(data, 1)).decode("ascii")
+
+
+def size(attempt, stream="out"):
+    """Bytes of a log now; 0 where the command has not begun."""
+    try:
+        return os.stat(attempt.file(FILES[stream])).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def read(attempt, stream, offset, limit, ended):
+    """One chunk from ``offset`` on. ``ended``: nothing will be added any more."""
+    if stream != "out" and not os.path.exists(attempt.file(FILES[stream])):
+        raise NodeError("not_supported", "{0!r} did not keep its streams apart".format(attempt),
+                        "its out log has both; run it with --split-output to have them apart")
+    total = size(attempt, stream)
+    data = b""
+    if total > offset:
+        with open(attempt.file(FILES[stream]), "rb") as handle:
+            handle.seek(offset)
+            data = handle.read(min(limit, CHUNK_LIMIT_BYTES))
+    end = offset + len(data)
+    return {"offset": offset, "next": end, "size": total, "data": pack(data), "eof": bool(ended and end >= total)}
+
+
+def tail_offset(attempt, stream, lines):
+    """Where the last ``lines`` lines begin."""
+    total = size(attempt, stream)
+    if lines <= 0 or not total:
+        return total
+    with open(attempt.file(FILES[stream]), "rb") as handle:
+        handle.seek(total - 1)
+        # A last line without its end is a line.
+        wanted = lines + 1 if handle.read(1) == b"\n" else lines
+        position = total
+        while position > 0:
+            step = min(65536, position)
+            position -= step
+            handle.seek(position)
+            block = handle.read(step)
+            count = block.count(b"\n")
+            if count >= wanted:
+                for _index in range(wanted):
+                    cut = block.rindex(b"\n")
+                    block = block[:cut]
+                return position + len(block) + 1
+            wanted -= count
+    return 0
+
+
+def wait_for_more(attempt, stream, offset, seconds, ended):
+    """Long poll: until there are bytes past ``offset``, the attempt ended, or the time is over."""
+    deadline = time.monotonic() + seconds
+    while size(attempt, stream) <= offset and not ended() and time.monotonic() < deadline:
+        time.sleep(min(POLL_S, max(0.0, deadline - time.monotonic())))
+
+
+def scan(attempt, spec, budget_bytes, finish=False):
+    """Scan what is new in out.log, at most ``budget_bytes`` (None: all). Returns what is known so far.
+
+    Whoever comes first scans; the others read what it knew last.
+    """
+    lock = Lock(attempt.file("scan.lock"))
+    saved = attempt.read("scan.json")
+    if not lock.acquire():
+        return saved
+    try:
+        saved = attempt.read("scan.json") or {}
+        position = saved.get("position", 0)
+        total = size(attempt)
+        if saved.get("finished") or (position >= total and not finish):
+            return saved
+        scanner = LogScanner(spec.get("log_patterns") or [], spec.get("metrics") or [], saved.get("scanner"))
+        position = _feed(attempt, scanner, position, total if budget_bytes is None else min(total, position + budget_bytes))
+        if finish and position >= total:
+            scanner.finish()
+            saved["finished"] = True
+        saved.update(position=position, scanner=scanner.state(), **scanner.result())
+        attempt.write("scan.json", saved)
+        return saved
+    finally:
+        lock.release()
+
+
+def _feed(attempt, scanner, position, end):
+    if position >= end:
+        return position
+    with open(attempt.file(FILES["out"]), "rb") as handle:
+        handle.seek(position)
+        while position < end:
+            data = handle.read(min(SCAN_STEP_BYTES, end - position))
+            if not data:
+                break
+            scanner.feed(data, position)
+            position += len(data)
+    return position

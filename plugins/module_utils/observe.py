@@ -1,0 +1,183 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From evidence to state: what can be proved of an attempt now."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from . import identity, logs, samples
+from .processes import Family
+from .statedir import from_os_error, is_locked
+
+SCAN_BYTES_PER_LOOK = 16 * 1024 * 1024
+_OOM_PATTERNS = ("cuda-out-of-memory", "host-out-of-memory")
+
+
+class Evidence:
+    """Everything that was looked at, in the order that leaves no gap: the exit record comes last again."""
+
+    def __init__(self, attempt):
+        self.attempt = attempt
+        self.spec = attempt.read("spec.json") or {}
+        self.state = attempt.read("state.json")
+        self.exit = attempt.read("exit.json")
+        self.supervised = self.alive = False
+        self.members = {}
+        if self.exit is None:
+            self.supervised = is_locked(attempt.file("supervisor.lock"))
+            self.alive = is_locked(attempt.file("alive.lock"))
+            if self.state and not self.supervised and not self.alive and self.same_boot:
+                self.members = Family(attempt).members()
+            # It may have ended, and let go of its locks, between the first look and now.
+            self.state = attempt.read("state.json")
+            self.exit = attempt.read("exit.json")
+
+    @property
+    def same_boot(self):
+        return bool(self.state) and self.state.get("boot") == identity.boot_identity()
+
+    @property
+    def began(self):
+        """Whether the user's command was ever about to run."""
+        return bool(self.state) and bool(self.state.get("recorder"))
+
+    @property
+    def holds(self):
+        return self.supervised or self.alive or bool(self.members)
+
+    def needs_launch(self):
+        """Accepted, never begun, and nobody at it: starting its supervisor (again) is safe, after a reboot too."""
+        return self.exit is None and not self.began and not self.supervised
+
+    def judge(self):
+        """(state, reason, evidence)"""
+        if self.exit is not None:
+            return _ended(self.exit)
+        if not self.state:
+            return "starting", None, "accepted by the node; its supervisor has not begun yet"
+        if not self.began:
+            where = "queued" if self.state.get("phase") == "queued" else "starting"
+            return where, None, "its supervisor holds its lock" if self.supervised else "it has not begun; it will be started again"
+        if not self.same_boot:
+            return "lost", "reboot", "the node booted since: the boot id or the start of PID 1 changed"
+        if self.holds:
+            return "running", None, self._proof_of_life()
+        return "lost", "killed", "no exit record, no lock held, and none of its processes is left"
+
+    def _proof_of_life(self):
+        if self.alive:
+            return "its lock is held"
+        if self.supervised:
+            return "its supervisor holds its lock"
+        return "{0} of its processes live, without supervisor".format(len(self.members))
+
+
+def _ended(record):
+    if record.get("lost"):
+        return "lost", record["lost"], record.get("detail") or record.get("evidence") or "recorded on the node"
+    stopped = record.get("stopped")
+    code, number = record.get("code"), record.get("signal")
+    how = "exit record: " + ("signal {0}".format(signal_name(number)) if number else
+                             "exit {0}".format(code) if code is not None else "it never ran, or nobody saw how it ended")
+    if stopped == "cancelled":
+        return "cancelled", None, how + ", after it was asked to stop; none of its processes was left"
+    if stopped == "timeout":
+        return "failed", "timeout", how + ", at its time limit"
+    if stopped == "expired":
+        return "lost", "expired", how + ", when nobody had renewed its lease"
+    if record.get("error"):
+        return "failed", "start", "it could not start: " + record["error"]
+    if code == 0:
+        return "succeeded", None, how
+    if record.get("oom"):
+        return "failed", "oom", how + "; the kernel killed it for memory"
+    return "failed", "signal" if number else "code", how
+
+
+def signal_name(number):
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
+def settle(evidence):
+    """Write down a proven loss, so that nothing later can contradict it. Returns the state judged."""
+    state, reason, proof = evidence.judge()
+    if evidence.exit is None and state == "lost":
+        record = {"schema": "stoker.exit/1", "lost": reason, "detail": proof, "ended_at": None}
+        try:
+            evidence.attempt.write_exit(record)
+        except OSError as exc:
+            proof += "; it could not be written down: " + from_os_error(exc).message
+    return state, reason, proof
+
+
+def observe(attempt, with_spec=False, write=True):
+    """The observation of one attempt (``stoker.observation/1``). ``write``: record a proven loss, and what was scanned."""
+    evidence = Evidence(attempt)
+    state, reason, proof = settle(evidence) if write else evidence.judge()
+    spec, record = evidence.state or {}, evidence.exit or {}
+    ended = state not in ("queued", "starting", "running")
+    found = {
+        "schema": "stoker.observation/1", "job": attempt.job, "uid": evidence.spec.get("uid"),
+        "name": evidence.spec.get("name"), "attempt": attempt.number, "state": state, "reason": reason, "evidence": proof,
+        "exit_code": record.get("code"), "signal": record.get("signal"), "oom": record.get("oom"), "error": record.get("error"),
+        "detail": _detail(evidence, state), "queued_at": evidence.spec.get("accepted_at"), "started_at": spec.get("started_at"),
+        "ended_at": record.get("ended_at"), "elapsed_s": _elapsed(evidence, state),
+        "pid": (spec.get("command") or {}).get("pid"), "rung": spec.get("rung"), "supervised": evidence.supervised,
+        "stopping": not ended and os.path.exists(attempt.file("stop.json")), "gpus": spec.get("gpus") or [],
+        "waiting": spec.get("waiting") if state == "queued" else None, "boot_id": (spec.get("boot") or {}).get("boot_id"),
+        "log_size": logs.size(attempt), "left_behind": record.get("left_behind"), "sample": samples.newest(attempt),
+    }
+    found.update(_scanned(attempt, evidence, ended))
+    if state == "failed" and reason == "code" and any(found["finding_counts"].get(name) for name in _OOM_PATTERNS):
+        found.update(reason="oom", evidence=proof + "; the log says that memory ran out")
+    if with_spec:
+        found["spec"] = {key: value for key, value in evidence.spec.items() if key not in ("accepted_at",)}
+    return found
+
+
+def _scanned(attempt, evidence, ended):
+    known = logs.scan(attempt, evidence.spec, SCAN_BYTES_PER_LOOK, finish=ended and not evidence.holds) or {}
+    return {
+        "last_line": known.get("last_line"), "findings": known.get("findings") or [],
+        "finding_counts": known.get("finding_counts") or {}, "metrics": known.get("metrics") or {},
+    }
+
+
+def _elapsed(evidence, state):
+    if evidence.exit is not None:
+        return evidence.exit.get("elapsed_s")
+    began = (evidence.state or {}).get("started_boot_s")
+    if state == "running" and began is not None:
+        return round(max(0.0, identity.boottime() - began), 3)
+    return None
+
+
+def _detail(evidence, state):
+    """What is odd about it, in one sentence; None normally."""
+    if state != "running":
+        return (evidence.exit or {}).get("detail")
+    if evidence.state.get("unkillable"):
+        return "process {0} does not end, not even by SIGKILL".format(", ".join(map(str, evidence.state["unkillable"])))
+    if not identity.is_alive(evidence.state.get("command")) and evidence.supervised:
+        said = _last_line(evidence.attempt.file("supervisor.log"))
+        if said.startswith("exit record: "):
+            return "its command has ended, and the exit record cannot be written: " + said[len("exit record: "):]
+    if not evidence.supervised:
+        return "its supervisor is gone; how it ends may stay unknown" if not evidence.alive else None
+    return None
+
+
+def _last_line(path):
+    try:
+        with open(path, "rb") as handle:
+            lines = handle.read().decode("utf-8", "replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""

@@ -1,0 +1,103 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where the output of a command goes.
+
+By default stdout and stderr are the log file itself: no pipe that can break, the order exact. With ``split_output`` a
+pump reads two pipes and writes each stream to its own file and both to out.log, in the order in which they became
+readable; it needs a living recorder or pump.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+
+from . import identity
+
+STREAMS = ("stdout", "stderr")
+
+
+def open_log(attempt, name):
+    """Open a log to append, mode 0600."""
+    return os.open(attempt.file(name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+
+class Pump:
+    """The process that copies two pipes into three files."""
+
+    def __init__(self, attempt):
+        self.attempt = attempt
+        pairs = [os.pipe(), os.pipe()]
+        self.readers = [pair[0] for pair in pairs]
+        self.writers = [pair[1] for pair in pairs]
+        self.pid = None
+
+    def start(self):
+        """Start it, or start it again: what waits in the pipes is not lost."""
+        for fd in self.writers:
+            os.close(fd)
+        self.writers = []
+        self._fork()
+
+    def _fork(self):
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                signal.set_wakeup_fd(-1)
+                self._copy()
+            finally:
+                os._exit(0)
+
+    def take(self, statuses, ended):
+        """Note reaped children: a pump that was killed while the command runs is replaced."""
+        if self.pid in statuses:
+            self.pid = None
+            if not ended:
+                self._fork()
+                self.attempt.update_state(pump=identity.identify(self.pid))
+
+    def drain(self, seconds):
+        """Give the pump a moment to write what the ended command left in the pipes."""
+        deadline = time.monotonic() + seconds
+        while self.pid and time.monotonic() < deadline:
+            done, _status = os.waitpid(self.pid, os.WNOHANG)
+            if done:
+                self.pid = None
+            time.sleep(0.01)
+
+    def _copy(self):
+        merged = open_log(self.attempt, "out.log")
+        files = dict(zip(self.readers, (open_log(self.attempt, name + ".log") for name in STREAMS)))
+        poll = select.epoll()
+        for fd in files:
+            os.set_blocking(fd, False)
+            # Edge-triggered: the kernel then lists the pipes in the order in which they were written to.
+            poll.register(fd, select.EPOLLIN | select.EPOLLHUP | select.EPOLLET)
+        open_pipes = set(files)
+        while open_pipes:
+            for fd, _event in poll.poll():
+                if fd in open_pipes and not self._copy_one(fd, files[fd], merged):
+                    open_pipes.discard(fd)
+
+    @staticmethod
+    def _copy_one(source, own, merged):
+        """Copy what one pipe holds; False at its end."""
+        while True:
+            try:
+                data = os.read(source, 65536)
+            except BlockingIOError:
+                return True
+            if not data:
+                return False
+            for target in (own, merged):
+                _write_all(target, data)
+
+
+def _write_all(fd, data):
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

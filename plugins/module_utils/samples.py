@@ -1,0 +1,98 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Samples of a running attempt, one JSON line each: what its processes and its GPUs do."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from . import gpus, identity, processes
+from .statedir import NodeError
+
+# About a month of one GPU at 10 s. Older lines are thinned to every second one when it is reached.
+LIMIT_BYTES = 48 * 1024 * 1024
+
+
+class Sampler:
+    """Appends to samples.jsonl when ``interval_s`` has passed."""
+
+    def __init__(self, attempt, interval_s, gpu_uuids):
+        self.path = attempt.file("samples.jsonl")
+        self.interval_s = interval_s
+        self.gpu_uuids = gpu_uuids
+        self.next_at = 0.0
+        self.before = None
+
+    def tick(self, family):
+        """Take a sample when it is due. Returns it, or None."""
+        clock = time.monotonic()
+        if clock < self.next_at:
+            return None
+        self.next_at = clock + self.interval_s
+        members = family.members()
+        cpu_s, rss = processes.usage(members)
+        sample = {
+            "t": identity.now(),
+            "boot_s": identity.boottime(),
+            "processes": len(members),
+            "rss_bytes": rss,
+            "cpu_pct": self._percent(clock, cpu_s),
+        }
+        if self.gpu_uuids:
+            sample.update(self._gpus())
+        self._append(sample)
+        return sample
+
+    def _percent(self, clock, cpu_s):
+        """CPU use since the last sample, 100 for one core; None for the first, or when processes that counted ended."""
+        before, self.before = self.before, (clock, cpu_s)
+        if before is None or cpu_s < before[1] or clock <= before[0]:
+            return None
+        return round(100.0 * (cpu_s - before[1]) / (clock - before[0]), 1)
+
+    def _gpus(self):
+        try:
+            found = gpus.query(timeout_s=5.0)
+        except NodeError as exc:
+            return {"gpus": None, "gpus_unknown": exc.message}
+        except OSError as exc:
+            return {"gpus": None, "gpus_unknown": str(exc)}
+        return {"gpus": [gpu for gpu in found if gpu["uuid"] in self.gpu_uuids]}
+
+    def _append(self, sample):
+        with open(self.path, "a", encoding="ascii", opener=_private) as handle:
+            handle.write(json.dumps(sample) + "\n")
+            size = handle.tell()
+        if size > LIMIT_BYTES:
+            self._thin()
+
+    def _thin(self):
+        temporary = self.path + ".tmp"
+        with open(self.path, encoding="ascii") as old, open(temporary, "w", encoding="ascii", opener=_private) as new:
+            new.writelines(line for number, line in enumerate(old) if number % 2)
+        os.rename(temporary, self.path)
+
+
+def _private(path, flags):
+    return os.open(path, flags, 0o600)
+
+
+def newest(attempt):
+    """The newest whole sample of an attempt; None where there is none."""
+    try:
+        with open(attempt.file("samples.jsonl"), "rb") as handle:
+            handle.seek(0, os.SEEK_END)
+            handle.seek(max(0, handle.tell() - 65536))
+            lines = handle.read().splitlines()
+    except FileNotFoundError:
+        return None
+    for line in reversed(lines):
+        try:
+            return json.loads(line)
+        except ValueError:
+            continue  # the line that is being written, or the one that the seek cut
+    return None

@@ -1,0 +1,225 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The supervisor of one attempt: waits for its GPUs, starts the recorder, samples, and enforces timeout and lease.
+
+It and the recorder watch each other: the recorder starts a new supervisor when this one was killed; this one takes
+over the recorder's work when that one was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import traceback
+import uuid
+
+from . import cgroups, gpu_queue, identity, launch, logs, recorder
+from .processes import Family
+from .samples import Sampler
+from .statedir import Lock, NodeError, StateDir, from_os_error
+
+HEAD_POLL_S = 0.5
+TICK_S = 1.0
+SCAN_BYTES_PER_TICK = 32 * 1024 * 1024
+
+
+class Reviver:
+    """Starts a new supervisor when the old one was killed. Used by the recorder."""
+
+    def __init__(self, attempt, entry, rung, keep):
+        self.attempt = attempt
+        self.entry = entry
+        self.rung = rung
+        self.keep = keep
+        self.next_at = 0.0
+
+    def revive(self):
+        state = self.attempt.read("state.json") or {}
+        if identity.is_alive(state.get("supervisor")) or time.monotonic() < self.next_at:
+            return
+        self.next_at = time.monotonic() + 5.0
+        launch.start_supervisor(self.entry, self.attempt, "subreaper", adopt=True)
+
+
+class Supervisor:
+    """One life of the supervisor role."""
+
+    def __init__(self, attempt, entry, rung):
+        self.attempt = attempt
+        self.entry = entry
+        self.rung = rung
+        self.spec = attempt.read("spec.json")
+        self.wake = recorder.Wake()
+        self.locks = []
+        self.groups = cgroups.Groups()
+        self.guard = None
+        self.recorder = None
+
+    # -- before the command ------------------------------------------------------------------------------------
+
+    def start(self):
+        """Bring the attempt to the point where its command runs. False where it ended before."""
+        self.attempt.update_state(
+            phase="starting", boot=identity.boot_identity(), supervisor=identity.identify(os.getpid()), rung=self.rung,
+            token=(self.attempt.read("state.json") or {}).get("token") or uuid.uuid4().hex, kernel_oom_kills=recorder.oom_kills_of_kernel(),
+        )
+        try:
+            if self.spec.get("gpus") and not self._wait_for_gpus():
+                return False
+            if self.attempt.read("stop.json"):
+                return self._never_ran(self.attempt.read("stop.json"))
+            self._make_groups()
+        except NodeError as exc:
+            return self._never_ran(None, exc.message + ("; " + exc.next_step if exc.next_step else ""))
+        except OSError as exc:
+            return self._never_ran(None, from_os_error(exc).message)
+        self._fork_recorder()
+        return True
+
+    def _wait_for_gpus(self):
+        state, uuids = self.attempt.state_dir, self.spec.get("gpu_uuids")
+        said = None
+        while True:
+            stop = self.attempt.read("stop.json")
+            if stop:
+                gpu_queue.drop_ticket(state, self.attempt)
+                return self._never_ran(stop)
+            locks, got, waiting = gpu_queue.claim(state, self.attempt, self.spec["gpus"], uuids)
+            if locks:
+                self.locks = locks
+                self.attempt.update_state(gpus=got, waiting=None)
+                gpu_queue.drop_ticket(state, self.attempt)
+                return True
+            if waiting.as_dict() != said:
+                said = waiting.as_dict()
+                self.attempt.update_state(phase="queued", waiting=said)
+            self._enforce_lease()
+            # Only the first in line looks often: the others cannot get anything before it.
+            self.wake.wait(HEAD_POLL_S * (1 + min(waiting.position, 5)))
+
+    def _never_ran(self, stop, error=None):
+        record = recorder.exit_record(self.attempt, None, stop, error, None)
+        if error:
+            record["code"] = recorder.NOT_STARTED
+        recorder.settle(self.attempt, record, self.wake)
+        gpu_queue.drop_ticket(self.attempt.state_dir, self.attempt)
+        return False
+
+    def _make_groups(self):
+        name = "{0}.{1}".format(self.attempt.job, self.attempt.number)
+        if self.rung != "subreaper":
+            self.groups = cgroups.create(name, below_own=self.rung.startswith("systemd"))
+        self.groups.limit(self.spec.get("memory_bytes"), self.spec.get("cpus"))
+        rung = self.groups.kind or "subreaper" if self.rung == "cgroup" else self.rung
+        self.attempt.update_state(groups=self.groups.record(), rung=rung)
+
+    def _fork_recorder(self):
+        identity.become_subreaper()
+        keep = [lock.fd for lock in self.locks] + [self.alive.fd]
+        reviver = Reviver(self.attempt, self.entry, self.rung, keep)
+        pid = os.fork()
+        if pid == 0:
+            self.lock.release()
+            recorder.run(self.attempt, self.spec, self.groups, keep, reviver)
+        self.recorder = identity.identify(pid)
+
+    # -- while the command runs --------------------------------------------------------------------------------
+
+    def watch(self):
+        """Until the attempt is over and nothing of it is left."""
+        state = self.attempt.read("state.json") or {}
+        self.groups = cgroups.Groups.from_record(state.get("groups"))
+        self.recorder = self.recorder or state.get("recorder")
+        sampler = Sampler(self.attempt, float(self.spec.get("sample_interval_s", 10.0)), state.get("gpus") or [])
+        statuses = {}
+        while True:
+            statuses.update(recorder.reap())
+            if not identity.is_alive(self.recorder) and self._without_recorder(statuses):
+                break
+            self._enforce_timeout()
+            self._enforce_lease()
+            self._observe(sampler)
+            self.wake.wait(TICK_S)
+        self._tidy()
+
+    def _without_recorder(self, statuses):
+        """The recorder has ended: after its work, or killed. True when there is nothing left to do."""
+        if self.attempt.finished() and self.guard is None:
+            return not Family(self.attempt).members() or self._sweep()
+        if not (self.attempt.read("state.json") or {}).get("command"):
+            record = dict(recorder.exit_record(self.attempt, None, None, None, None), lost="killed")
+            recorder.settle(self.attempt, dict(record, detail="the recorder was killed before the command began"), self.wake)
+            return True
+        if self.guard is None:
+            self.guard = recorder.Guard(self.attempt, self.spec, self.wake)
+        self.guard.take(statuses)
+        return self.guard.step()
+
+    def _sweep(self):
+        Family(self.attempt).kill(recorder.reap)
+        return True
+
+    def _observe(self, sampler):
+        """Samples and log scan: worth having, never worth an attempt's life."""
+        try:
+            sampler.tick(Family(self.attempt))
+            logs.scan(self.attempt, self.spec, SCAN_BYTES_PER_TICK)
+        except OSError:
+            traceback.print_exc()  # a full disk, for example; it goes to supervisor.log
+
+    def ask_to_stop(self, reason):
+        if not self.attempt.read("stop.json") and not self.attempt.finished():
+            self.attempt.write("stop.json", {"reason": reason, "grace_s": self.spec.get("grace_s", 10.0), "asked_at": identity.now()})
+            state = self.attempt.read("state.json") or {}
+            if identity.is_alive(state.get("recorder")):
+                os.kill(state["recorder"]["pid"], signal.SIGUSR1)
+
+    def _enforce_timeout(self):
+        limit = self.spec.get("timeout_s")
+        if not limit:
+            return
+        state = self.attempt.read("state.json") or {}
+        # This clock stands still while the machine is suspended: a nap is not the job's time.
+        if state.get("started_clock_s") is not None and time.monotonic() - state["started_clock_s"] > limit:
+            self.ask_to_stop("timeout")
+
+    def _enforce_lease(self):
+        lease = self.attempt.read("lease.json")
+        if lease and lease.get("policy") == "move" and identity.boottime() > lease["until_boot_s"]:
+            self.ask_to_stop("expired")
+
+    def _tidy(self):
+        try:
+            logs.scan(self.attempt, self.spec, None)
+        except OSError:
+            traceback.print_exc()
+        self.groups.remove()
+
+
+def run(entry, state_path, lock_dir, job, number, rung, adopt):
+    """The entry point of the process. Returns an exit code."""
+    identity.set_process_name("stoker-superv")
+    attempt = StateDir(state_path, lock_dir).attempt(job, int(number))
+    supervisor = Supervisor(attempt, entry, rung)
+    supervisor.lock = Lock(attempt.file("supervisor.lock"))
+    if not supervisor.lock.acquire():
+        return 0  # another one is at it
+    if attempt.finished():
+        return 0
+    supervisor.alive = Lock(attempt.file("alive.lock"), inheritable=True)
+    if adopt:
+        attempt.update_state(supervisor=identity.identify(os.getpid()))
+        identity.become_subreaper()
+    else:
+        state = attempt.read("state.json")
+        if state and state.get("recorder"):
+            return 0  # its command began once: it is never begun again
+        if not supervisor.alive.acquire():
+            return 0
+        if not supervisor.start():
+            return 0
+    supervisor.watch()
+    return 0

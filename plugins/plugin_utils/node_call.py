@@ -1,0 +1,136 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One question to a node: the way every Stoker action reaches it.
+
+The node side lies on the node under its hash and is run through Ansible's own connection, JSON on stdin, one round
+trip; it is pushed only when it is missing. No AnsiballZ, no temporary folder (measured: most of a module's cost).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.stoker.fleet.plugins.plugin_utils import bundle
+
+MARK = "STOKER-REPLY "
+NO_PYTHON, NOT_PUSHED = 96, 97
+_PYTHONS = "python3 /usr/bin/python3 /usr/local/bin/python3 python3.13 python3.12 python3.11 python3.10 python3.9 python3.8"
+# Unpacks to a name of its own, then renames: a node never sees half a version.
+_UNPACK = (
+    "import io,os,shutil,sys,zipfile;d=sys.argv[1];t='%s.%d.tmp'%(d,os.getpid());"
+    "os.makedirs(os.path.dirname(d),0o700,exist_ok=True);"
+    "zipfile.ZipFile(io.BytesIO(sys.stdin.buffer.read())).extractall(t);"
+    "os.path.isdir(d) or os.rename(t,d);shutil.rmtree(t,ignore_errors=True)"
+)
+
+
+class NodeAction(ActionBase):
+    """Base of the actions that ask a node."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = True
+
+    def ask(self, request, task_vars):
+        """Send one ctl request and return the reply (``stoker.reply/1``), whatever it says.
+
+        Raises AnsibleActionFail with one sentence where the node cannot answer; AnsibleConnectionFailure passes, so that
+        Ansible counts the node as unreachable.
+        """
+        state_dir = self._variable("stoker_state_dir", task_vars) or "~/.stoker"
+        request = dict(request, schema="stoker.request/1", state_dir=state_dir)
+        for field, name in (("lock_dir", "stoker_lock_dir"), ("rungs", "stoker_launch"), ("backend", "stoker_backend")):
+            value = self._variable(name, task_vars)
+            if value and value != "auto":
+                request[field] = [value] if field == "rungs" and isinstance(value, str) else value
+        version, package = bundle.build()
+        folder = "{0}/bin/{1}".format(state_dir.rstrip("/"), version)
+        payload = json.dumps(request).encode("utf-8", "surrogateescape")
+        answer = self._run(folder, task_vars, payload)
+        if answer["rc"] == NOT_PUSHED:
+            self._push(folder, task_vars, package)
+            answer = self._run(folder, task_vars, payload)
+        return self._reply(answer)
+
+    def _variable(self, name, task_vars):
+        value = task_vars.get(name)
+        return self._templar.template(value) if isinstance(value, str) else value
+
+    def _run(self, folder, task_vars, payload):
+        script = "{0}; d={1}; [ -d \"$d\" ] || exit {2}; exec \"$p\" -I -S \"$d\" ctl".format(
+            self._find_python(task_vars), _shell_path(folder), NOT_PUSHED)
+        return self._low_level_execute_command(script, in_data=payload, encoding_errors="surrogateescape")
+
+    def _push(self, folder, task_vars, package):
+        script = "{0}; exec \"$p\" -I -S -c {1} {2}".format(
+            self._find_python(task_vars), shlex.quote(_UNPACK), _shell_path(folder))
+        answer = self._low_level_execute_command(script, in_data=package)
+        if answer["rc"] != 0:
+            words = (answer["stderr"] or answer["stdout"]).strip().splitlines() or ["exit {0}".format(answer["rc"])]
+            self._refuse_without_python(answer)
+            raise AnsibleActionFail("Stoker's node part could not be put into {0}: {1}".format(folder, words[-1]))
+
+    def _find_python(self, task_vars):
+        wanted = self._variable("ansible_python_interpreter", task_vars)
+        names = _PYTHONS if not wanted or str(wanted).startswith("auto") else shlex.quote(str(wanted))
+        return "p=; for c in {0}; do command -v \"$c\" >/dev/null 2>&1 && p=\"$c\" && break; done; [ -n \"$p\" ] || exit {1}".format(
+            names, NO_PYTHON)
+
+    @staticmethod
+    def _refuse_without_python(answer):
+        if answer["rc"] == NO_PYTHON:
+            raise AnsibleActionFail(
+                "no Python 3 on this node: install python3 there, or set ansible_python_interpreter to where it is")
+
+    def _reply(self, answer):
+        self._refuse_without_python(answer)
+        lines = [line for line in answer["stdout"].splitlines() if line.startswith(MARK)]
+        if lines:
+            return json.loads(lines[-1][len(MARK):])
+        words = (answer["stderr"] or answer["stdout"]).strip().splitlines() or ["it said nothing"]
+        raise AnsibleActionFail("the node's part of Stoker ended with {0}: {1}".format(answer["rc"], words[-1][:300]))
+
+    def with_secrets(self, names, task_vars):
+        """Values of secrets, from ``stoker_secrets`` (a vaulted variable) or the controller's environment.
+
+        Only here, on the way to the node: they are in no store, no argv, no event.
+        """
+        kept = task_vars.get("stoker_secrets") or {}
+        found, missing = {}, []
+        for name in names or ():
+            value = self._templar.template(kept[name]) if name in kept else os.environ.get(name)
+            if value is None:
+                missing.append(name)
+            else:
+                found[name] = str(value)
+        if missing:
+            raise AnsibleActionFail(
+                "no value for the secret {0}: it is neither in stoker_secrets nor in the environment of the controller".format(
+                    ", ".join(missing)))
+        return found
+
+    def asked(self, request, task_vars):
+        """``ask``, where a refusal fails the task with the node's own sentence."""
+        reply = self.ask(request, task_vars)
+        if not reply.get("ok"):
+            raise AnsibleActionFail(sentence(reply.get("error") or {}))
+        return reply
+
+
+def sentence(error):
+    """A node's error as one sentence, with the next step where it names one."""
+    text = error.get("message") or "the node refused without a reason"
+    return "{0} (next: {1})".format(text, error["next"]) if error.get("next") else text
+
+
+def _shell_path(path):
+    """Quote a path for the shell, with a leading ~ or ~/ left to it."""
+    if path == "~" or path.startswith("~/"):
+        return "~" + shlex.quote(path[1:])
+    return shlex.quote(path)
