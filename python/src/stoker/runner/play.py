@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import shlex
+import shutil
+import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from stoker.errors import NotFound, StokerError, UsageError
+from stoker.runner import environment, failure
+from stoker.runner.collect import Collector
+from stoker.runner.diagnose import diagnose, result_text
 from stoker.runner.inventory import Inventory
-from stoker.runner.results import Event, PlayResult
+from stoker.runner.results import Event, PlayResult, TaskResult
+
+# How often a wish to cancel is looked for, in seconds. ansible-runner's own default is 5.
+_POLL_S = 0.2
+_COLLECTION_PLAYBOOK = re.compile(r"^\w+\.\w+(\.\w+)+$")
 
 
 class Runner:
@@ -20,14 +35,27 @@ class Runner:
     def __init__(
         self, inventory: Path | None, *, launcher: bool = True, forks: int = 50, connect_timeout_s: int = 10
     ) -> None:
-        self._path = inventory
+        self._path = Path(inventory) if inventory is not None else None
         self._launcher = launcher
         self._forks = forks
         self._connect_timeout_s = connect_timeout_s
+        self._inventory: Inventory | None = None
+
+    @property
+    def inventory_path(self) -> Path:
+        """The inventory file or folder in use. Raises NotFound when it does not exist."""
+        path = self._path or environment.collection_dir() / "inventories" / "local" / "hosts.yml"
+        if not path.exists():
+            raise NotFound(f"there is no inventory {path}", next_step="name one that exists: --inventory FILE")
+        return path.absolute()
 
     def inventory(self) -> Inventory:
         """The nodes and groups. Raises NotFound when the file is missing, StokerError when it cannot be read."""
-        raise NotImplementedError
+        from stoker.runner.listing import read_inventory
+
+        if self._inventory is None:
+            self._inventory = read_inventory(self.inventory_path, launcher=self._launcher)
+        return self._inventory
 
     def play(
         self,
@@ -44,4 +72,113 @@ class Runner:
         A failed or unreachable host is in the result, not an exception. Raises StokerError when the run as a whole
         could not be made (syntax error, Ansible missing, cancelled, `timeout_s` seconds over).
         """
-        raise NotImplementedError
+        inventory, name = self.inventory_path, _playbook_name(playbook)
+        began = time.monotonic()
+        collector = Collector(on_event)
+        end = _End(cancel, began + timeout_s if timeout_s is not None else None, collector)
+        folder = Path(tempfile.mkdtemp(prefix="stoker-run-"))  # mode 0700
+        try:
+            _write_private(folder / "env" / "extravars", dict(extra_vars))
+            _write_private(folder / "env" / "settings", {"pexpect_timeout": _POLL_S, "suppress_output_file": True})
+            rc = self._run(folder, inventory, name, limit, collector, end)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        end.check(name, timeout_s)
+        if not collector.finished:
+            raise failure.of_run(name, rc, collector.lines)
+        return self._result(rc, collector, time.monotonic() - began)
+
+    def _run(
+        self, folder: Path, inventory: Path, playbook: str, limit: str | None, collector: Collector, end: _End
+    ) -> int:
+        from stoker.runner.process import ansible_runner_run
+
+        cwd = _working_folder()
+        added = environment.playbook_environment(
+            forks=self._forks,
+            connect_timeout_s=self._connect_timeout_s,
+            control_dir=environment.control_dir(),
+            cwd=cwd,
+        )
+        return ansible_runner_run(
+            program=environment.program("ansible-playbook", launcher=self._launcher),
+            private_data_dir=str(folder),
+            project_dir=str(cwd),
+            cmdline=shlex.join([playbook]),
+            inventory=str(inventory),
+            limit=limit,
+            envvars=added,
+            event_handler=collector.take,
+            cancel_callback=end.reached,
+        )
+
+    def _result(self, rc: int, collector: Collector, elapsed_s: float) -> PlayResult:
+        results = collector.results()
+        bad = [r for r in results if r.status in ("failed", "unreachable")]
+        return PlayResult(
+            rc=rc,
+            results=results,
+            unreachable={r.host: r.message or "" for r in bad if r.status == "unreachable"},
+            failed={r.host: r.message or "" for r in bad if r.status == "failed"},
+            next_steps=self._next_steps(bad) if bad else {},
+            elapsed_s=elapsed_s,
+        )
+
+    def _next_steps(self, bad: list[TaskResult]) -> dict[str, str]:
+        try:
+            variables = {node.name: node.vars for node in self.inventory().nodes}
+        except StokerError:
+            return {}  # Without the connection variables any advice would be a guess.
+        found = [(r.host, diagnose(result_text(r.res), r.host, variables.get(r.host)).next_step) for r in bad]
+        return {host: step for host, step in reversed(found) if step is not None}
+
+
+class _End:
+    """Watches for a reason to end a run early. Asked by ansible-runner every fraction of a second."""
+
+    def __init__(self, cancel: Callable[[], bool] | None, deadline: float | None, collector: Collector) -> None:
+        self._cancel, self._deadline, self._collector = cancel, deadline, collector
+        self.cancelled = self.timed_out = False
+
+    def reached(self) -> bool:
+        if self._collector.error is not None:
+            return True
+        self.timed_out = self._deadline is not None and time.monotonic() > self._deadline
+        self.cancelled = not self.timed_out and self._cancel is not None and self._cancel()
+        return self.timed_out or self.cancelled
+
+    def check(self, playbook: str, timeout_s: float | None) -> None:
+        """Raise what ended the run early, if anything did."""
+        if self._collector.error is not None:
+            raise self._collector.error
+        if self._collector.finished:
+            return
+        if self.timed_out:
+            raise StokerError(f"the playbook {playbook} did not end within {timeout_s:g} s and was stopped")
+        if self.cancelled:
+            raise StokerError(f"the playbook {playbook} was cancelled", exit_code=130)
+
+
+def _playbook_name(playbook: str | Path) -> str:
+    """A path made absolute, or the name of a collection's playbook as it is. Raises NotFound."""
+    text = str(playbook)
+    if isinstance(playbook, str) and _COLLECTION_PLAYBOOK.match(text) and not text.endswith((".yml", ".yaml")):
+        return text
+    path = Path(text).expanduser().absolute()
+    if not path.is_file():
+        raise NotFound(f"there is no playbook {path}")
+    return str(path)
+
+
+def _working_folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise UsageError("the folder this was started in no longer exists", next_step="cd somewhere else") from error
+
+
+def _write_private(path: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON (which is YAML) to a file of mode 0600, so that no value is ever seen on a command line."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        json.dump(value, file)

@@ -33,7 +33,6 @@ class TaskResult:
     status: TaskStatus
     res: dict[str, Any]
     message: str | None = None
-    next_step: str | None = None
     ignored: bool = False
 
 
