@@ -29,7 +29,10 @@ def cache_dir() -> Path:
 
 
 def runtime_dir() -> Path:
-    """The folder of sockets and of what ends with the machine. Below ``STOKER_STATE_HOME`` where that is set. Raises StokerError."""
+    """The folder of sockets and of what ends with the machine.
+
+    Below ``STOKER_STATE_HOME`` where that is set. Raises StokerError.
+    """
     if chosen := os.environ.get("STOKER_STATE_HOME"):
         return private_folder(private_folder(Path(chosen).expanduser()) / "run")
     import platformdirs

@@ -5,9 +5,10 @@
         for job in store.jobs(states=("running",)):
             ...
 
-Tables are in `schema`, the rows as values in `rows`, connections and the errors of databases in `engine`. All writing goes through
-`Store.write()`, a transaction that is the only writer while it lasts (BEGIN IMMEDIATE on SQLite, an advisory lock on PostgreSQL),
-and every transition writes its event in the same transaction. Values of secrets are never stored, only their names.
+Tables are in `schema`, the rows as values in `rows`, connections and the errors of databases in `engine`. All writing
+goes through `Store.write()`, a transaction that is the only writer while it lasts (BEGIN IMMEDIATE on SQLite, an
+advisory lock on PostgreSQL), and every transition writes its event in the same transaction. Values of secrets are never
+stored, only their names.
 """
 
 from stoker.store.rows import FINISHED_STATES, JOB_STATES, LIVE_STATES, AttemptRow, EventRow, JobRow, NodeRow

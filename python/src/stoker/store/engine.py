@@ -37,7 +37,8 @@ def store_url(named: str | None) -> URL:
     except (ArgumentError, ValueError):
         # Not repeated: a URL that cannot be read may still hold a password.
         raise UsageError(
-            "the store URL is not a database URL", next_step="use sqlite:////path/stoker.db or postgresql://user@host/name"
+            "the store URL is not a database URL",
+            next_step="use sqlite:////path/stoker.db or postgresql://user@host/name",
         ) from None
     driver = _DRIVERS.get(url.drivername)
     if driver is None:
@@ -61,10 +62,7 @@ def shown(url: URL) -> str:
 def connect(url: URL) -> Engine:
     """An engine for `url`; its tables are made or brought up to date. Raises StokerError."""
     with speaking(url):
-        if url.get_backend_name() == "sqlite":
-            engine = _sqlite(url)
-        else:
-            engine = _postgresql(url)
+        engine = _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url)
         try:
             _bring_up_to_date(engine)
         except BaseException:
@@ -84,7 +82,8 @@ def _sqlite(url: URL) -> Engine:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as problem:
         raise StokerError(
-            f"the store {path} cannot be opened: {problem.strerror}", next_step="set STOKER_STORE_URL or STOKER_STATE_HOME"
+            f"the store {path} cannot be opened: {problem.strerror}",
+            next_step="check who owns it, or set STOKER_STORE_URL",
         ) from problem
     engine = create_engine(url.set(database=str(path)), connect_args={"timeout": BUSY_S})
 
@@ -211,6 +210,7 @@ def _sentence(problem: DBAPIError) -> tuple[str, str | None]:
     if state in _POSTGRESQL_SENTENCES:
         return _POSTGRESQL_SENTENCES[state]
     lines = [line.strip() for line in str(original).splitlines() if line.strip()]
+    told = lines[0] if lines else type(original).__name__
     if problem.connection_invalidated or (not state and not name):
-        return f"cannot be reached: {lines[0] if lines else type(original).__name__}", "check the store URL and the server"
-    return f"failed: {lines[0] if lines else type(original).__name__}", None
+        return f"cannot be reached: {told}", "check the store URL and the server"
+    return f"failed: {told}", None

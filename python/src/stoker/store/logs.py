@@ -12,7 +12,8 @@ from stoker.paths import private_folder
 class LogCopies:
     """One file per attempt, `<job>.<attempt>.<start>.log`, in `folder` (0700; each file 0600).
 
-    The name says where in the node's log the file begins: two controllers that share a database have copies of their own.
+    The name says where in the node's log the file begins: two controllers that share a database have copies of their
+    own.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,8 +49,8 @@ class LogCopies:
     def extend(self, job_id: str, attempt: int, offset: int, data: bytes, keep_bytes: int) -> tuple[int, int]:
         """Put `data`, which lies at `offset` of the log, after what is here, and keep the last `keep_bytes`.
 
-        Bytes that are here already are not written twice; after a gap the copy begins anew. Returns the range that is here then.
-        The caller keeps others from doing the same at the same time. Raises StokerError.
+        Bytes that are here already are not written twice; after a gap the copy begins anew. Returns the range that is
+        here then. The caller keeps others from doing the same at the same time. Raises StokerError.
         """
         start, end = self.ranges().get((job_id, attempt), (offset, offset))
         if offset > end or (start == end and start != offset):

@@ -15,9 +15,9 @@ JOB_STATES = LIVE_STATES + FINISHED_STATES
 class JobRow:
     """One job: what somebody wants done, and how far it is.
 
-    `target` is what the caller named (a node or a group), None: any node. `node` is where the attempt of now was placed; a job that
-    is `queued` and has no node waits in the store, one that has a node waits there. `attempt` is the newest attempt's number,
-    0: there was none. `number` grows with each job of the store: the order in which they came.
+    `target` is what the caller named (a node or a group), None: any node. `node` is where the attempt of now was
+    placed; a job that is `queued` and has no node waits in the store, one that has a node waits there. `attempt` is the
+    newest attempt's number, 0: there was none. `number` grows with each job of the store: the order in which they came.
     """
 
     id: str
@@ -57,8 +57,8 @@ class JobRow:
 class AttemptRow:
     """One execution of a job on one node. `number` is the fencing token.
 
-    `observation` is the newest that the node sent, None: it never told. `confirmed_at` is when the node first showed that it knows the
-    attempt. The log copy holds the bytes [`log_start`, `log_end`) of the node's log.
+    `observation` is the newest that the node sent, None: it never told. `confirmed_at` is when the node first showed
+    that it knows the attempt. The log copy holds the bytes [`log_start`, `log_end`) of the node's log.
     """
 
     job_id: str
@@ -89,7 +89,10 @@ class AttemptRow:
 
 @dataclass(frozen=True)
 class NodeRow:
-    """What the store knows of a node. `unreachable_since` is the first miss after `last_seen`, `misses` how many followed."""
+    """What the store knows of a node.
+
+    `unreachable_since` is the first miss after `last_seen`, `misses` how many followed.
+    """
 
     name: str
     facts: Mapping[str, Any]

@@ -37,6 +37,7 @@ class Words(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """The text as both databases take it."""
         if value is None:
             return None
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
@@ -56,11 +57,13 @@ class Document(TypeDecorator[Mapping[str, Any]]):
         self.name = name
 
     def process_bind_param(self, value: Mapping[str, Any] | None, dialect: Dialect) -> str | None:
+        """The document as text."""
         if value is None:
             return None
         return json.dumps({"schema": f"{self.name}/1", **value}, allow_nan=False)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Mapping[str, Any] | None:
+        """The document of a text. Raises StokerError for a major version that is not understood."""
         if value is None:
             return None
         document: dict[str, Any] = json.loads(value)

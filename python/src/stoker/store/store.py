@@ -16,14 +16,16 @@ from stoker.store import schema
 from stoker.store.engine import connect, shown, speaking, store_url
 from stoker.store.identity import new_id
 from stoker.store.logs import LogCopies
-from stoker.store.rows import FINISHED_STATES, AttemptRow, EventRow, JobRow, NodeRow
+from stoker.store.rows import AttemptRow, EventRow, JobRow, NodeRow
 from stoker.store.transaction import Transaction
 
 _ID_TRIES = 20
 
 
 def open_store(url: str | None = None) -> Store:
-    """Open the store of `url`, STOKER_STORE_URL, or the SQLite file in the state folder; made or brought up to date when needed.
+    """Open the store of `url`, STOKER_STORE_URL, or the SQLite file in the state folder;
+
+    made or brought up to date when needed.
 
     Raises StokerError (UsageError for a URL that cannot be used).
     """
@@ -31,7 +33,9 @@ def open_store(url: str | None = None) -> Store:
 
 
 class Store:
-    """One open store. Safe to use from several threads; not across a fork. Every method raises StokerError when the database fails.
+    """One open store.
+
+    Safe to use from several threads; not across a fork. Every method raises StokerError when the database fails.
 
     Each write is one transaction and waits up to 30 s for other writers.
     """
@@ -78,7 +82,9 @@ class Store:
         submitted_by: str | None = None,
         now: float | None = None,
     ) -> JobRow:
-        """Add a job that is `queued`, with an id made from `name`. `spec` is a stoker.spec/1; job, uid and name are filled in here.
+        """Add a job that is `queued`, with an id made from `name`.
+
+        `spec` is a stoker.spec/1; job, uid and name are filled in here.
 
         Raises UsageError for a spec that is not valid, or that holds values of secrets (only their names belong in it).
         """
@@ -97,7 +103,10 @@ class Store:
         )
 
     def job(self, job_id: str) -> JobRow | None:
-        """The job with this id, or the only one whose id begins so. None: there is none. Raises UsageError: there are several."""
+        """The job with this id, or the only one whose id begins so.
+
+        None: there is none. Raises UsageError: there are several.
+        """
         table = schema.jobs
         prefix = table.c.id.startswith(job_id, autoescape=True)
         query = select(table).where((table.c.id == job_id) | prefix).order_by(table.c.id).limit(6)
@@ -105,7 +114,7 @@ class Store:
             found = [JobRow(**row) for row in connection.execute(query).mappings()]
         exact = [job for job in found if job.id == job_id]
         if exact or len(found) < 2:
-            return (exact or found or [None])[0]
+            return next(iter(exact or found), None)
         names = ", ".join(job.id for job in found[:5]) + (", ..." if len(found) > 5 else "")
         raise UsageError(f"{job_id!r} may be any of {names}", next_step="write more of the id")
 
@@ -118,7 +127,10 @@ class Store:
         *,
         node: str | None = None,
     ) -> list[JobRow]:
-        """Jobs in the order in which they came; only those in `states`, with that `target`, placed on `node`, where given."""
+        """Jobs in the order in which they came;
+
+        only those in `states`, with that `target`, placed on `node`, where given.
+        """
         table = schema.jobs
         query = select(table).order_by(table.c.number.desc() if newest_first else table.c.number)
         if states is not None:
@@ -152,11 +164,13 @@ class Store:
                 found.extend(AttemptRow(**row) for row in rows)
         return found
 
-    def request_stop(self, job_id: str, reason: str = "cancelled", grace_s: float | None = None, *, now: float | None = None) -> JobRow:
+    def request_stop(
+        self, job_id: str, reason: str = "cancelled", grace_s: float | None = None, *, now: float | None = None
+    ) -> JobRow:
         """Ask for the end of a job and return it as it is then.
 
-        A job that waits in the store is `cancelled` at once; for one on a node the next round sends the order; one that is over stays
-        as it is. Asking twice keeps the first reason. `grace_s` None: the job's own. Raises NotFound.
+        A job that waits in the store is `cancelled` at once; for one on a node the next round sends the order; one that
+        is over stays as it is. Asking twice keeps the first reason. `grace_s` None: the job's own. Raises NotFound.
         """
         at = time.time() if now is None else now
         with self.write() as transaction:
@@ -170,13 +184,14 @@ class Store:
                 transaction.change_job(job, {"stop_requested": asked, "stop_grace_s": grace_s, "updated_at": at})
                 if job.stop_requested is None:
                     data = {"reason": asked, "grace_s": grace_s}
-                    transaction.event("job.stop_requested", at, job=job.id, attempt=job.attempt, node=job.node, data=data)
+                    transaction.event("job.stop_requested", at, **_where(job), data=data)
             return _known(transaction, job_id)
 
     def delete_jobs(self, ids: Iterable[str], *, now: float | None = None) -> int:
         """Remove jobs that are over, with attempts and log copies, and return how many. Their events stay.
 
-        Raises UsageError, and removes none, when one of them is not over. An id that is not there is left out of the count.
+        Raises UsageError, and removes none, when one of them is not over. An id that is not there is left out of the
+        count.
         """
         at = time.time() if now is None else now
         removed: list[str] = []
@@ -186,9 +201,12 @@ class Store:
                 if job is None:
                     continue
                 if not job.finished:
-                    raise UsageError(f"{job.id} is {job.state}: only a job that is over can be removed", next_step=f"stoker stop {job.id}")
+                    raise UsageError(
+                        f"{job.id} is {job.state}: only a job that is over can be removed",
+                        next_step=f"stoker stop {job.id}",
+                    )
                 transaction.remove_job(job.id)
-                transaction.event("job.removed", at, job=job.id, attempt=job.attempt, node=job.node, data={"state": job.state})
+                transaction.event("job.removed", at, **_where(job), data={"state": job.state})
                 removed.append(job.id)
         for job_id in removed:
             self.log_copies.remove(job_id)
@@ -204,8 +222,9 @@ class Store:
 
     def nodes(self) -> list[NodeRow]:
         """Every node that was ever asked, by name."""
+        query = select(schema.nodes).order_by(schema.nodes.c.name)
         with self._read() as connection:
-            return [NodeRow(**row) for row in connection.execute(select(schema.nodes).order_by(schema.nodes.c.name)).mappings()]
+            return [NodeRow(**row) for row in connection.execute(query).mappings()]
 
     def events(
         self, since: int = 0, types: Sequence[str] | None = None, job_id: str | None = None, limit: int | None = None
@@ -250,10 +269,11 @@ class Store:
 def refuse_secrets(spec: Mapping[str, Any]) -> None:
     """Refuse a spec that carries values of secrets: the store keeps their names only. Raises UsageError."""
     names = spec.get("secret_env", [])
-    if "secrets" in spec or not isinstance(names, list | tuple) or any(not isinstance(n, str) or "=" in n for n in names):
+    listed = isinstance(names, list | tuple) and all(isinstance(name, str) and "=" not in name for name in names)
+    if "secrets" in spec or not listed:
         raise UsageError(
             "a job's spec holds the names of its secrets, never their values",
-            next_step="give secret_env as a list of names; the values come from the environment of the one who starts the job",
+            next_step="give secret_env as a list of names",
         )
 
 
@@ -297,4 +317,8 @@ def _cancel_waiting(transaction: Transaction, job: JobRow, reason: str, at: floa
     }  # fmt: skip
     transaction.change_job(job, values)
     data = {"from": job.state, "to": "cancelled", "reason": reason}
-    transaction.event("job.cancelled", at, job=job.id, attempt=job.attempt or None, data=data)
+    transaction.event("job.cancelled", at, **_where(job), data=data)
+
+
+def _where(job: JobRow) -> dict[str, Any]:
+    return {"job": job.id, "attempt": job.attempt or None, "node": job.node}

@@ -12,7 +12,10 @@ from stoker.store.rows import AttemptRow, JobRow, NodeRow
 
 
 class Transaction:
-    """The only writer of the store while it lasts: `Store.write()` gives one, and commits it when the block ends well."""
+    """The only writer of the store while it lasts:
+
+    `Store.write()` gives one, and commits it when the block ends well.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -65,11 +68,17 @@ class Transaction:
         self._insert(schema.jobs, values)
 
     def add_attempt(self, values: Mapping[str, Any]) -> None:
-        """Insert an attempt. Raises sqlalchemy's IntegrityError for one that is there: it was claimed by somebody else."""
+        """Insert an attempt.
+
+        Raises sqlalchemy's IntegrityError for one that is there: it was claimed by somebody else.
+        """
         self._insert(schema.attempts, values)
 
     def change_job(self, seen: JobRow, values: Mapping[str, Any]) -> bool:
-        """Change a job that still has the attempt and state it had when `seen`; False, and no change, where it has not."""
+        """Change a job that still has the attempt and state it had when `seen`;
+
+        False, and no change, where it has not.
+        """
         table = schema.jobs
         statement = (
             update(table)
