@@ -4,14 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# The caller's own Ansible settings must not reach the tests.
-export ANSIBLE_CONFIG := /dev/null
+# The caller's own Ansible settings must not reach the checks.
+test test-fast bench lint: export ANSIBLE_CONFIG := $(CURDIR)/.ci/ansible.cfg
 STEP := .ci/step
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv packages demo test test-fast bench acceptance lint picture clean constraints
+.PHONY: help venv packages demo test test-fast bench acceptance lint format picture clean constraints
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,7 @@ demo: venv ## train a small model on this machine, through stoker
 	@examples/demo.sh
 
 test: venv packages lint ## everything that CI checks
+	@rm -f .acceptance.json
 	@pytest $(PYTEST_ARGS)
 	@python tests/acceptance.py --check
 
@@ -46,6 +47,9 @@ acceptance: venv ## the rows of docs/acceptance.md that no passing test stands f
 
 lint: venv ## ruff, mypy, import rules, ansible-lint, changelog, ansible-test sanity
 	@.ci/lint
+
+format: venv ## put the sources into ruff's format, and mend what it can
+	@ruff check --quiet --fix-only . && ruff format --quiet .
 
 picture: venv ## the terminal picture of the README, from a real run
 	@examples/picture.sh
