@@ -91,31 +91,29 @@ def scan(attempt, spec, budget_bytes, finish=False):
         return saved
     try:
         saved = attempt.read("scan.json") or {}
-        position = saved.get("position", 0)
-        total = size(attempt)
-        if saved.get("finished") or (position >= total and not finish):
-            return saved
         scanner = LogScanner(spec.get("log_patterns") or [], spec.get("metrics") or [], saved.get("scanner"))
-        position = _feed(attempt, scanner, position, total if budget_bytes is None else min(total, position + budget_bytes))
-        if finish and position >= total:
+        total = size(attempt)
+        if saved.get("finished") or (scanner.position >= total and not finish):
+            return saved
+        _feed(attempt, scanner, total if budget_bytes is None else min(total, scanner.position + budget_bytes))
+        if finish and scanner.position >= total:
             scanner.finish()
             saved["finished"] = True
-        saved.update(position=position, scanner=scanner.state(), **scanner.result())
+        saved.update(scanner=scanner.state(), findings=scanner.findings, finding_counts=scanner.finding_counts,
+                     metrics=scanner.metrics, last_line=scanner.last_line or None)
         attempt.write("scan.json", saved)
         return saved
     finally:
         lock.release()
 
 
-def _feed(attempt, scanner, position, end):
-    if position >= end:
-        return position
+def _feed(attempt, scanner, end):
+    if scanner.position >= end:
+        return
     with open(attempt.file(FILES["out"]), "rb") as handle:
-        handle.seek(position)
-        while position < end:
-            data = handle.read(min(SCAN_STEP_BYTES, end - position))
+        handle.seek(scanner.position)
+        while scanner.position < end:
+            data = handle.read(min(SCAN_STEP_BYTES, end - scanner.position))
             if not data:
                 break
-            scanner.feed(data, position)
-            position += len(data)
-    return position
+            scanner.feed(data, scanner.position)

@@ -14,7 +14,7 @@ from .processes import Family
 from .statedir import from_os_error, is_locked
 
 SCAN_BYTES_PER_LOOK = 16 * 1024 * 1024
-_OOM_PATTERNS = ("cuda-out-of-memory", "host-out-of-memory")
+_OOM_PATTERNS = ("cuda-oom", "host-oom")
 
 
 class Evidence:
@@ -144,9 +144,13 @@ def observe(attempt, with_spec=False, write=True):
 
 def _scanned(attempt, evidence, ended):
     known = logs.scan(attempt, evidence.spec, SCAN_BYTES_PER_LOOK, finish=ended and not evidence.holds) or {}
+    metrics = known.get("metrics") or {}
+    if not ended:
+        # The curve of a running job is long, and goes over the wire in every round: it follows at the end.
+        metrics = {name: dict(values, series=None) for name, values in metrics.items()}
     return {
         "last_line": known.get("last_line"), "findings": known.get("findings") or [],
-        "finding_counts": known.get("finding_counts") or {}, "metrics": known.get("metrics") or {},
+        "finding_counts": known.get("finding_counts") or {}, "metrics": metrics,
     }
 
 

@@ -24,7 +24,7 @@ class Sampler:
         self.path = attempt.file("samples.jsonl")
         self.interval_s = interval_s
         self.gpu_uuids = gpu_uuids
-        self.next_at = 0.0
+        self.next_at = time.monotonic() + 1.0  # the command itself, not what it was before its exec
         self.before = None
 
     def tick(self, family):

@@ -1,0 +1,38 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """What all actions of this collection that ask a node have in common."""
+
+    DOCUMENTATION = r"""
+options: {}
+requirements:
+  - Python 3.8 or later on the node, nothing else
+notes:
+  - The node side is put into C(~/.stoker/bin) of the remote user the first time, then asked through Ansible's own connection
+    without AnsiballZ.
+  - The host variable C(stoker_state_dir) moves the state folder (default C(~/.stoker)), C(stoker_lock_dir) the folder of
+    the GPU locks (for machines that several users share), C(stoker_launch) sets the launch rungs that may be used (a list
+    of V(systemd-system), V(systemd-user), V(cgroup), V(subreaper); default all, in this order).
+  - Values of C(secret_env) come from the variable C(stoker_secrets) (a mapping, best vaulted) or from the environment of
+    the controller. They reach the node on the connection's stdin and are kept there, readable by the owner only, until the
+    command starts.
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying the node.
+  diff_mode:
+    description: Returns details on what has changed (or would in C(check_mode)) with C(--diff).
+  action:
+    description: Has a corresponding action plugin, which does the work.
+    support: full
+  action_group:
+    description: Is part of the action group C(stoker.fleet.stoker), for C(module_defaults).
+    support: full
+    membership: stoker.fleet.stoker
+  idempotent:
+    description: When run twice in a row outside check mode with the same arguments, the second run changes nothing.
+"""
