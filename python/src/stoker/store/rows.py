@@ -18,6 +18,7 @@ class JobRow:
     `target` is what the caller named (a node or a group), None: any node. `node` is where the attempt of now was
     placed; a job that is `queued` and has no node waits in the store, one that has a node waits there. `attempt` is the
     newest attempt's number, 0: there was none. `number` grows with each job of the store: the order in which they came.
+    `stop_ordered_at` is when the node took the order to stop.
     """
 
     id: str
@@ -46,6 +47,7 @@ class JobRow:
     exit_code: int | None
     signal: int | None
     submitted_by: str | None
+    stop_ordered_at: float | None = None
 
     @property
     def finished(self) -> bool:

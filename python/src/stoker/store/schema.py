@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,7 +61,11 @@ class Document(TypeDecorator[Mapping[str, Any]]):
         """The document as text."""
         if value is None:
             return None
-        return json.dumps({"schema": f"{self.name}/1", **value}, allow_nan=False)
+        document = {"schema": f"{self.name}/1", **value}
+        try:
+            return json.dumps(document, allow_nan=False)
+        except ValueError:
+            return json.dumps(_finite(document), allow_nan=False)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Mapping[str, Any] | None:
         """The document of a text. Raises StokerError for a major version that is not understood."""
@@ -74,6 +79,15 @@ class Document(TypeDecorator[Mapping[str, Any]]):
                 next_step="use the version of Stoker that wrote it",
             )
         return document
+
+
+def _finite(value: Any) -> Any:
+    """`value` with None, unknown, for each number that JSON has no word for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 metadata = MetaData()
@@ -100,6 +114,7 @@ jobs = Table(
     Column("retry_of", String(63)),
     Column("stop_requested", Words),
     Column("stop_grace_s", Double),
+    Column("stop_ordered_at", Double),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
     Column("started_at", Double),

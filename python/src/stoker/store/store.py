@@ -23,11 +23,9 @@ _ID_TRIES = 20
 
 
 def open_store(url: str | None = None) -> Store:
-    """Open the store of `url`, STOKER_STORE_URL, or the SQLite file in the state folder;
+    """Open the store of `url`, of STOKER_STORE_URL, or the SQLite file in the state folder.
 
-    made or brought up to date when needed.
-
-    Raises StokerError (UsageError for a URL that cannot be used).
+    Its tables are made or brought up to date when needed. Raises StokerError (UsageError for a URL that cannot be used).
     """
     return Store(connect(store_url(url)))
 
@@ -127,9 +125,9 @@ class Store:
         *,
         node: str | None = None,
     ) -> list[JobRow]:
-        """Jobs in the order in which they came;
+        """Jobs in the order in which they came.
 
-        only those in `states`, with that `target`, placed on `node`, where given.
+        Only those in `states`, with that `target`, placed on `node`, where these are given.
         """
         table = schema.jobs
         query = select(table).order_by(table.c.number.desc() if newest_first else table.c.number)
@@ -181,7 +179,8 @@ class Store:
                 _cancel_waiting(transaction, job, reason, at)
             elif job.stop_requested is None or grace_s != job.stop_grace_s:
                 asked = job.stop_requested or reason
-                transaction.change_job(job, {"stop_requested": asked, "stop_grace_s": grace_s, "updated_at": at})
+                values = {"stop_requested": asked, "stop_grace_s": grace_s, "stop_ordered_at": None, "updated_at": at}
+                transaction.change_job(job, values)
                 if job.stop_requested is None:
                     data = {"reason": asked, "grace_s": grace_s}
                     transaction.event("job.stop_requested", at, **_where(job), data=data)

@@ -12,7 +12,7 @@ from stoker.store.rows import AttemptRow, JobRow, NodeRow
 
 
 class Transaction:
-    """The only writer of the store while it lasts:
+    """The only writer of the store while it lasts.
 
     `Store.write()` gives one, and commits it when the block ends well.
     """
@@ -75,9 +75,9 @@ class Transaction:
         self._insert(schema.attempts, values)
 
     def change_job(self, seen: JobRow, values: Mapping[str, Any]) -> bool:
-        """Change a job that still has the attempt and state it had when `seen`;
+        """Change a job that still has the attempt and the state it had when `seen`.
 
-        False, and no change, where it has not.
+        False, and nothing changed, where it has not.
         """
         table = schema.jobs
         statement = (

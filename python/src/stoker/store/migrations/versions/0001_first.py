@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("retry_of", sa.String(63)),
         sa.Column("stop_requested", sa.Text),
         sa.Column("stop_grace_s", sa.Double),
+        sa.Column("stop_ordered_at", sa.Double),
         sa.Column("created_at", sa.Double, nullable=False),
         sa.Column("updated_at", sa.Double, nullable=False),
         sa.Column("started_at", sa.Double),
