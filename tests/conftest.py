@@ -15,15 +15,19 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from testbed import Bed, Missing, PlainNode, start_all, write_inventory  # noqa: E402
-
-Nodes = Callable[..., list[PlainNode]]
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "accepts(*rows): the acceptance rows that the test proves")
-    config.addinivalue_line("markers", "root: needs root (namespaces, mounts); skipped without")
-    config.addinivalue_line("markers", "slow: takes seconds; left out by make test-fast")
+from testbed import (
+    Bed,
+    IsolatedNode,
+    MissingError,
+    Network,
+    PlainNode,
+    Postgres,
+    SshNode,
+    SystemdNode,
+    start_all,
+    start_isolated,
+    write_inventory,
+)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -33,7 +37,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Any:
         pytest.skip("needs root")
     try:
         return (yield)
-    except Missing as missing:
+    except MissingError as missing:
         pytest.skip(str(missing))
 
 
@@ -60,7 +64,7 @@ def own_state(bed: Bed) -> Iterator[Path]:
 
 
 @pytest.fixture
-def nodes(bed: Bed) -> Iterator[Nodes]:
+def nodes(bed: Bed) -> Iterator[Callable[..., list[PlainNode]]]:
     """A factory: ``nodes(4)`` starts n1..n4; keywords go to each PlainNode. All are closed after the test."""
     made: list[PlainNode] = []
 
@@ -76,13 +80,13 @@ def nodes(bed: Bed) -> Iterator[Nodes]:
 
 
 @pytest.fixture
-def node(nodes: Nodes) -> PlainNode:
+def node(nodes: Callable[..., list[PlainNode]]) -> PlainNode:
     """One plain node without GPUs."""
     return nodes(1)[0]
 
 
 @pytest.fixture
-def gpu_node(nodes: Nodes) -> PlainNode:
+def gpu_node(nodes: Callable[..., list[PlainNode]]) -> PlainNode:
     """One plain node with two fake H100."""
     return nodes(1, gpus=2)[0]
 
@@ -91,7 +95,62 @@ def gpu_node(nodes: Nodes) -> PlainNode:
 def inventory(tmp_path: Path) -> Callable[..., Path]:
     """A factory: ``inventory(nodes, groups={"gpu": ["n1"]})`` writes an inventory.yml and gives its path."""
 
-    def write(nodes: list[PlainNode], **options: Any) -> Path:
+    def write(nodes: list[SshNode], **options: Any) -> Path:
         return write_inventory(tmp_path / "inventory.yml", nodes, **options)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def network(bed: Bed) -> Network:
+    """The bridge that isolated and systemd nodes hang on."""
+    return Network(bed)
+
+
+@pytest.fixture
+def isolated_nodes(bed: Bed, network: Network) -> Iterator[Callable[..., list[IsolatedNode]]]:
+    """A factory: ``isolated_nodes(2)`` boots i1, i2; keywords go to each node. All are closed after the test."""
+    made: list[IsolatedNode] = []
+
+    def make(count: int = 1, **options: Any) -> list[IsolatedNode]:
+        new = [IsolatedNode(bed, network, f"i{len(made) + 1 + index}", **options) for index in range(count)]
+        made.extend(new)
+        start_isolated(new)
+        return new
+
+    yield make
+    for node in made:
+        node.close()
+
+
+@pytest.fixture(scope="session")
+def systemd_node(bed: Bed, network: Network) -> SystemdNode:
+    """One node s1 with systemd, shared by the whole run (booting takes a second), login as root, two fake H100."""
+    return booted(SystemdNode(bed, network, "s1", gpus=2))
+
+
+@pytest.fixture(scope="session")
+def systemd_user_node(bed: Bed, network: Network) -> SystemdNode:
+    """The same as s2, with login as the lingering user ``stoker``."""
+    return booted(SystemdNode(bed, network, "s2", gpus=2, user="stoker"))
+
+
+def booted(node: SystemdNode) -> SystemdNode:
+    node.start()
+    return node
+
+
+@pytest.fixture(scope="session")
+def postgres(bed: Bed) -> Postgres:
+    """A running PostgreSQL, shared by the whole run."""
+    server = Postgres(bed)
+    server.start()
+    return server
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """The SQLAlchemy URL of a fresh database, dropped after the test."""
+    url = postgres.new_database()
+    yield url
+    postgres.drop(url)

@@ -5,8 +5,29 @@
 
 from __future__ import annotations
 
-from .bed import Bed, Missing, find_python, write_inventory
+from .bed import Bed, MissingError, find_python, write_inventory
 from .gpus import FakeGpus
+from .isolated import IsolatedNode, start_isolated
+from .network import Network
 from .plain import PlainNode, start_all
+from .postgres import Postgres
+from .ssh_node import SshNode, wait_until
+from .systemd import SystemdNode, start_systemd
 
-__all__ = ["Bed", "FakeGpus", "Missing", "PlainNode", "find_python", "start_all", "write_inventory"]
+__all__ = [
+    "Bed",
+    "FakeGpus",
+    "IsolatedNode",
+    "MissingError",
+    "Network",
+    "PlainNode",
+    "Postgres",
+    "SshNode",
+    "SystemdNode",
+    "find_python",
+    "start_all",
+    "start_isolated",
+    "start_systemd",
+    "wait_until",
+    "write_inventory",
+]

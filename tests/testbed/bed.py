@@ -14,38 +14,43 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
-from .processes import read_process
+from .leftovers import PREFIX, claim, clear_leftovers
 
 
-class Missing(Exception):
+class MissingError(Exception):
     """Something that this machine lacks (root, a package). Fixtures turn it into a skip with this one line."""
 
 
-class NodeLike(Protocol):
-    """What every kind of node offers."""
+class Part(Protocol):
+    """What the bed closes at its end: a node, a server."""
+
+    name: str
+
+    def close(self) -> None:
+        """End everything of it, for good."""
+
+
+class InventoryNode(Protocol):
+    """What can stand in an inventory."""
 
     name: str
 
     def inventory_entry(self) -> dict[str, Any]:
         """The node's host variables."""
 
-    def close(self) -> None:
-        """End everything of the node, for good."""
-
 
 class Bed:
     """A folder ``/tmp/stk-XXXXXX`` (short, since paths of Unix sockets end at some 100 characters) and its nodes."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="stk-", dir="/tmp"))
-        me = read_process(os.getpid())
-        assert me is not None
-        (self.folder / "owner").write_text(f"{me.pid} {me.start}\n")
+        clear_leftovers()
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
+        claim(self.folder)
         self.key = self.folder / "client_key"
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "stoker-testbed", "-f", str(self.key)])
-        self._open: list[NodeLike] = []
+        self._open: list[Part] = []
         self._count = 0
 
     def new_folder(self, prefix: str) -> Path:
@@ -55,20 +60,26 @@ class Bed:
         folder.mkdir(mode=0o700)
         return folder
 
-    def adopt(self, node: NodeLike) -> None:
-        """Have the bed close this node at the latest when the bed itself is closed."""
-        self._open.append(node)
+    def adopt(self, part: Part) -> None:
+        """Have the bed close this part at the latest when the bed itself is closed."""
+        self._open.append(part)
 
-    def release(self, node: NodeLike) -> None:
-        """The node closed itself."""
-        if node in self._open:
-            self._open.remove(node)
+    def release(self, part: Part) -> None:
+        """The part closed itself."""
+        if part in self._open:
+            self._open.remove(part)
 
     def close(self) -> None:
-        """Close what is still open and remove the folder."""
-        for node in list(self._open):
-            node.close()
+        """Close what is still open and remove the folder. What fails is raised at the end, after all had their turn."""
+        failures = []
+        for part in reversed(list(self._open)):  # a network after the nodes on it
+            try:
+                part.close()
+            except (OSError, RuntimeError, subprocess.SubprocessError) as failure:
+                failures.append(failure)
         shutil.rmtree(self.folder)
+        if failures:
+            raise ExceptionGroup(f"the bed {self.folder} did not end cleanly", failures)
 
     def __enter__(self) -> Bed:
         return self
@@ -86,17 +97,17 @@ def run(argv: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
 
 
 def need_tools(*names: str) -> None:
-    """Raise Missing, naming the package list, when one of these commands is not installed."""
+    """Raise MissingError, naming the package list, when one of these commands is not installed."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     absent = [name for name in names if shutil.which(name, path=path) is None]
     if absent:
-        raise Missing(f"{', '.join(absent)} not installed (apt-get install the list in tests/testbed/packages.txt)")
+        raise MissingError(f"{', '.join(absent)} not installed (apt-get install: tests/testbed/packages.txt)")
 
 
 def need_root() -> None:
-    """Raise Missing when the tests do not run as root."""
+    """Raise MissingError when the tests do not run as root."""
     if os.geteuid() != 0:
-        raise Missing("needs root (network and mount namespaces)")
+        raise MissingError("needs root (network and mount namespaces)")
 
 
 def default_python() -> str:
@@ -106,25 +117,25 @@ def default_python() -> str:
 
 
 def find_python(version: str) -> str:
-    """An installed interpreter of this version, as "3.8". Raises Missing when there is none."""
+    """An installed interpreter of this version, as "3.8". Raises MissingError when there is none."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     candidates = [*sorted(pyenv.glob(f"{version}.*/bin/python{version}")), Path(f"/usr/bin/python{version}")]
     for candidate in candidates:
         if candidate.exists():
             return str(candidate.resolve())
-    raise Missing(f"no Python {version} on this machine")
+    raise MissingError(f"no Python {version} on this machine")
 
 
 def write_inventory(
     path: Path,
-    nodes: Iterable[NodeLike],
+    nodes: Iterable[InventoryNode],
     groups: Mapping[str, Iterable[str]] | None = None,
     group_vars: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write an Ansible inventory of these nodes. ``groups``: node names by group; ``group_vars``: variables for all."""
     content: dict[str, Any] = {"hosts": {node.name: node.inventory_entry() for node in nodes}}
     if groups:
-        content["children"] = {group: {"hosts": dict.fromkeys(names, {})} for group, names in groups.items()}
+        content["children"] = {group: {"hosts": {name: {} for name in names}} for group, names in groups.items()}
     if group_vars:
         content["vars"] = dict(group_vars)
     path.write_text(yaml.safe_dump({"all": content}, sort_keys=False))

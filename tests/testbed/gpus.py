@@ -122,9 +122,7 @@ class FakeGpus:
         self._state.update(mode=mode, bad_gpu=gpu, delay_s=delay_s)
         self._write()
 
-    def add_process(
-        self, index: int, pid: int, memory_mib: int, name: str = "python3", *, ghost: bool = False
-    ) -> None:
+    def add_process(self, index: int, pid: int, memory_mib: int, name: str = "python3", *, ghost: bool = False) -> None:
         """Have a process hold memory of a GPU. It is shown while the pid lives; a ghost is shown for ever."""
         uuid_ = self.uuids[index]
         entry = {"uuid": uuid_, "pid": pid, "memory_mib": memory_mib, "name": name, "ghost": ghost}

@@ -12,71 +12,35 @@ from __future__ import annotations
 import os
 import pwd
 import random
-import shutil
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from .bed import Bed, Missing, default_python, need_tools
-from .gpus import FakeGpus
-from .processes import (
-    Process,
-    all_processes,
-    descendants,
-    environment,
-    kill_until_gone,
-    working_directory,
-)
-
-MARKER = "STOKER_TESTBED_NODE"
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server")
+from .bed import Bed
+from .processes import Process, all_processes, descendants, environment, kill_until_gone, working_directory
+from .ssh_node import MARKER, SYSTEM_PATH, SshNode, sshd_program
 
 # Real nodes start a session in the home folder, but sshd goes to the one of passwd. Once per session only: a job's
 # own bash reads this file too, and must stay in its working directory.
 BASHRC = 'if [ -z "$STOKER_TESTBED_SESSION" ]; then export STOKER_TESTBED_SESSION=1; cd "$HOME" || exit 1; fi\n'
 
 
-class PlainNode:
-    """One node. ``folder`` holds everything of it; ``home`` is its ``~``; ``gpus`` its fake GPUs (or None)."""
+class PlainNode(SshNode):
+    """One node. Keywords as for SshNode: ``gpus`` (a number of H100, or a FakeGpus), ``python`` (interpreter),
+    ``env`` (more environment of its sessions), ``host_vars`` (more host variables for the inventory)."""
 
-    def __init__(
-        self,
-        bed: Bed,
-        name: str,
-        *,
-        gpus: FakeGpus | int | None = None,
-        python: str | None = None,
-        env: Mapping[str, str] | None = None,
-        host_vars: Mapping[str, Any] | None = None,
-    ) -> None:
-        need_tools("sshd", "ssh", "ssh-keygen")
-        self.bed = bed
-        self.name = name
-        self.folder = bed.new_folder("n")
-        self.home = self.folder / "home"
-        self.state_dir = self.home / ".stoker"
-        self.log_file = self.folder / "sshd.log"
-        self.known_hosts = self.folder / "known_hosts"
-        self.python = python or default_python()
+    def __init__(self, bed: Bed, name: str, **options: Any) -> None:
+        super().__init__(bed, name, **options)
         self.user = pwd.getpwuid(os.geteuid()).pw_name
-        self.host_vars = dict(host_vars or {})
-        self.port = free_port()
-        self.gpus: FakeGpus | None = None
+        self.address, self.port = "127.0.0.1", free_port()
+        self.home = self.folder / "home"
+        self.home.mkdir(mode=0o700)
+        (self.home / ".bashrc").write_text(BASHRC)
+        self.env = {"HOME": str(self.home), **self.env}
         self._sshd: subprocess.Popen[bytes] | None = None
-        self._make_folder()
-        self.env = {MARKER: str(self.folder), "HOME": str(self.home), "PATH": f"{self.folder / 'bin'}:{SYSTEM_PATH}"}
-        self.env.update(env or {})
-        if gpus:
-            self.gpus = FakeGpus.h100(gpus) if isinstance(gpus, int) else gpus
-            self.gpus.install(self.folder / "bin", default_python())
-        bed.adopt(self)
-
-    # -- life ------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start sshd and wait until it answers. A node that is up stays as it is."""
@@ -87,9 +51,11 @@ class PlainNode:
         """Start sshd without waiting (``wait_started`` does): many nodes start at once."""
         if self._sshd is not None:
             return
-        self._write_config()
+        self.write_known_hosts()
+        config = self.folder / "sshd_config"
+        config.write_text(self.sshd_config(str(self.folder / "host_key"), str(self.folder / "authorized_keys")))
         self._sshd = subprocess.Popen(
-            [sshd_program(), "-D", "-f", str(self.folder / "sshd_config"), "-E", str(self.log_file)],
+            [sshd_program(), "-D", "-f", str(config), "-E", str(self.log_file)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -101,7 +67,7 @@ class PlainNode:
     def wait_started(self, timeout_s: float = 10.0) -> None:
         """Wait until sshd greets. Raises RuntimeError with sshd's own log when it does not."""
         deadline = time.monotonic() + timeout_s
-        while not self._greets():
+        while not self.greets():
             assert self._sshd is not None
             if self._sshd.poll() is not None and "already in use" in self.log():
                 self._sshd = None  # someone took the port between the choice and the bind
@@ -137,17 +103,9 @@ class PlainNode:
         self.down()
         kill_until_gone(self.processes)
 
-    def close(self) -> None:
-        """Stop, and remove the node's folder."""
-        self.stop()
-        shutil.rmtree(self.folder)
-        self.bed.release(self)
-
-    # -- looking ---------------------------------------------------------------------------------------------------
-
     def processes(self) -> list[Process]:
-        """What runs on the node: every process with the node's marker or HOME in its environment or its working
-        directory inside the node's folder, and all descendants of those and of sshd; without sshd itself."""
+        """What runs on the node, without sshd itself: every process with the node's marker or HOME in its environment
+        or its working directory inside the node's folder, and all descendants of those and of sshd."""
         table = all_processes()
         listener = {self._sshd.pid} if self._sshd else set()
         marks = {f"{MARKER}={self.folder}".encode(), f"HOME={self.home}".encode()}
@@ -156,90 +114,6 @@ class PlainNode:
         found = {pid: table[pid] for pid in marked} | descendants(marked | listener, table)
         daemons = {pid for pid in descendants(listener, table) if is_sshd(table[pid])}
         return [process for pid, process in sorted(found.items()) if pid not in listener | daemons]
-
-    def log(self) -> str:
-        """What sshd wrote so far (LogLevel VERBOSE)."""
-        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
-
-    def authentications(self) -> int:
-        """How many logins sshd accepted so far. Sessions over one ControlMaster count once."""
-        return self.log().count("Accepted publickey")
-
-    # -- reaching it -----------------------------------------------------------------------------------------------
-
-    def ssh_options(self) -> list[str]:
-        """Options for ssh that make it use this bed's key and the node's real host key, and nothing of the user's."""
-        return [
-            *("-F", "none", "-i", str(self.bed.key)),
-            *(word for option in self._client_options() for word in ("-o", option)),
-        ]
-
-    def ssh(
-        self, command: str, *, stdin: str | None = None, timeout_s: float = 20.0
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a shell command on the node over a new connection. The caller looks at ``returncode``; 255 is ssh's."""
-        argv = ["ssh", *self.ssh_options(), "-o", "ControlPath=none", "-p", str(self.port)]
-        # Without input, /dev/null: ssh would otherwise read the test runner's own.
-        feed: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
-        return subprocess.run(
-            [*argv, f"{self.user}@127.0.0.1", command], capture_output=True, text=True, timeout=timeout_s, **feed
-        )
-
-    def inventory_entry(self) -> dict[str, Any]:
-        """The host variables by which Ansible reaches the node; ``host_vars`` given at creation win."""
-        return {
-            "ansible_host": "127.0.0.1",
-            "ansible_port": self.port,
-            "ansible_user": self.user,
-            "ansible_ssh_private_key_file": str(self.bed.key),
-            "ansible_ssh_common_args": "-F none " + " ".join(f"-o {option}" for option in self._client_options()),
-            "ansible_python_interpreter": self.python,
-            "stoker_state_dir": str(self.state_dir),
-            **self.host_vars,
-        }
-
-    # -- inner -----------------------------------------------------------------------------------------------------
-
-    def _make_folder(self) -> None:
-        for folder in (self.home, self.folder / "bin"):
-            folder.mkdir(mode=0o700)
-        (self.home / ".bashrc").write_text(BASHRC)
-        shutil.copy(f"{self.bed.key}.pub", self.folder / "authorized_keys")
-        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", self.name, "-f", str(self.folder / "host_key")]
-        subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
-
-    def _write_config(self) -> None:
-        kind, key = (self.folder / "host_key.pub").read_text().split()[:2]
-        self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {kind} {key}\n")
-        session_env = " ".join(f'"{name}={value}"' for name, value in self.env.items())
-        lines = [
-            f"ListenAddress 127.0.0.1:{self.port}",
-            f"HostKey {self.folder / 'host_key'}",
-            f"AuthorizedKeysFile {self.folder / 'authorized_keys'}",
-            f"SetEnv {session_env}",
-            f"Subsystem sftp {sftp_server()}",
-            *("UsePAM no", "UseDNS no", "StrictModes no", "PidFile none", "LogLevel VERBOSE", "PrintMotd no"),
-            *("PasswordAuthentication no", "KbdInteractiveAuthentication no", "PermitRootLogin prohibit-password"),
-            *("MaxStartups 500", "MaxSessions 500"),
-        ]
-        (self.folder / "sshd_config").write_text("\n".join(lines) + "\n")
-
-    def _client_options(self) -> list[str]:
-        return [
-            f"UserKnownHostsFile={self.known_hosts}",
-            "GlobalKnownHostsFile=/dev/null",
-            "StrictHostKeyChecking=yes",
-            "IdentitiesOnly=yes",
-            "IdentityAgent=none",
-            "BatchMode=yes",
-        ]
-
-    def _greets(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
-                return connection.recv(4) == b"SSH-"
-        except OSError:
-            return False
 
     def _connections(self) -> list[Process]:
         """The sshd processes that serve a connection: descendants of the listener that are sshd themselves."""
@@ -273,24 +147,6 @@ def ancestors(pid: int, table: Mapping[int, Process]) -> set[int]:
     return seen
 
 
-def sshd_program() -> str:
-    """The absolute path of sshd, which refuses to run under another. As root, makes the folder it insists on."""
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    found = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    if found is None:
-        raise Missing("sshd not installed (package openssh-server)")
-    return found
-
-
-def sftp_server() -> str:
-    """The absolute path of the sftp server beside sshd."""
-    for candidate in SFTP_SERVERS:
-        if os.path.exists(candidate):
-            return candidate
-    raise Missing("sftp-server not installed (package openssh-sftp-server)")
-
-
 def free_port() -> int:
     """A free port of 127.0.0.1 below the range that the kernel hands to clients, so that a restart finds it free."""
     while True:
@@ -302,6 +158,3 @@ def free_port() -> int:
             except OSError:
                 continue
         return port
-
-
-__all__ = ["MARKER", "PlainNode", "free_port", "start_all"]

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,10 +81,8 @@ def descendants(roots: Iterable[int], table: dict[int, Process] | None = None) -
 def send_signal(process: Process, number: int) -> None:
     """Signal this very process; one that ended meanwhile is left in peace."""
     if process.alive():
-        try:
+        with suppress(ProcessLookupError):  # it ended between the look and the signal
             os.kill(process.pid, number)
-        except ProcessLookupError:
-            pass  # it ended between the look and the signal
 
 
 def kill_until_gone(find: Callable[[], Iterable[Process]], timeout_s: float = 10.0) -> None:
