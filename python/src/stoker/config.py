@@ -77,9 +77,7 @@ class LogPattern:
 
     name: Name
     regex: Regex
-    severity: Annotated[
-        Literal["critical", "error", "warning"], Is("one of critical, error, warning")
-    ] = "error"
+    severity: Annotated[Literal["critical", "error", "warning"], Is("one of critical, error, warning")] = "error"
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,9 @@ def inventory_path(config: Config, named: Path | None = None, *, env: Mapping[st
         default = Path("inventory.yml")
         return default.resolve() if default.is_file() else None
     if not chosen.exists():
-        raise NotFound(f"there is no inventory {chosen} (named by {source})", next_step="stoker init --inventory writes one")
+        raise NotFound(
+            f"there is no inventory {chosen} (named by {source})", next_step="stoker init --inventory writes one"
+        )
     return chosen.resolve()
 
 

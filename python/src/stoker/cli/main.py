@@ -1,0 +1,121 @@
+"""The `stoker` command: reads the command line, asks the operation, prints the answer, exits with the right code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stoker.cli.build import Call
+    from stoker.errors import StokerError
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+_VALUE_OPTIONS = ("--inventory", "-i", "--config")
+_FLAGS = ("--json", "--ascii")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (by default this process's own) and return the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments in (["--version"], ["-V"]):
+        # On its own, so that it costs nothing.
+        from stoker import __version__
+
+        print(f"stoker {__version__}")
+        return 0
+    try:
+        return _run(arguments)
+    except BrokenPipeError:
+        # Whoever read us has gone. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run(arguments: list[str]) -> int:
+    from cyclopts import CycloptsError
+
+    from stoker.cli.build import build, usage_error
+    from stoker.errors import StokerError
+
+    before, command = split(arguments)
+    before = _options_last(before)
+    named = before[0] if before and not before[0].startswith("-") else None
+    try:
+        app = build(_answer, command)
+        try:
+            code = app(before or ["--help"], exit_on_error=False, print_error=False)
+        except CycloptsError as problem:
+            raise usage_error(problem, named) from None
+    except StokerError as problem:
+        from stoker.operations.registry import operations
+
+        operation = next((o.name for o in operations() if o.command == named), "stoker")
+        return fail(problem, as_json="--json" in before, operation=operation)
+    return code if isinstance(code, int) else 0
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str] | None]:
+    """The arguments before the first `--`, and those after it, untouched; None where there is no `--`."""
+    if "--" not in arguments:
+        return list(arguments), None
+    at = list(arguments).index("--")
+    return list(arguments[:at]), list(arguments[at + 1 :])
+
+
+def _options_last(arguments: list[str]) -> list[str]:
+    """`stoker --json jobs` as `stoker jobs --json`: options of every command may stand before it."""
+    at = 0
+    while at < len(arguments):
+        if arguments[at] in _VALUE_OPTIONS:
+            at += 2
+        elif arguments[at] in _FLAGS or arguments[at].startswith(("--inventory=", "--config=")):
+            at += 1
+        else:
+            break
+    return arguments[at:] + arguments[:at] if at < len(arguments) else arguments
+
+
+def _answer(call: Call) -> int:
+    """Ask the operation and print what it answers."""
+    from stoker.cli import render
+    from stoker.cli.out import Out
+    from stoker.operations.session import Session
+
+    out = Out(ascii_only=call.ascii)
+    render.check_raw(call, out)
+    session = Session(call.inventory, config_file=call.config, say=out.note)
+    try:
+        value = call.operation.function(session, *call.args, **call.kwargs)
+        return render.show(value, call, out, session)
+    finally:
+        session.close()
+
+
+def fail(problem: StokerError, *, as_json: bool, operation: str) -> int:
+    """Say what went wrong on standard error (and, asked for JSON, as an object on standard output)."""
+    from stoker.cli.format import one_line
+    from stoker.cli.out import Out
+
+    out = Out()
+    message = "\n".join(one_line(line) for line in problem.message.splitlines())
+    step = f" (next: {one_line(problem.next_step)})" if problem.next_step else ""
+    out.note(f"stoker: {message}{step}")
+    if as_json:
+        error = {
+            "message": problem.message,
+            "next_step": problem.next_step,
+            "exit_code": problem.exit_code,
+            "node": getattr(problem, "node", None),
+        }
+        print(json.dumps({"schema": "stoker.result/1", "operation": operation, "ok": False, "error": error}))
+    return problem.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""Where output goes: plain lines and tables, coloured only on a terminal, in ASCII where the encoding has nothing else."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Piece = str | tuple[str, str]
+
+_ASCII = str.maketrans({
+    "·": "-", "…": "~", "→": "->", "✓": "ok", "×": "x", "▁": "_", "▂": "_", "▃": ".", "▄": "-", "▅": "-", "▆": "=", "▇": "^",
+})  # fmt: skip
+
+
+class Out:
+    """Standard output for values, standard error for everything said about them."""
+
+    def __init__(self, *, ascii_only: bool = False, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
+        self.stdout = stdout or sys.stdout
+        self.stderr = stderr or sys.stderr
+        self.ascii_only = ascii_only or not _encodes(self.stdout)
+        self.is_terminal = self.stdout.isatty()
+        self._console: Console | None = None
+
+    def line(self, *pieces: Piece) -> None:
+        """One line on standard output; a piece may be (text, style). Safe with any text: no markup is read."""
+        if not self.is_terminal:
+            self._plain(self.stdout, "".join(p if isinstance(p, str) else p[0] for p in pieces))
+            return
+        from rich.text import Text
+
+        text = Text(no_wrap=False, end="")
+        for piece in pieces:
+            text.append(self.spelled(piece)) if isinstance(piece, str) else text.append(
+                self.spelled(piece[0]), piece[1]
+            )
+        self._rich().print(text, soft_wrap=True)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[Piece]]) -> None:
+        """A table. On a terminal the last column is cut to fit; elsewhere nothing is."""
+        if self.is_terminal:
+            self._rich_table(columns, rows)
+            return
+        from rich.cells import cell_len
+
+        cells = [[p if isinstance(p, str) else p[0] for p in row] for row in [list(columns), *rows]]
+        widths = [max(cell_len(row[i]) for row in cells) for i in range(len(columns))]
+        for row in cells:
+            padded = [cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
+            self._plain(self.stdout, "  ".join(padded).rstrip())
+
+    def note(self, text: str) -> None:
+        """One line on standard error."""
+        self._plain(self.stderr, text)
+
+    def spelled(self, text: str) -> str:
+        """The text as this output can show it."""
+        return text.translate(_ASCII) if self.ascii_only else text
+
+    def bytes(self, data: bytes) -> None:
+        """Exactly these bytes on standard output."""
+        self.stdout.flush()
+        self.stdout.buffer.write(data)
+        self.stdout.buffer.flush()
+
+    def text(self, text: str) -> None:
+        """Text on standard output, at once, with no line end added."""
+        self.stdout.write(
+            text.encode(self.stdout.encoding or "utf-8", "replace").decode(self.stdout.encoding or "utf-8")
+        )
+        self.stdout.flush()
+
+    def _plain(self, stream: TextIO, text: str) -> None:
+        encoding = stream.encoding or "utf-8"
+        stream.write(self.spelled(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        stream.flush()
+
+    def _rich(self) -> Console:
+        if self._console is None:
+            from rich.console import Console
+
+            plain = bool(os.environ.get("NO_COLOR"))
+            self._console = Console(file=self.stdout, highlight=False, markup=False, emoji=False, no_color=plain)
+        return self._console
+
+    def _rich_table(self, columns: Sequence[str], rows: Sequence[Sequence[Piece]]) -> None:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for number, column in enumerate(columns, 1):
+            last = number == len(columns)
+            table.add_column(column, no_wrap=True, overflow="ellipsis", min_width=8 if last else None, ratio=None)
+        for row in rows:
+            cells = [(p, "") if isinstance(p, str) else p for p in row]
+            table.add_row(
+                *(Text(self.spelled(text), style, no_wrap=True, overflow="ellipsis") for text, style in cells)
+            )
+        self._rich().print(table)
+
+
+def _encodes(stream: TextIO) -> bool:
+    try:
+        "·…→✓▁▇".encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

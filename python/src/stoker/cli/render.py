@@ -1,0 +1,142 @@
+"""Showing an answer: as JSON, or by the renderer of its kind; and the exit code that goes with it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from stoker.cli import format as fmt
+from stoker.cli import render_jobs, render_nodes, render_streams
+from stoker.cli.out import Out
+from stoker.errors import UsageError
+from stoker.operations import values
+from stoker.operations.dispatch import RoundStream
+from stoker.operations.logs import LogPiece, LogStream, logs
+from stoker.operations.session import Session
+from stoker.operations.watch import WatchStream
+
+if TYPE_CHECKING:
+    from stoker.cli.build import Call
+
+RENDERERS: dict[type, Callable[[Any, Out], None]] = {
+    values.JobList: render_jobs.job_list,
+    values.JobDetail: render_jobs.job_detail,
+    values.Submitted: render_jobs.submitted,
+    values.Ended: render_jobs.ended,
+    values.StopList: render_jobs.stop_list,
+    values.CleanReport: render_jobs.clean_report,
+    values.AdoptReport: render_jobs.adopt_report,
+    values.Status: render_nodes.status,
+    values.NodeList: render_nodes.node_list,
+    values.ExecReport: render_nodes.exec_report,
+    values.Written: render_nodes.written,
+}
+STREAMS = (LogStream, WatchStream, RoundStream)
+
+
+def show(value: Any, call: Call, out: Out, session: Session) -> int:
+    """Print `value` and return the exit code of the command."""
+    if isinstance(value, STREAMS):
+        return _show_stream(value, call, out)
+    follow = call.follow and isinstance(value, values.Submitted)
+    if call.json:
+        out.text(_json(call, value) + "\n")
+    elif follow:
+        render_jobs.started(value, out)
+    else:
+        RENDERERS[type(value)](value, out)
+    _problems(getattr(value, "problems", ()), out)
+    if follow:
+        return _show_stream(logs(session, value.job.id, follow=True), call, out)
+    return exit_code(value)
+
+
+def exit_code(value: Any) -> int:
+    """0: all well. 1: a node could not be asked, or the job that was waited for did not succeed."""
+    if isinstance(value, values.ExecReport):
+        return value.exit_code
+    if isinstance(value, values.Ended):
+        return 0 if value.job.state == "succeeded" else 1
+    if isinstance(value, values.StopList):
+        return int(any(result.outcome not in ("stopped", "already_over") for result in value.stopped))
+    if isinstance(value, values.Submitted):
+        return int(bool(value.problems) and value.job.state == "queued")
+    if isinstance(value, values.Status):
+        # That a node is away is the answer here, not a failure to give one.
+        return 0
+    return int(bool(getattr(value, "problems", ())))
+
+
+def check_raw(call: Call, out: Out) -> None:
+    """Refuse `--raw` on a terminal: what a job prints may be commands to the terminal."""
+    if call.raw and out.is_terminal:
+        raise UsageError(
+            "--raw is for files and pipes: a log may hold commands to the terminal", next_step="... --raw | less"
+        )
+
+
+def _show_stream(stream: LogStream | WatchStream | RoundStream, call: Call, out: Out) -> int:
+    if call.json:
+        return _json_lines(stream, call, out)
+    if isinstance(stream, LogStream):
+        return render_streams.log(stream, out, raw=call.raw)
+    if isinstance(stream, WatchStream):
+        return render_streams.watch(stream, out)
+    return render_streams.rounds(stream, out)
+
+
+def _json_lines(stream: Iterable[Any], call: Call, out: Out) -> int:
+    """A stream as JSON: one object a line; after a log, the job."""
+    problems = False
+    for piece in stream:
+        out.text(_json(call, piece) + "\n")
+        problems = bool(getattr(piece, "problems", ()))
+    if isinstance(stream, LogStream):
+        if stream.outcome is not None:
+            out.text(_json(call, stream.outcome) + "\n")
+        return render_streams.log_exit_code(stream)
+    return int(problems)
+
+
+def _json(call: Call, value: Any) -> str:
+    plain = fmt.plain(value)
+    if isinstance(value, LogPiece):
+        plain = _log_piece(value)
+    if isinstance(value, values.ExecReport):
+        for entry, output in zip(plain["outputs"], value.outputs, strict=True):
+            entry.update(_exact("stdout", output.stdout), **_exact("stderr", output.stderr))
+    if isinstance(value, values.WatchReport):
+        plain.update(_exact("new_log", value.new_log))
+    answer = {"schema": "stoker.result/1", "operation": call.operation.name, "ok": True, "value": plain}
+    return json.dumps(answer, ensure_ascii=not _utf8(), separators=(", ", ": "))
+
+
+def _utf8() -> bool:
+    import sys
+
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def _log_piece(piece: LogPiece) -> dict[str, Any]:
+    where = {"job": piece.job, "attempt": piece.attempt, "offset": piece.offset, "next": piece.offset + len(piece.data)}
+    return {**where, "source": piece.source, **_exact("data", piece.data)}
+
+
+def _exact(name: str, data: bytes) -> dict[str, str]:
+    """Bytes as text; where they are not UTF-8 also as base64, since text cannot hold them."""
+    try:
+        return {name: data.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {name: data.decode("utf-8", "backslashreplace"), f"{name}_base64": base64.b64encode(data).decode()}
+
+
+def _problems(problems: Iterable[values.Problem], out: Out) -> None:
+    """What could not be asked, in the nodes' own words, on standard error."""
+    for problem in problems:
+        who = f"{problem.node}: " if problem.node and not problem.message.startswith(f"{problem.node}:") else ""
+        verb = "could not be asked: " if problem.kind == "unreachable" else ""
+        out.note(fmt.one_line(f"{who}{verb}{problem.message}"))
+        if problem.next_step:
+            out.note(fmt.one_line(f"  next: {problem.next_step}"))

@@ -1,0 +1,201 @@
+"""Jobs on a terminal."""
+
+from __future__ import annotations
+
+import time
+
+from stoker.cli import format as fmt
+from stoker.cli.out import Out, Piece
+from stoker.operations.values import AdoptReport, CleanReport, Ended, Job, JobDetail, JobList, StopList, Submitted
+
+STYLES = {
+    "running": "green", "starting": "green", "succeeded": "dim", "queued": "cyan", "cancelled": "dim",
+    "failed": "red", "dead": "red", "lost": "red",
+}  # fmt: skip
+SHOWN_FINDINGS = 5
+
+
+def state(job: Job, now: float) -> Piece:
+    """The state, in its colour."""
+    return fmt.state(job, now), "yellow" if job.unreachable_since is not None else STYLES.get(job.state, "")
+
+
+def job_list(value: JobList, out: Out) -> None:
+    """`stoker jobs`."""
+    if not value.jobs:
+        out.line("no jobs yet · stoker run -- COMMAND starts one")
+        return
+    table(value.jobs, out, value.freshness.asked_at)
+    if value.left_out:
+        out.line(f"and {value.left_out} older ones · stoker jobs --limit 0 shows all")
+    out.line((fmt.freshness(value.freshness, "stoker jobs --live"), "dim"))
+
+
+def table(jobs: tuple[Job, ...], out: Out, now: float) -> None:
+    """One line for each job."""
+    rows = [
+        (job.id, state(job, now), job.node or "-", fmt.gpus(job), fmt.duration(job.elapsed_s), _last_words(job))
+        for job in jobs
+    ]
+    out.table(("JOB", "STATE", "NODE", "GPU", "ELAPSED", "LAST LINE"), rows)
+
+
+def _last_words(job: Job) -> str:
+    if job.unreachable_since is not None:
+        return f"(last seen {job.state})"
+    if job.last_line:
+        return fmt.one_line(job.last_line)
+    return fmt.one_line(job.detail) if job.detail else "-"
+
+
+def submitted(value: Submitted, out: Out) -> None:
+    """`stoker run` without --follow."""
+    job = value.job
+    out.line((job.id, "bold"), "  ", *_sentence(job))
+    if job.finished:
+        _figures(job, out)
+        out.line(f"  next: stoker logs {job.id}    ·    stoker job {job.id}")
+        return
+    if job.state == "queued" and job.node is None and value.problems:
+        out.line("  it stays queued and starts in a later round: stoker dispatch, or stoker dispatch --loop")
+    out.line(f"  next: stoker logs -f {job.id}    ·    stoker watch {job.id}")
+
+
+def started(value: Submitted, out: Out) -> None:
+    """The head of `stoker run --follow`, on standard error: standard output is the job's own."""
+    job = value.job
+    words = "".join(p if isinstance(p, str) else p[0] for p in _sentence(job))
+    more = "" if job.finished else "   (Ctrl-C leaves it running)"
+    out.note(f"{job.id}  {words}{more}")
+
+
+def _sentence(job: Job) -> list[Piece]:
+    """`running on spark since 0.4 s`, `queued on spark: GPU 0 is held by train-9x2a`, `failed (oom) on rtx-03 after 4 m 02 s`."""
+    now = time.time()
+    where = f" on {job.node}" if job.node else f" for {fmt.one_line(job.target)}" if job.target else ""
+    if job.state == "running":
+        return [state(job, now), f"{where} since {fmt.duration(job.elapsed_s)}"]
+    if job.state in ("queued", "starting"):
+        why = _waiting(job)
+        return [state(job, now), where + (f": {why}" if why else "")]
+    took = f" after {fmt.duration(job.elapsed_s)}" if job.elapsed_s is not None else ""
+    times = f", attempt {job.attempt} of {job.max_attempts}" if job.max_attempts > 1 else ""
+    return [state(job, now), where + took + times]
+
+
+def _waiting(job: Job) -> str:
+    if job.waiting:
+        free, needs, held = job.waiting.get("free"), job.waiting.get("needs"), job.waiting.get("held_by") or []
+        place = job.waiting.get("position")
+        sentence = f"needs {needs} of the GPUs, {'an unknown number' if free is None else free} free"
+        sentence += f", held by {', '.join(held)}" if held else ""
+        sentence += f", place {place} in the queue" if isinstance(place, int) and place > 1 else ""
+        return fmt.one_line(sentence + "; starts there by itself, also with this machine shut")
+    return fmt.one_line(job.detail or job.reason or "")
+
+
+def outcome(job: Job, out: Out) -> None:
+    """The block that ends a job: state, duration, exit, metrics, what next."""
+    code = (
+        f"  exit {job.exit_code}"
+        if job.exit_code is not None
+        else f"  {fmt.signal_name(job.signal)}"
+        if job.signal
+        else ""
+    )
+    where = f" on {job.node}" if job.node else ""
+    took = f" in {fmt.duration(job.elapsed_s)}" if job.elapsed_s is not None else ""
+    out.line((job.id, "bold"), "  ", state(job, time.time()), f"{where}{took}{code}")
+    if job.evidence and job.state != "succeeded":
+        out.line(f"  {fmt.one_line(job.evidence)}")
+    _figures(job, out)
+    step = f"stoker retry {job.id}" if job.state in ("failed", "dead", "lost", "cancelled") else f"stoker job {job.id}"
+    out.line(f"  next: stoker logs {job.id}    ·    {step}")
+
+
+def _figures(job: Job, out: Out) -> None:
+    for name, metric in job.metrics.items():
+        spark = fmt.sparkline(metric, ascii_only=out.ascii_only)
+        course = (
+            f"{fmt.number(metric.first)} → {fmt.number(metric.last)}" if metric.count > 1 else fmt.number(metric.last)
+        )
+        span = (
+            f"   min {fmt.number(metric.min)}, max {fmt.number(metric.max)}, {metric.count} values"
+            if metric.count > 1
+            else ""
+        )
+        out.line(f"  {fmt.one_line(name)} {course} {spark}".rstrip() + span)
+    for finding in job.findings[-SHOWN_FINDINGS:]:
+        out.line("  ", (finding.severity, "red"), f" line {finding.line}: {fmt.one_line(finding.text)}")
+    if len(job.findings) > SHOWN_FINDINGS:
+        out.line(f"  and {len(job.findings) - SHOWN_FINDINGS} findings before these")
+
+
+def job_detail(value: JobDetail, out: Out) -> None:
+    """`stoker job ID`."""
+    job = value.job
+    out.line((job.id, "bold"), "  ", *_sentence(job))
+    rows: list[tuple[str, str]] = [("command", fmt.command(job))]
+    if job.workdir:
+        rows.append(("folder", fmt.one_line(job.workdir)))
+    code = f"exit {job.exit_code}" if job.exit_code is not None else fmt.signal_name(job.signal) if job.signal else ""
+    if proof := "; ".join(part for part in (code, job.evidence or job.detail or "") if part):
+        rows.append(("evidence", fmt.one_line(proof)))
+    if job.gpus:
+        rows.append(("GPU", f"{fmt.gpus(job)}  ({', '.join(fmt.one_line(uuid) for uuid in job.gpus)})"))
+    if job.retry_of:
+        rows.append(("again", f"of {job.retry_of}"))
+    if len(value.attempts) > 1:
+        told = [f"{a.number} {a.state} on {a.node} ({fmt.duration(a.elapsed_s)})" for a in value.attempts]
+        rows.append(("attempts", ", ".join(told)))
+    if job.unreachable_since is not None:
+        rows.append(
+            ("node", fmt.one_line(f"{job.node} cannot be reached: {job.unreachable_message}; last seen {job.state}"))
+        )
+    if job.left_behind:
+        rows.append(("left", f"{job.left_behind} processes could not be ended"))
+    if job.last_line:
+        rows.append(("last line", fmt.one_line(job.last_line)))
+    for name, text in rows:
+        out.line("  ", (f"{name:<9}", "dim"), " ", text)
+    _figures(job, out)
+    out.line("  ", (f"{'next':<9}", "dim"), " ", _next(job))
+    out.line((fmt.freshness(value.freshness, f"stoker job {job.id} --live"), "dim"))
+
+
+def _next(job: Job) -> str:
+    if job.finished:
+        return f"stoker logs {job.id}" + ("" if job.state == "succeeded" else f"    ·    stoker retry {job.id}")
+    return f"stoker logs -f {job.id}    ·    stoker stop {job.id}"
+
+
+def ended(value: Ended, out: Out) -> None:
+    """`stoker wait`."""
+    if value.timed_out:
+        out.line((value.job.id, "bold"), "  ", *_sentence(value.job), "; it goes on")
+        return
+    outcome(value.job, out)
+
+
+def stop_list(value: StopList, out: Out) -> None:
+    """`stoker stop`."""
+    for result in value.stopped:
+        out.line(fmt.one_line(result.message))
+
+
+def clean_report(value: CleanReport, out: Out) -> None:
+    """`stoker clean`."""
+    if value.removed:
+        columns = ("JOB", "NODE", "ATTEMPTS", "FREED")
+        freed = "-" if value.dry_run else None
+        out.table(columns, [(r.job, r.node or "-", str(r.attempts), freed or fmt.size(r.bytes)) for r in value.removed])
+    verb = "would be deleted" if value.dry_run else "deleted"
+    total = "" if value.dry_run else f", {fmt.size(sum(r.bytes for r in value.removed))} freed on the nodes"
+    out.line(f"{len(value.removed)} {verb}{total}; {value.kept} finished kept")
+
+
+def adopt_report(value: AdoptReport, out: Out) -> None:
+    """`stoker adopt`."""
+    if value.adopted:
+        table(value.adopted, out, time.time())
+    out.line(f"{len(value.adopted)} adopted, {value.known} known already")

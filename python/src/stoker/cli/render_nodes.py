@@ -1,0 +1,134 @@
+"""Nodes on a terminal, and what `exec` brought back."""
+
+from __future__ import annotations
+
+import time
+
+from stoker.cli import format as fmt
+from stoker.cli import render_jobs
+from stoker.cli.out import Out, Piece
+from stoker.operations.values import ExecReport, Gpu, Node, NodeList, Status, Written
+
+
+def status(value: Status, out: Out) -> None:
+    """`stoker status`."""
+    _table(value.nodes, out)
+    for node in value.nodes:
+        for gpu in node.gpus or ():
+            out.line(f"  {node.name}  {_gpu(gpu)}")
+        if node.unreachable_message:
+            out.line("  ", (node.name, "yellow"), f": {fmt.one_line(node.unreachable_message)}")
+    if value.jobs:
+        out.line()
+        render_jobs.table(value.jobs, out, value.freshness.asked_at)
+    else:
+        out.line("no job runs or waits")
+    out.line((fmt.freshness(value.freshness, "stoker status"), "dim"))
+
+
+def node_list(value: NodeList, out: Out) -> None:
+    """`stoker nodes`."""
+    _table(value.nodes, out)
+    source = value.inventory or "no inventory yet: this machine is the node · stoker init writes one"
+    out.line((f"{source} · {fmt.freshness(value.freshness, 'stoker nodes --live')}", "dim"))
+
+
+def _table(nodes: tuple[Node, ...], out: Out) -> None:
+    now = time.time()
+    rows = [
+        (
+            node.name, _reachable(node, now), node.address or "-", _count(node.cpus), fmt.memory(node.memory_total),
+            _gpus(node), f"{node.running} running" + (f", {node.queued} waiting" if node.queued else ""),
+        )
+        for node in nodes
+    ]  # fmt: skip
+    out.table(("NODE", "STATE", "ADDRESS", "CPU", "MEMORY", "GPU", "JOBS"), rows)
+
+
+def _reachable(node: Node, now: float) -> Piece:
+    if not node.in_inventory:
+        return "not in the inventory", "yellow"
+    if node.reachable is None:
+        return "never asked", "dim"
+    if node.unreachable_since is not None:
+        return f"unreachable {fmt.age(now - node.unreachable_since)}", "yellow"
+    return "reachable", "green"
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def _gpus(node: Node) -> str:
+    if node.gpus is None:
+        return "-"
+    if not node.gpus:
+        return "none"
+    names = {gpu.name or "unknown" for gpu in node.gpus}
+    return f"{len(node.gpus)} x {fmt.one_line(', '.join(sorted(names)))}"
+
+
+def _gpu(gpu: Gpu) -> str:
+    """`GPU 0  NVIDIA GB10  memory 12 of 24 GB  load 97%  61 °C  train-9x2a`; what the driver does not give is unknown."""
+    used = "unknown" if gpu.memory_used is None else fmt.memory(gpu.memory_used)
+    total = "unknown" if gpu.memory_total is None else fmt.memory(gpu.memory_total)
+    load = "unknown" if gpu.utilisation is None else f"{gpu.utilisation:.0f}%"
+    heat = "unknown" if gpu.temperature is None else f"{gpu.temperature:.0f} C"
+    held = f"  {gpu.held_by}" if gpu.held_by else ""
+    name = fmt.one_line(gpu.name or "unknown")
+    return f"GPU {_count(gpu.index)}  {name}  memory {used} of {total}  load {load}  temperature {heat}{held}"
+
+
+def exec_report(value: ExecReport, out: Out) -> None:
+    """`stoker exec`: on one node the command's own streams; on several each line with its node, then a summary."""
+    for output in value.outputs:
+        if output.problem is not None:
+            continue  # said on standard error with the others
+        if value.single:
+            _streams(output.stdout, output.stderr, out)
+        else:
+            _prefixed(output.node, output.stdout, out)
+            _prefixed(output.node, output.stderr, out)
+        if output.truncated:
+            out.note(f"{output.node}: the output was too long and is cut; stoker run keeps all of it")
+        if output.signal is not None:
+            out.note(f"{output.node}: ended by {fmt.signal_name(output.signal)}")
+    if not value.single:
+        for output in value.outputs:
+            code = (
+                "could not be asked"
+                if output.problem
+                else f"exit {output.exit_code}"
+                if output.signal is None
+                else "signal"
+            )
+            out.note(f"{output.node}: {code}")
+    for output in value.outputs:
+        if output.problem is not None:
+            out.note(fmt.one_line(f"{output.node}: {output.problem.message}"))
+            if output.problem.next_step:
+                out.note(fmt.one_line(f"  next: {output.problem.next_step}"))
+
+
+def _streams(stdout: bytes, stderr: bytes, out: Out) -> None:
+    if out.is_terminal:
+        out.text(fmt.safe(stdout))
+    else:
+        out.bytes(stdout)
+    if out.stderr.isatty():
+        out.stderr.write(fmt.safe(stderr))
+    else:
+        out.stderr.flush()
+        out.stderr.buffer.write(stderr)
+    out.stderr.flush()
+
+
+def _prefixed(node: str, data: bytes, out: Out) -> None:
+    for line in fmt.safe(data).splitlines():
+        out.line((f"{node} | ", "dim"), line)
+
+
+def written(value: Written, out: Out) -> None:
+    """`stoker init`."""
+    out.line(f"wrote {' and '.join(value.files)}")
+    out.line("  next: put your machines into inventory.yml    ·    stoker nodes --live    ·    stoker run -- hostname")

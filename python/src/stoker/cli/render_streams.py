@@ -1,0 +1,142 @@
+"""Answers that come piece by piece: logs, watching, rounds."""
+
+from __future__ import annotations
+
+import codecs
+import time
+
+from stoker.cli import format as fmt
+from stoker.cli import render_jobs
+from stoker.cli.out import Out
+from stoker.operations.dispatch import RoundStream
+from stoker.operations.logs import LogStream
+from stoker.operations.values import Change
+from stoker.operations.watch import WatchStream
+
+
+class SafeText:
+    """Bytes of a log, as they come, to text that a terminal can be given.
+
+    Characters cut between two pieces are put together again; a lone carriage return (a progress bar) begins a new line.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._held = ""
+        self._escape = ""
+
+    def feed(self, data: bytes, last: bool = False) -> str:
+        """The text of `data`; with `last` also what was held back."""
+        text = self._held + self._decoder.decode(data, last)
+        self._held = ""
+        if not last:
+            text, self._held = _hold_back(text)
+        return fmt.safe(text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _hold_back(text: str) -> tuple[str, str]:
+    """What may be shown now, and what the next piece may change: a carriage return, the beginning of an escape sequence."""
+    if text.endswith("\r"):
+        return text[:-1], "\r"
+    at = text.rfind("\x1b", max(0, len(text) - 64))
+    if at >= 0 and "\n" not in text[at:] and not any(c.isalpha() or c == "\x07" for c in text[at + 1 :]):
+        return text[:at], text[at:]
+    return text, ""
+
+
+def log(stream: LogStream, out: Out, *, raw: bool) -> int:
+    """Show a log; the job's outcome after it when it was followed. Ctrl-C ends the showing."""
+    safe = SafeText()
+    at_line_start = True
+    try:
+        for piece in stream:
+            if raw:
+                out.bytes(piece.data)
+                continue
+            text = safe.feed(piece.data)
+            if text:
+                out.text(text)
+                at_line_start = text.endswith("\n")
+    except KeyboardInterrupt:
+        if not stream.follow:
+            raise
+        out.note(f"\nstoker: {stream.job} goes on without you. stoker logs -f {stream.job} shows it again")
+        return 0
+    rest = "" if raw else safe.feed(b"", last=True)
+    out.text(rest)
+    if not raw and not (rest or at_line_start) and out.is_terminal:
+        out.text("\n")
+    if stream.follow and stream.outcome is not None:
+        said = Out(ascii_only=out.ascii_only, stdout=out.stderr, stderr=out.stderr)
+        render_jobs.outcome(stream.outcome, said)
+    return log_exit_code(stream)
+
+
+def log_exit_code(stream: LogStream) -> int:
+    """A log that was followed to the end: 0 when the job succeeded, else 1. A log that was only read: 0."""
+    if not stream.follow or stream.outcome is None:
+        return 0
+    return 0 if stream.outcome.state == "succeeded" else 1
+
+
+def watch(stream: WatchStream, out: Out) -> int:
+    """Each look: a head when something changed, then the new part of the log."""
+    head = ""
+    safe = SafeText()
+    try:
+        for report in stream:
+            job = report.job
+            sample = _sample(job.sample)
+            now = f"{job.id}  {fmt.state(job, time.time())}" + (f" on {job.node}" if job.node else "")
+            if now + sample != head or report is None:
+                head = now + sample
+                out.line((now, "bold"), f"  {fmt.duration(job.elapsed_s)}", f"  {sample}" if sample else "")
+            if report.log_source == "copy":
+                out.note(f"the new bytes are from the stored copy: {job.node} cannot be reached")
+            if report.new_log:
+                text = safe.feed(report.new_log)
+                out.text(text if text.endswith("\n") or not out.is_terminal else text + "\n")
+            for problem in report.problems:
+                out.note(fmt.one_line(f"{problem.node or 'stoker'}: {problem.message}"))
+    except KeyboardInterrupt:
+        out.note(f"\nstoker: {stream.job} goes on without you. stoker watch {stream.job} shows what is new then")
+        return 0
+    out.text(safe.feed(b"", last=True))
+    last = stream.last
+    if last is not None and last.job.finished:
+        render_jobs.outcome(last.job, out)
+    return int(bool(last and last.problems))
+
+
+def _sample(sample: object) -> str:
+    """The newest GPU sample in few words."""
+    gpus = sample.get("gpus") if isinstance(sample, dict) else None
+    words = []
+    for gpu in gpus if isinstance(gpus, list) else []:
+        load, used = gpu.get("utilisation"), gpu.get("memory_used")
+        words.append(
+            f"GPU {gpu.get('index', '?')} {'load unknown' if load is None else f'{load:.0f}%'}, "
+            f"{'memory unknown' if used is None else fmt.memory(used)}"
+        )
+    return "; ".join(words)
+
+
+def rounds(stream: RoundStream, out: Out) -> int:
+    """`stoker dispatch`: what each round changed; a loop says nothing of rounds that changed nothing."""
+    looping = False
+    for report in stream:
+        for change in report.changes:
+            out.line(fmt.one_line(_change(change)))
+        for problem in report.problems:
+            out.note(fmt.one_line(f"{problem.node or 'stoker'}: {problem.message}"))
+        if not looping or report.changes:
+            counts = f"{report.running} running, {report.waiting} waiting"
+            out.line((f"round of {fmt.duration(report.elapsed_s)}: {counts}", "dim"))
+        looping = True
+    return int(bool(stream.last and stream.last.problems))
+
+
+def _change(change: Change) -> str:
+    stamp = time.strftime("%H:%M:%S", time.localtime(change.at))
+    about = " ".join(part for part in (change.job, change.type, f"on {change.node}" if change.node else "") if part)
+    return f"{stamp}  {about}"

@@ -1,0 +1,188 @@
+"""Looking at jobs, waiting for them, stopping them, clearing them away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from stoker.errors import UsageError
+from stoker.operations import quantities
+from stoker.operations.find import job_row
+from stoker.operations.registry import operation
+from stoker.operations.rounds import make_round
+from stoker.operations.session import Session
+from stoker.operations.values import (
+    AdoptReport,
+    Ended,
+    Job,
+    JobDetail,
+    JobList,
+    Problem,
+    StopList,
+    StopResult,
+)
+from stoker.operations.views import attempt_of, freshness_of, job_of, jobs_of
+
+STATES = ("queued", "starting", "running", "succeeded", "failed", "cancelled", "lost", "dead")
+
+
+@operation("jobs", "jobs", "read", method="list")
+def list_jobs(
+    session: Session,
+    *,
+    state: Sequence[str] = (),
+    on: str | None = None,
+    limit: int = 100,
+    live: bool = False,
+    stored: bool = False,
+) -> JobList:
+    """List jobs, newest first.
+
+    Args:
+        state: Only jobs in this state. Repeatable.
+        on: Only jobs of this node or group.
+        limit: At most this many; 0 for all.
+        live: Ask the nodes first.
+        stored: Answer from the store (the default).
+    """
+    if unknown := [name for name in state if name not in STATES]:
+        raise UsageError(f"--state: there is no state {unknown[0]!r}", next_step=f"one of {', '.join(STATES)}")
+    asked_live = _live(live, stored)
+    nodes = session.inventory.match(on) if on is not None else None
+    problems = make_round(session, "observe", nodes=nodes) if asked_live else ()
+    rows = [
+        row
+        for row in session.store.jobs(states=list(state) or None)
+        if nodes is None or row.node in nodes or row.target == on
+    ]
+    shown = rows[:limit] if limit else rows
+    jobs = jobs_of(session, shown)
+    return JobList(jobs, freshness_of(jobs, live=asked_live), problems, len(rows) - len(shown))
+
+
+@operation("jobs", "job", "read", method="get")
+def get(session: Session, job: str, *, live: bool = False, stored: bool = False) -> JobDetail:
+    """Show one job: state, evidence, attempts, metrics, findings.
+
+    Args:
+        job: Id of the job, or the beginning of it.
+        live: Ask its node first.
+        stored: Answer from the store (the default).
+    """
+    asked_live = _live(live, stored)
+    row = job_row(session, job)
+    problems = make_round(session, "observe", jobs=[row.id]) if asked_live and row.node else ()
+    row = job_row(session, row.id)
+    view = job_of(session, row)
+    attempts = tuple(attempt_of(a) for a in session.store.attempts(row.id))
+    return JobDetail(view, attempts, row.spec, freshness_of([view], live=asked_live), problems)
+
+
+@operation("jobs", "wait", "read")
+def wait(session: Session, job: str, *, timeout: float | str | None = None) -> Ended:
+    """Wait until a job is over, retries included.
+
+    The waiting is done on the node; a node that cannot be reached is asked again until it can.
+
+    Args:
+        job: Id of the job, or the beginning of it.
+        timeout: Give up waiting after this long (90s, 2h). The job goes on.
+    """
+    row = job_row(session, job)
+    limit = None if timeout is None else time.monotonic() + quantities.seconds(timeout, "--timeout")
+    pause = 0.5
+    problems: tuple[Problem, ...] = ()
+    while True:
+        view = job_of(session, job_row(session, row.id))
+        if view.finished:
+            return Ended(view, problems=problems)
+        left = None if limit is None else limit - time.monotonic()
+        if left is not None and left <= 0:
+            return Ended(view, timed_out=True, problems=problems)
+        began = time.monotonic()
+        problems = make_round(session, "dispatch", jobs=[row.id], wait_s=min(15.0, left if left is not None else 15.0))
+        # A round that came back at once had nothing to wait for on the node (a job in the store's queue, a node that is away).
+        quick = time.monotonic() - began < 2.0
+        pause = min(pause * 1.5, 5.0) if quick else 0.5
+        if quick:
+            time.sleep(min(pause, max(0.0, limit - time.monotonic())) if limit is not None else pause)
+
+
+@operation("jobs", "stop", "operate")
+def stop(session: Session, *jobs: str, grace: float | str | None = None) -> StopList:
+    """Stop jobs: the signal to end, the grace, then kill, until no process of theirs is left.
+
+    A job that is over is left as it is, and that is said.
+
+    Args:
+        jobs: Ids of jobs, or the beginnings of them.
+        grace: How long they may take to end before they are killed (10s); by default what they were submitted with.
+    """
+    if not jobs:
+        raise UsageError("which job?", next_step="stoker jobs lists them; then stoker stop ID")
+    grace_s = None if grace is None else quantities.seconds(grace, "--grace")
+    rows = [job_row(session, job) for job in dict.fromkeys(jobs)]
+    before = {view.id: view for view in jobs_of(session, rows)}
+    asked = [view.id for view in before.values() if not view.finished]
+    longest = max([_grace(session, i, grace_s) for i in asked], default=0.0)
+    for job in asked:
+        session.store.request_stop(job, "cancelled", _grace(session, job, grace_s))
+    problems = _until_over(session, asked, longest + 15.0)
+    after = {view.id: view for view in jobs_of(session, [job_row(session, row.id) for row in rows])}
+    return StopList(tuple(_stop_result(before[i], after[i], i in asked) for i in before), problems)
+
+
+@operation("jobs", "adopt", "operate")
+def adopt(session: Session, node: str | None = None) -> AdoptReport:
+    """Read jobs back from the nodes into the store: for a store that was lost, or jobs that another controller started.
+
+    Args:
+        node: Node or group to ask; all of them by default.
+    """
+    nodes = session.inventory.match(node) if node is not None else [n.name for n in session.inventory.nodes]
+    known = {row.id for row in session.store.jobs()}
+    problems = make_round(session, "adopt", nodes=nodes)
+    rows = session.store.jobs()
+    return AdoptReport(
+        jobs_of(session, [row for row in rows if row.id not in known]),
+        sum(1 for row in rows if row.id in known and row.node in nodes),
+        problems,
+    )
+
+
+def _live(live: bool, stored: bool) -> bool:
+    if live and stored:
+        raise UsageError("--live and --stored say the opposite of each other")
+    return live
+
+
+def _grace(session: Session, job: str, named: float | None) -> float:
+    if named is not None:
+        return named
+    return float(job_row(session, job).spec.get("grace_s") or 0.0)
+
+
+def _until_over(session: Session, jobs: Sequence[str], patience_s: float) -> tuple[Problem, ...]:
+    """Rounds until the jobs are over, a node does not answer, or the patience is."""
+    end = time.monotonic() + patience_s
+    problems: tuple[Problem, ...] = ()
+    left = list(jobs)
+    while left and not problems and time.monotonic() < end:
+        problems = make_round(session, "dispatch", jobs=left, wait_s=min(10.0, max(1.0, end - time.monotonic())))
+        left = [view.id for view in jobs_of(session, [job_row(session, job) for job in left]) if not view.finished]
+    return problems
+
+
+def _stop_result(before: Job, after: Job, asked: bool) -> StopResult:
+    if not asked:
+        return StopResult(after, "already_over", f"{after.id} was over already: nothing to stop")
+    if after.state == "cancelled":
+        left = f"; {after.left_behind} processes could not be ended" if after.left_behind else ""
+        return StopResult(after, "stopped", f"{after.id} stopped{left}")
+    if after.finished:
+        return StopResult(after, "already_over", f"{after.id} was over before the stop reached it")
+    if after.unreachable_since is not None:
+        return StopResult(
+            after, "unreachable", f"{after.id}: {after.node} cannot be reached; it is stopped when it can be"
+        )
+    return StopResult(after, "stopping", f"{after.id} was told to stop and has not ended yet")

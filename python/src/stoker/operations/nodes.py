@@ -1,0 +1,171 @@
+"""Nodes: which there are, how they are, and a command on them."""
+
+from __future__ import annotations
+
+import base64
+import time
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from stoker.errors import UsageError
+from stoker.operations import quantities
+from stoker.operations.registry import Command, FileText, Short, operation
+from stoker.operations.rounds import ask_nodes, make_round
+from stoker.operations.session import Session
+from stoker.operations.values import CommandOutput, ExecReport, Freshness, Job, Node, NodeList, Problem, Status
+from stoker.operations.views import gpus_of, jobs_of
+
+if TYPE_CHECKING:
+    from stoker.runner import InventoryNode
+    from stoker.store import NodeRow
+
+
+@operation("nodes", "status", "read")
+def status(session: Session, on: str | None = None, *, live: bool = False, stored: bool = False) -> Status:
+    """Show the fleet at a glance: which nodes answer, their GPUs, and the jobs that are not over. Asks the nodes.
+
+    Args:
+        on: Only this node or group.
+        live: Ask the nodes first (the default).
+        stored: Answer from the store.
+    """
+    if live and stored:
+        raise UsageError("--live and --stored say the opposite of each other")
+    names = session.inventory.match(on) if on is not None else [n.name for n in session.inventory.nodes]
+    problems = () if stored else make_round(session, "observe", nodes=names)
+    jobs = _open_jobs(session)
+    nodes = tuple(node for node in _nodes(session, jobs) if node.name in names)
+    shown = tuple(job for job in jobs if on is None or job.node in names)
+    return Status(nodes, shown, _inventory(session), _freshness(nodes, live=not stored), problems)
+
+
+@operation("nodes", "nodes", "read", method="list")
+def list_nodes(session: Session, on: str | None = None, *, live: bool = False, stored: bool = False) -> NodeList:
+    """List the nodes of the inventory, with what was last heard of them.
+
+    Args:
+        on: Only this node or group.
+        live: Ask the nodes first.
+        stored: Answer from the store (the default).
+    """
+    if live and stored:
+        raise UsageError("--live and --stored say the opposite of each other")
+    names = session.inventory.match(on) if on is not None else None
+    problems = make_round(session, "observe", nodes=names or [n.name for n in session.inventory.nodes]) if live else ()
+    nodes = tuple(node for node in _nodes(session, _open_jobs(session)) if names is None or node.name in names)
+    return NodeList(nodes, _inventory(session), _freshness(nodes, live=live), problems)
+
+
+@operation("nodes", "exec", "operate", method="execute")
+def execute(
+    session: Session,
+    node: str | None = None,
+    argv: Command = (),
+    *,
+    all: bool = False,
+    script: FileText = None,
+    workdir: str | None = None,
+    env: Annotated[Mapping[str, str] | None, Short("-e")] = None,
+    timeout: float | str | None = None,
+) -> ExecReport:
+    """Run a command on a node now, and give back what it said and its exit code.
+
+    The command ends with this call; for something that takes long use `stoker run`. Everything after `--` is the command,
+    exactly as it is: no shell reads it. On one node the exit code is the command's own; on several, 1 if any was not 0.
+
+    Args:
+        node: Node or group.
+        argv: The command and its arguments.
+        all: On every node of the inventory.
+        script: Run this text instead of a command. On the command line: a file, or -.
+        workdir: Folder to run in; the home folder by default.
+        env: An environment variable, KEY=VALUE. Repeatable.
+        timeout: Kill it after this long (90s, 2h).
+    """
+    if (node is None) == (not all):
+        raise UsageError("name a node or group, or say --all", next_step="stoker exec NODE -- nvidia-smi")
+    if (script is None) == (not argv):
+        raise UsageError(
+            "give a command after --, or a script (one of the two)", next_step="stoker exec NODE -- nvidia-smi"
+        )
+    names = [n.name for n in session.inventory.nodes] if node is None else session.inventory.match(node)
+    request = {
+        "argv": list(argv) or None,
+        "script": script,
+        "workdir": workdir,
+        "env": dict(env or {}),
+        "timeout_s": quantities.seconds(timeout, "--timeout") if timeout is not None else None,
+    }
+    request = {key: value for key, value in request.items() if value is not None}
+    answers, problems = ask_nodes(session, "stoker.fleet.exec", {"*": request}, names)
+    told = {problem.node: problem for problem in problems}
+    outputs = tuple(_output(name, answers[name].res if name in answers else None, told.get(name)) for name in names)
+    return ExecReport(outputs, single=len(names) == 1 and names == [node])
+
+
+def _output(name: str, res: Mapping[str, Any] | None, problem: Problem | None) -> CommandOutput:
+    if res is None:
+        return CommandOutput(name, None, None, b"", b"", False, None, problem or Problem(name, "did not answer"))
+    return CommandOutput(
+        name, res.get("code"), res.get("signal"), _unpacked(res.get("stdout")), _unpacked(res.get("stderr")),
+        bool(res.get("truncated")), res.get("elapsed_s"),
+    )  # fmt: skip
+
+
+def _unpacked(packed: str | None) -> bytes:
+    return zlib.decompress(base64.b64decode(packed)) if packed else b""
+
+
+def _open_jobs(session: Session) -> tuple[Job, ...]:
+    return jobs_of(session, session.store.jobs(states=["queued", "starting", "running"]))
+
+
+def _nodes(session: Session, jobs: Sequence[Job]) -> list[Node]:
+    """The nodes of the inventory in its order, then those it lacks that still have a job that is not over."""
+    rows = {row.name: row for row in session.store.nodes()}
+    running = Counter(job.node for job in jobs if job.state in ("starting", "running"))
+    queued = Counter(job.node for job in jobs if job.state == "queued" and job.node)
+    listed = {node.name: node for node in session.inventory.nodes}
+    others = [name for name in rows if name not in listed and (running[name] or queued[name])]
+    held = {uuid: job.id for job in jobs for uuid in job.gpus}
+    return [_node(n, listed.get(n), rows.get(n), running[n], queued[n], held) for n in [*listed, *others]]
+
+
+def _node(
+    name: str, listed: InventoryNode | None, row: NodeRow | None, running: int, queued: int, held: Mapping[str, str]
+) -> Node:
+    facts = (row.facts if row else None) or {}
+    known = row is not None and (row.last_seen is not None or row.unreachable_since is not None)
+    address = listed.vars.get("ansible_host") if listed else None
+    if address is None and listed and listed.vars.get("ansible_connection") == "local":
+        address = "this machine"
+    return Node(
+        name=name,
+        groups=listed.groups if listed else (),
+        address=str(address) if address is not None else None,
+        reachable=(row.unreachable_since is None) if row is not None and known else None,
+        last_seen=row.last_seen if row else None,
+        unreachable_since=row.unreachable_since if row else None,
+        unreachable_message=row.unreachable_message if row else None,
+        gpus=gpus_of(row, held),
+        cpus=facts.get("cpus"),
+        memory_total=facts.get("memory_total"),
+        running=running,
+        queued=queued,
+        facts=facts,
+        in_inventory=listed is not None,
+    )
+
+
+def _inventory(session: Session) -> str | None:
+    return str(session.inventory_path) if session.inventory_path else None
+
+
+def _freshness(nodes: Sequence[Node], *, live: bool) -> Freshness:
+    now = time.time()
+    if any(node.last_seen is None and node.unreachable_since is None for node in nodes):
+        return Freshness("live" if live else "stored", now, None)
+    ages = [now - node.last_seen for node in nodes if node.last_seen is not None and node.unreachable_since is None]
+    return Freshness("live" if live else "stored", now, max(ages, default=None))

@@ -1,0 +1,68 @@
+"""Making a round: the one way in which operations reach the nodes about jobs."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from stoker.operations.values import Problem
+
+if TYPE_CHECKING:
+    from stoker.operations.session import Session
+    from stoker.runner import PlayResult, TaskResult
+
+Mode = Literal["dispatch", "observe", "adopt"]
+
+
+def make_round(
+    session: Session,
+    mode: Mode,
+    *,
+    nodes: Sequence[str] | None = None,
+    jobs: Sequence[str] | None = None,
+    wait_s: float = 0.0,
+) -> tuple[Problem, ...]:
+    """Make one round and return what went wrong on single nodes. `None` leaves the choice of nodes and jobs to the round.
+
+    `wait_s` lets nodes hold their answer that long for something to change. Raises StokerError when no round could be made.
+    """
+    request: dict[str, Any] = {
+        "mode": mode,
+        "nodes": list(nodes) if nodes is not None else None,
+        "jobs": list(jobs) if jobs is not None else None,
+        "wait_s": wait_s,
+        "log_keep_bytes": session.config.log_keep_bytes,
+    }
+    session.store  # noqa: B018  a broken store is told as what it is, not as a failed playbook
+    played = session.runner.play(
+        "stoker.fleet.dispatch", extra_vars={"stoker_store_url": session.store_url, "stoker_round": request}
+    )
+    return problems_of(played)
+
+
+def ask_nodes(
+    session: Session, playbook: str, requests: Mapping[str, Mapping[str, Any]], nodes: Sequence[str]
+) -> tuple[dict[str, TaskResult], tuple[Problem, ...]]:
+    """Run one of the small playbooks on `nodes`, each with its request (by node, `*` for all others).
+
+    Returns the answers by node, and what went wrong on the others. The requests travel as base64: text such as `{{ x }}` in a
+    command is data, and Ansible must not take it for a template.
+    """
+    packed = base64.b64encode(json.dumps(requests).encode()).decode()
+    played = session.runner.play(playbook, extra_vars={"stoker_requests": packed}, limit=",".join(nodes))
+    return {result.host: result for result in played.results if result.status == "ok"}, problems_of(played)
+
+
+def problems_of(played: PlayResult) -> tuple[Problem, ...]:
+    """The unreachable and failed nodes of a run, in the nodes' own words."""
+    kinds: tuple[tuple[Literal["unreachable", "failed"], Mapping[str, str]], ...] = (
+        ("unreachable", played.unreachable),
+        ("failed", played.failed),
+    )
+    return tuple(
+        Problem(node, message, played.next_steps.get(node), kind)
+        for kind, told in kinds
+        for node, message in told.items()
+    )

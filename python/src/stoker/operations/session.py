@@ -1,0 +1,87 @@
+"""What an operation works with: settings, store and runner, each opened when it is first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stoker.config import Config
+    from stoker.runner import Inventory, Runner
+    from stoker.store import Store
+
+
+def _silent(message: str) -> None:
+    """The API says nothing while it works."""
+
+
+class Session:
+    """One caller's settings, store and runner.
+
+    `inventory` and `config_file` are what the caller named (None: found as documented in `stoker.config`), `store_url` a database
+    URL (None: that of stoker.yml, else STOKER_STORE_URL, else the user's own SQLite file). `say` is told what is going on.
+    """
+
+    def __init__(
+        self,
+        inventory: Path | None = None,
+        *,
+        store_url: str | None = None,
+        config_file: Path | None = None,
+        say: Callable[[str], None] = _silent,
+    ) -> None:
+        self._inventory = inventory
+        self._store_url = store_url
+        self._config_file = config_file
+        self.say = say
+
+    @cached_property
+    def config(self) -> Config:
+        """The settings. Raises ConfigError when stoker.yml is wrong."""
+        from stoker import config
+
+        return config.load(self._config_file)
+
+    @cached_property
+    def inventory_path(self) -> Path | None:
+        """The inventory in use, None for the embedded default."""
+        from stoker import config
+
+        return config.inventory_path(self.config, self._inventory)
+
+    @cached_property
+    def store_url(self) -> str | None:
+        """The store that was named, None for the default."""
+        return self._store_url or self.config.store
+
+    @cached_property
+    def store(self) -> Store:
+        """The store, migrated when that is needed."""
+        from stoker.store import open_store
+
+        return open_store(self.store_url)
+
+    @cached_property
+    def runner(self) -> Runner:
+        """The door to Ansible."""
+        from stoker.runner import Runner
+
+        return Runner(
+            self.inventory_path,
+            launcher=self.config.launcher.enabled,
+            forks=self.config.forks,
+            connect_timeout_s=self.config.connect_timeout_s,
+        )
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        """The nodes and groups."""
+        return self.runner.inventory()
+
+    def close(self) -> None:
+        """Close the store if it was opened."""
+        if "store" in self.__dict__:
+            self.store.close()
+            del self.__dict__["store"]

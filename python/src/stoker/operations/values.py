@@ -1,0 +1,344 @@
+"""What operations answer: frozen dataclasses. Times are Unix seconds by the controller's clock, durations are seconds, sizes bytes.
+
+None means not known, or that there is none; it never stands for zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+FINAL = frozenset({"succeeded", "failed", "cancelled", "lost", "dead"})
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that could not be asked or done. `node` is None when it is about no one node."""
+
+    node: str | None
+    message: str
+    next_step: str | None = None
+    kind: Literal["unreachable", "failed"] = "failed"
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """How old an answer is. `age_s` is the age of its oldest part that still matters, None when nothing was ever observed."""
+
+    source: Literal["stored", "live"]
+    asked_at: float
+    age_s: float | None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The values that one named regex found in the log. `series` holds (line, value), thinned by the node."""
+
+    count: int
+    first: float | None = None
+    last: float | None = None
+    min: float | None = None
+    max: float | None = None
+    series: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A log line that an error pattern found. `line` counts from 1, `offset` is its first byte."""
+
+    line: int
+    offset: int
+    name: str
+    severity: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as far as it is known.
+
+    `state` is queued, starting, running, succeeded, failed, cancelled, lost or dead. `elapsed_s` counts by the node's own clock
+    to the end, or to now while the job runs (to the last observation while its node cannot be reached: then
+    `unreachable_since` is set and `state` is what was last seen). `observed_at` is when the node last told.
+    """
+
+    id: str
+    name: str
+    state: str
+    reason: str | None
+    detail: str | None
+    evidence: str | None
+    node: str | None
+    target: str | None
+    attempt: int
+    max_attempts: int
+    next_attempt_at: float | None
+    exit_code: int | None
+    signal: int | None
+    oom: bool | None
+    argv: tuple[str, ...] | None
+    script: str | None
+    workdir: str | None
+    gpus_asked: int
+    gpus: tuple[str, ...]
+    gpu_indexes: tuple[int | None, ...]
+    elapsed_s: float | None
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    observed_at: float | None
+    unreachable_since: float | None
+    unreachable_message: str | None
+    stopping: bool
+    stop_requested: str | None
+    retry_of: str | None
+    submitted_by: str | None
+    waiting: Mapping[str, Any] | None
+    last_line: str | None
+    log_size: int | None
+    metrics: Mapping[str, Metric]
+    findings: tuple[Finding, ...]
+    finding_counts: Mapping[str, int]
+    sample: Mapping[str, Any] | None
+    rung: str | None
+    left_behind: int | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the job is over for good: no attempt runs and none will follow."""
+        return self.state in FINAL and self.next_attempt_at is None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One execution. A lower number can never change what a higher one showed."""
+
+    number: int
+    node: str
+    state: str
+    reason: str | None
+    exit_code: int | None
+    signal: int | None
+    started_at: float | None
+    ended_at: float | None
+    elapsed_s: float | None
+
+
+@dataclass(frozen=True)
+class JobDetail:
+    """One job with its attempts and the spec it was submitted with (secrets as names only)."""
+
+    job: Job
+    attempts: tuple[Attempt, ...]
+    spec: Mapping[str, Any]
+    freshness: Freshness
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class JobList:
+    """Jobs, newest first. `total` counts those that a limit left out, too."""
+
+    jobs: tuple[Job, ...]
+    freshness: Freshness
+    problems: tuple[Problem, ...] = ()
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A job that was just written to the store, after the round that offered it to the nodes."""
+
+    job: Job
+    elapsed_s: float
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job that was waited for. `timed_out`: the wait ended before the job did."""
+
+    job: Job
+    timed_out: bool = False
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class StopResult:
+    """What became of a stop. `outcome` is stopped, already_over, stopping (asked, not yet seen to end) or unreachable."""
+
+    job: Job
+    outcome: Literal["stopped", "already_over", "stopping", "unreachable"]
+    message: str
+
+
+@dataclass(frozen=True)
+class StopList:
+    """One `StopResult` for each job named."""
+
+    stopped: tuple[StopResult, ...]
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A finished job whose folders are gone. `bytes` were freed on the node."""
+
+    job: str
+    node: str | None
+    attempts: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class CleanReport:
+    """What was really deleted. `kept` counts finished jobs that stayed, because they are recent or their node did not answer."""
+
+    removed: tuple[Removed, ...]
+    kept: int
+    dry_run: bool
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class AdoptReport:
+    """Jobs that were read back from nodes: `adopted` are new to the store, `known` were there already."""
+
+    adopted: tuple[Job, ...]
+    known: int
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class WatchReport:
+    """What a job did since the last look. `new_log` are the bytes [start, end) of its log, none repeated and none lost."""
+
+    job: Job
+    new_log: bytes
+    start: int
+    end: int
+    log_source: Literal["node", "copy", "none"]
+    freshness: Freshness
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class CommandOutput:
+    """One node's answer to `exec`: the streams as they were, and the command's own exit code or signal (one of them is None)."""
+
+    node: str
+    exit_code: int | None
+    signal: int | None
+    stdout: bytes
+    stderr: bytes
+    truncated: bool
+    elapsed_s: float | None
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True)
+class ExecReport:
+    """The answers of all nodes asked. `single` says that the caller named exactly one node."""
+
+    outputs: tuple[CommandOutput, ...]
+    single: bool
+
+    @property
+    def exit_code(self) -> int:
+        """The command's code on a single node (128 + n for signal n); for several, 0 if all gave 0, else 1."""
+        codes = [
+            o.exit_code if o.exit_code is not None else 128 + (o.signal or 0) for o in self.outputs if not o.problem
+        ]
+        if any(o.problem for o in self.outputs):
+            return 1
+        return codes[0] if self.single and codes else int(any(codes))
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU of a node. A figure that the driver does not give is None, and `unknown` says which and why."""
+
+    index: int | None
+    uuid: str | None
+    name: str | None
+    memory_used: int | None
+    memory_total: int | None
+    utilisation: float | None
+    temperature: float | None
+    held_by: str | None = None
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node as far as it is known. `reachable` is None when it was never asked.
+
+    `running`, `queued` count the jobs that the store knows there.
+    """
+
+    name: str
+    groups: tuple[str, ...]
+    address: str | None
+    reachable: bool | None
+    last_seen: float | None
+    unreachable_since: float | None
+    unreachable_message: str | None
+    gpus: tuple[Gpu, ...] | None
+    cpus: int | None
+    memory_total: int | None
+    running: int
+    queued: int
+    facts: Mapping[str, Any]
+    in_inventory: bool = True
+
+
+@dataclass(frozen=True)
+class NodeList:
+    """The nodes of the inventory (and those the store still has jobs on)."""
+
+    nodes: tuple[Node, ...]
+    inventory: str | None
+    freshness: Freshness
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Status:
+    """The fleet at a glance: nodes, and the jobs that are not over."""
+
+    nodes: tuple[Node, ...]
+    jobs: tuple[Job, ...]
+    inventory: str | None
+    freshness: Freshness
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that a round brought about: a job reached a state."""
+
+    at: float
+    type: str
+    job: str | None
+    attempt: int | None
+    node: str | None
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RoundReport:
+    """One dispatch round. `waiting` is how many jobs are still queued after it."""
+
+    changes: tuple[Change, ...]
+    waiting: int
+    running: int
+    elapsed_s: float
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Written:
+    """Files that `stoker init` wrote."""
+
+    files: tuple[str, ...]

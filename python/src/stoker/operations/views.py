@@ -1,0 +1,165 @@
+"""Rows of the store as the values that operations answer."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from stoker.operations.values import Attempt, Finding, Freshness, Gpu, Job, Metric
+
+if TYPE_CHECKING:
+    from stoker.operations.session import Session
+    from stoker.store import AttemptRow, JobRow, NodeRow
+
+
+def jobs_of(session: Session, rows: Iterable[JobRow], now: float | None = None) -> tuple[Job, ...]:
+    """The jobs of `rows`, each with what its newest attempt and its node last showed (three queries, however many)."""
+    rows = list(rows)
+    moment = time.time() if now is None else now
+    newest = {a.job_id: a for a in session.store.newest_attempts([row.id for row in rows])}
+    nodes = {node.name: node for node in session.store.nodes()}
+    return tuple(_job(row, newest.get(row.id), nodes.get(row.node or ""), moment) for row in rows)
+
+
+def job_of(session: Session, row: JobRow) -> Job:
+    """One job."""
+    return jobs_of(session, [row])[0]
+
+
+def _job(row: JobRow, attempt: AttemptRow | None, node: NodeRow | None, now: float) -> Job:
+    seen: Mapping[str, Any] = (attempt.observation if attempt else None) or {}
+    live = row.state in ("queued", "starting", "running") and attempt is not None
+    unreachable_since = node.unreachable_since if node and live else None
+    gpus = tuple(seen.get("gpus") or ())
+    return Job(
+        id=row.id,
+        name=row.name,
+        state=row.state,
+        reason=row.reason,
+        detail=row.detail,
+        evidence=seen.get("evidence"),
+        node=row.node,
+        target=row.target,
+        attempt=row.attempt,
+        max_attempts=row.max_retries + 1,
+        next_attempt_at=row.not_before if row.state == "queued" and row.attempt and row.node is None else None,
+        exit_code=row.exit_code,
+        signal=row.signal,
+        oom=seen.get("oom"),
+        argv=tuple(row.spec["argv"]) if row.spec.get("argv") is not None else None,
+        script=row.spec.get("script"),
+        workdir=row.spec.get("workdir"),
+        gpus_asked=int(row.spec.get("gpus") or 0),
+        gpus=gpus,
+        gpu_indexes=_indexes(gpus, node),
+        elapsed_s=_elapsed(row, attempt, unreachable_since, now),
+        created_at=row.created_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        observed_at=attempt.observed_at if attempt else None,
+        unreachable_since=unreachable_since,
+        unreachable_message=node.unreachable_message if node and unreachable_since is not None else None,
+        stopping=bool(seen.get("stopping")),
+        stop_requested=row.stop_requested,
+        retry_of=row.retry_of,
+        submitted_by=row.submitted_by,
+        waiting=seen.get("waiting") if row.state == "queued" else None,
+        last_line=seen.get("last_line"),
+        log_size=seen.get("log_size"),
+        metrics={name: _metric(value) for name, value in (seen.get("metrics") or {}).items()},
+        findings=tuple(
+            Finding(f["line"], f["offset"], f["name"], f["severity"], f["text"]) for f in seen.get("findings") or ()
+        ),
+        finding_counts=dict(seen.get("finding_counts") or {}),
+        sample=seen.get("sample"),
+        rung=seen.get("rung"),
+        left_behind=seen.get("left_behind"),
+    )
+
+
+def _elapsed(row: JobRow, attempt: AttemptRow | None, unreachable_since: float | None, now: float) -> float | None:
+    """Seconds by the node's clock; while the job runs, what passed here since the node last told is added.
+
+    Never the controller's clock minus the node's: they may differ by hours.
+    """
+    counted = attempt.elapsed_s if attempt is not None else None
+    if counted is None:
+        return row.elapsed_s
+    if row.state != "running" or unreachable_since is not None or attempt is None or attempt.observed_at is None:
+        return counted
+    return counted + max(0.0, now - attempt.observed_at)
+
+
+def _indexes(gpus: tuple[str, ...], node: NodeRow | None) -> tuple[int | None, ...]:
+    known = {gpu.get("uuid"): gpu.get("index") for gpu in _gpu_facts(node)}
+    return tuple(known.get(uuid) for uuid in gpus)
+
+
+def _gpu_facts(node: NodeRow | None) -> list[Mapping[str, Any]]:
+    facts = (node.facts if node else None) or {}
+    gpus = facts.get("gpus")
+    return [gpu for gpu in gpus if isinstance(gpu, Mapping)] if isinstance(gpus, list) else []
+
+
+def _metric(value: Mapping[str, Any]) -> Metric:
+    return Metric(
+        count=int(value.get("count") or 0),
+        first=_number(value.get("first")),
+        last=_number(value.get("last")),
+        min=_number(value.get("min")),
+        max=_number(value.get("max")),
+        series=tuple((_number(line) or 0.0, _number(point) or 0.0) for line, point in value.get("series") or ()),
+    )
+
+
+def _number(value: Any) -> float | None:
+    """A metric's value: a number, or one of the texts nan, inf, -inf that stand for what JSON has not."""
+    if value is None:
+        return None
+    return float(value) if isinstance(value, int | float | str) else math.nan
+
+
+def attempt_of(row: AttemptRow) -> Attempt:
+    """One attempt."""
+    return Attempt(
+        number=row.number,
+        node=row.node,
+        state=row.state,
+        reason=row.reason,
+        exit_code=row.exit_code,
+        signal=row.signal,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        elapsed_s=row.elapsed_s,
+    )
+
+
+def gpus_of(node: NodeRow | None, held: Mapping[str, str]) -> tuple[Gpu, ...] | None:
+    """The GPUs of a node from its facts, None when it never told. `held` says which job holds which UUID."""
+    if node is None or "gpus" not in (node.facts or {}):
+        return None
+    return tuple(
+        Gpu(
+            index=gpu.get("index"),
+            uuid=gpu.get("uuid"),
+            name=gpu.get("name"),
+            memory_used=gpu.get("memory_used"),
+            memory_total=gpu.get("memory_total"),
+            utilisation=gpu.get("utilisation"),
+            temperature=gpu.get("temperature"),
+            held_by=held.get(str(gpu.get("uuid"))),
+            unknown=dict(gpu.get("unknown") or {}),
+        )
+        for gpu in _gpu_facts(node)
+    )
+
+
+def freshness_of(jobs: Iterable[Job], *, live: bool, now: float | None = None) -> Freshness:
+    """How old the oldest observation of a job that is not over is; when all are over, nothing can have changed: 0."""
+    moment = time.time() if now is None else now
+    placed = [job for job in jobs if job.state in ("queued", "starting", "running") and job.attempt]
+    ages = [moment - job.observed_at for job in placed if job.observed_at is not None and job.unreachable_since is None]
+    age = max([0.0, *ages]) if ages else None if placed else 0.0
+    return Freshness("live" if live else "stored", moment, age)
