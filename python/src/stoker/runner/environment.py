@@ -17,6 +17,8 @@ from stoker.errors import StokerError
 
 # A Unix socket path holds 107 bytes; ssh adds 17 characters while it makes one, and %C with its slash has 41.
 _LONGEST_CONTROL_DIR = 107 - 17 - 41
+# A launcher's socket is named by 24 characters, and by its process id as well while it is made.
+_LONGEST_LAUNCHER_DIR = 107 - 1 - 24 - 8
 _DEFAULT_COLLECTIONS = "~/.ansible/collections:/usr/share/ansible/collections"
 
 
@@ -175,27 +177,22 @@ def _linked(checkout: Path) -> Path:
 
 def control_dir() -> Path:
     """A folder for ssh's control sockets: mode 0700, ours, and short enough for a socket. Raises StokerError."""
-    from stoker.paths import runtime_dir
+    return _socket_folder("cp", _LONGEST_CONTROL_DIR)
 
-    folder = runtime_dir() / "cp"
-    if len(os.fsencode(folder)) > _LONGEST_CONTROL_DIR:
+
+def launcher_dir() -> Path:
+    """A folder for the launchers' sockets: mode 0700, ours, and short enough for a socket. Raises StokerError."""
+    return _socket_folder("launcher", _LONGEST_LAUNCHER_DIR)
+
+
+def _socket_folder(name: str, longest: int) -> Path:
+    from stoker.paths import private_folder, runtime_dir
+
+    folder = runtime_dir() / name
+    if len(os.fsencode(folder)) > longest:
         digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
         folder = Path(f"/tmp/stoker-{os.getuid()}-{digest}")
     return private_folder(folder)
-
-
-def private_folder(folder: Path) -> Path:
-    """Make `folder` with mode 0700, or check that it is a folder of ours that nobody else can enter."""
-    try:
-        folder.mkdir(mode=0o700)
-    except FileExistsError:
-        pass
-    found = os.lstat(folder)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise StokerError(f"{folder} belongs to somebody else, so it is not used for ssh sockets")
-    if found.st_mode & 0o077:
-        folder.chmod(0o700)
-    return folder
 
 
 def ansible_version() -> str:
@@ -212,9 +209,15 @@ def _no_ansible(what: str) -> StokerError:
     return StokerError(f"{what} is not installed", next_step=f"{sys.executable} -m pip install ansible-core")
 
 
-def program(name: str, *, launcher: bool) -> Path:
-    """The program to start for `name`: the launcher's stand-in for it, or Ansible's own. Raises StokerError."""
-    return ansible_program(name)
+def program(name: str, *, launcher: bool) -> list[str]:
+    """The command that runs Ansible's program `name`: through the launcher, or plainly. Raises StokerError."""
+    plain = str(ansible_program(name))
+    if not launcher or os.environ.get("STOKER_LAUNCHER", "").lower() == "off" or not sys.platform.startswith("linux"):
+        return [plain]
+    from stoker.runner import client
+    from stoker.runner.fingerprint import code_fingerprint
+
+    return [sys.executable, "-I", "-S", client.__file__, str(launcher_dir()), code_fingerprint(), plain]
 
 
 def ansible_program(name: str) -> Path:

@@ -58,7 +58,7 @@ def _ask_ansible(path: Path, *, launcher: bool) -> dict[str, Any]:
         ANSIBLE_NOCOLOR="True",
         ANSIBLE_FORCE_COLOR="False",
     )
-    command = [str(program), "-i", str(path), "--list"]
+    command = [*program, "-i", str(path), "--list"]
     try:
         done = subprocess.run(
             command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,

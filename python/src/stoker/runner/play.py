@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import shutil
 import tempfile
 import time
@@ -101,15 +100,14 @@ class Runner:
             cwd=cwd,
         )
         return ansible_runner_run(
-            program=environment.program("ansible-playbook", launcher=self._launcher),
+            command=[*environment.program("ansible-playbook", launcher=self._launcher), playbook],
+            ended=end.reached,
             private_data_dir=str(folder),
             project_dir=str(cwd),
-            cmdline=shlex.join([playbook]),
             inventory=str(inventory),
             limit=limit,
             envvars=added,
             event_handler=collector.take,
-            cancel_callback=end.reached,
         )
 
     def _result(self, rc: int, collector: Collector, elapsed_s: float) -> PlayResult:

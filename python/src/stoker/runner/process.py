@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import shlex
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import ansible_runner
 import ansible_runner.runner
 import pexpect  # type: ignore[import-untyped]
+
+from stoker.runner import proctree
+
+# What Ansible gets to tell its workers to end, in seconds; ansible-runner alone would leave them behind.
+_GRACE_S = 3.0
+_started = threading.local()
 
 
 class _Spawn(pexpect.spawn):  # type: ignore[misc]
@@ -16,6 +24,7 @@ class _Spawn(pexpect.spawn):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.delayafterclose = 0.0
+        _started.process = self
 
 
 class _Pexpect:
@@ -30,17 +39,35 @@ class _Pexpect:
 ansible_runner.runner.pexpect = _Pexpect()
 
 
-def ansible_runner_run(*, program: Path, **arguments: Any) -> int:
-    """Run `program` in a pseudo terminal and wait for it. Its exit code; 254 when it was stopped, -N for a signal N.
+def ansible_runner_run(*, command: list[str], ended: Callable[[], bool], **arguments: Any) -> int:
+    """Run `command` in a pseudo terminal and wait for it; `ended` is asked now and then whether to stop it.
 
-    The playbook comes in `cmdline`: with `binary`, ansible-runner drops its own `playbook` argument.
+    Returns the exit code; 254 when it was stopped or killed. `command` goes by `binary` and `cmdline`, because with
+    `binary` ansible-runner drops its own `playbook` argument.
     """
-    runner = ansible_runner.run(
-        binary=str(program),
-        quiet=True,
-        suppress_env_files=True,
-        # Anything but "jsonfile" leaves Ansible's fact cache as the user set it.
-        fact_cache_type="as_configured",
-        **arguments,
-    )
+    _started.process = None
+
+    def cancelled() -> bool:
+        if not ended():
+            return False
+        proctree.end(_started.process.pid, grace_s=_GRACE_S)
+        return True
+
+    try:
+        runner = ansible_runner.run(
+            binary=command[0],
+            cmdline=shlex.join(command[1:]),
+            cancel_callback=cancelled,
+            quiet=True,
+            suppress_env_files=True,
+            # Anything but "jsonfile" leaves Ansible's fact cache as the user set it.
+            fact_cache_type="as_configured",
+            **arguments,
+        )
+    except BaseException:
+        process = _started.process
+        if process is not None and process.isalive():
+            proctree.end(process.pid, grace_s=_GRACE_S)
+            process.close(force=True)
+        raise
     return 254 if runner.rc is None else int(runner.rc)
