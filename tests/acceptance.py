@@ -4,7 +4,7 @@
 """Which rows of docs/acceptance.md have a passing test.
 
 As a pytest plugin it records how each test with ``@pytest.mark.accepts("D07")`` ended, in ``.acceptance.json``. As a
-program it says which rows have no passing test; with ``--check`` it fails when one of docs/acceptance-done.txt has none.
+program it says which rows have no passing test; with ``--check`` it fails when that is one of docs/acceptance-done.txt.
 """
 
 from __future__ import annotations
