@@ -326,6 +326,7 @@ _BODIES["reply"] = _object(
         "stdout": TEXT,
         "stderr": TEXT,
         "truncated": FLAG,
+        "timed_out": FLAG,
         "elapsed_s": SECONDS,
         "removed": _list(_object(["job", "attempt", "bytes"], {"job": JOB, "attempt": ATTEMPT, "bytes": COUNT})),
         "kept": COUNT,

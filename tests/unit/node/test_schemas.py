@@ -40,7 +40,9 @@ OBSERVATION: dict[str, Any] = {
     "waiting": {"position": 1, "needs": 2, "free": 1, "held_by": ["other-1"]},
     "findings": [{"line": 1, "offset": 0, "name": "cuda-oom", "severity": "critical", "text": "x"}],
     "finding_counts": {"cuda-oom": 1},
-    "metrics": {"loss": {"first": 1, "last": "nan", "min": 0.5, "max": "inf", "count": 3, "series": [[1, 1], [2, "nan"]]}},
+    "metrics": {"loss": {"first": 1, "last": "nan", "min": 0.5, "max": "inf", "count": 3,
+                         "series": [[1, 1], [2, "nan"]]},
+                "step": {"first": 1, "last": 2, "min": 1, "max": 2, "count": 2, "series": None}},
     "sample": {"gpu": 1}, "left_behind": 0,
 }  # fmt: skip
 REQUEST: dict[str, Any] = {
@@ -117,7 +119,7 @@ def test_an_unknown_major_version_is_refused_with_the_cure() -> None:
         "this node understands stoker.spec/1, the controller sent stoker.spec/2: "
         "upgrade the collection stoker.fleet on this node"
     )
-    with pytest.raises(SchemaError, match="this machine understands stoker.reply/1, spark sent .* on spark"):
+    with pytest.raises(SchemaError, match=r"this machine understands stoker\.reply/1, spark sent .* on spark"):
         check_version({"schema": "stoker.reply/0"}, "stoker.reply", "this machine", "spark")
 
 
@@ -174,7 +176,7 @@ def test_what_is_no_spec_at_all_is_a_bad_request(document: Any) -> None:
         ({"timeout_s": float("nan")}, "spec.timeout_s: must be a finite number, is nan"),
         ({"checkpoint_signal": "KILL"}, "spec.checkpoint_signal: must be one of HUP"),
         ({"lease": {"policy": "move"}}, "spec.lease.seconds: missing, and policy move needs it"),
-        ({"log_patterns": [{"name": "a", "regex": "("}]}, "spec.log_patterns[0].regex of a: not a regular expression: mis"),
+        ({"log_patterns": [{"name": "a", "regex": "("}]}, "spec.log_patterns[0].regex of a: not a regular expression"),
         ({"metrics": [{"name": "m", "regex": "x"}]}, "spec.metrics[0].regex of m: needs exactly one group"),
         ({"metrics": [{"name": "m", "regex": "(x)(y)"}]}, "or one named value, around the number; has 2"),
         ({"metrics": [{"name": "m", "regex": "(x)"}] * 2}, "spec.metrics[1].name: m is there twice"),
@@ -225,8 +227,8 @@ def test_one_bad_spec_does_not_spoil_the_other_orders() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 2000) | st.floats(allow_nan=False) | st.text(max_size=5)
-    | st.sampled_from(["a-1", "a/1", "nan", "all", "USR1", "stoker.spec/1", "a\n", "GPU-1", "\0", "running", "keep", ""]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["schema", "job", "A", "1", "a/1"]), inner),
+    | st.sampled_from(["a-1", "a/1", "nan", "all", "USR1", "stoker.spec/1", "a\n", "GPU-1", "\0", "running", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["schema", "job", "1", "a/1"]), inner),
     max_leaves=5,
 )  # fmt: skip
 
@@ -268,7 +270,9 @@ def test_validate_agrees_with_the_reference_implementation(name: str, data: st.D
 @settings(max_examples=100, deadline=None)
 @given(document=mutated(SPEC))
 def test_a_message_is_always_one_safe_line(document: Any) -> None:
+    message = ""
     try:
         json.dumps(require(document, "stoker.spec"), allow_nan=False)
     except SchemaError as error:
-        assert error.message.isprintable()
+        message = error.message
+    assert message == "" or message.isprintable()
