@@ -52,7 +52,7 @@ format: venv ## put the sources into ruff's format, and mend what it can
 	@ruff check --quiet --fix-only . && ruff format --quiet .
 
 picture: venv ## the terminal picture of the README, from a real run
-	@examples/picture.sh
+	@python examples/picture.py docs/demo.svg examples/demo.sh
 
 clean: ## remove everything that make made
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .ansible .acceptance.json dist *.tar.gz
