@@ -49,7 +49,7 @@ OnOff = Annotated[bool, Is("true or false")]
 
 @dataclass(frozen=True)
 class Launcher:
-    """The warm launcher: a pre-imported process that makes small calls quick, and ends after `idle_s` seconds unused."""
+    """The warm launcher: a pre-imported process for quick small calls that ends after `idle_s` seconds unused."""
 
     __pydantic_config__ = _FORBID
 
@@ -119,7 +119,7 @@ def find_file(start: Path) -> Path | None:
 
 
 def load(path: Path | None = None, *, start: Path | None = None, env: Mapping[str, str] = os.environ) -> Config:
-    """The settings from `path`, else STOKER_CONFIG, else the nearest `stoker.yml` from `start` upward, else the defaults.
+    """The settings: `path`, else STOKER_CONFIG, else the nearest `stoker.yml` from `start` upward, else the defaults.
 
     Raises NotFound for a file that was named and does not exist, ConfigError for one that is wrong.
     """

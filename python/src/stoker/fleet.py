@@ -7,8 +7,8 @@
     job.wait()
     print(job.state, job.exit_code, job.metrics["loss"].last)
 
-Every method is an operation of `stoker.operations`, without the session that the fleet holds: same names, same arguments, same
-answers as the command line. They raise `stoker.errors.StokerError`.
+Every method is an operation of `stoker.operations`, without the session that the fleet holds: same names, same
+arguments, same answers as the command line. They raise `stoker.errors.StokerError`.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class Job:
         return self
 
     def wait(self, timeout: float | None = None) -> Job:
-        """Wait until it is over, at most `timeout` seconds; returns itself. Raises TimeoutError; the job goes on then."""
+        """Wait until it is over, at most `timeout` seconds (then TimeoutError: the job goes on); returns itself."""
         ended = jobs.wait(self._session, self.id, timeout=timeout)
         self.view = ended.job
         if ended.timed_out:
@@ -201,7 +201,7 @@ class Job:
 
 
 class Fleet:
-    """The machines of an inventory and the jobs on them. Opens files and connections when they are needed; `with` closes them.
+    """The machines of an inventory and the jobs on them. Opens what it needs when it needs it; `with` closes it.
 
     `inventory`, `config`: what to use instead of what is found (see `stoker.config`). `store_url`: a database URL.
     """

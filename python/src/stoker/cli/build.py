@@ -51,7 +51,7 @@ class Call:
 
 
 def build(run: Callable[[Call], int], command: Sequence[str] | None) -> App:
-    """The application. `run` is called with what was typed; `command` is what stood after `--`, None when there was no `--`."""
+    """The application: `run` gets what was typed; `command` is what stood after `--`, None when there was no `--`."""
     app = App(
         name="stoker",
         version=__version__,
@@ -212,7 +212,7 @@ def _completion(app: App) -> Callable[[str], int]:
         """
         if shell not in ("bash", "zsh", "fish"):
             raise UsageError(f"there is no completion for {shell!r}", next_step="bash, zsh or fish")
-        print(app.generate_completion(shell=shell))  # type: ignore[arg-type]
+        sys.stdout.write(app.generate_completion(shell=shell) + "\n")  # type: ignore[arg-type]
         return 0
 
     return completion

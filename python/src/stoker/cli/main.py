@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # On its own, so that it costs nothing.
         from stoker import __version__
 
-        print(f"stoker {__version__}")
+        sys.stdout.write(f"stoker {__version__}\n")
         return 0
     try:
         return _run(arguments)
@@ -113,7 +113,8 @@ def fail(problem: StokerError, *, as_json: bool, operation: str) -> int:
             "exit_code": problem.exit_code,
             "node": getattr(problem, "node", None),
         }
-        print(json.dumps({"schema": "stoker.result/1", "operation": operation, "ok": False, "error": error}))
+        answer = {"schema": "stoker.result/1", "operation": operation, "ok": False, "error": error}
+        sys.stdout.write(json.dumps(answer) + "\n")
     return problem.exit_code
 
 

@@ -1,4 +1,4 @@
-"""Where output goes: plain lines and tables, coloured only on a terminal, in ASCII where the encoding has nothing else."""
+"""Where output goes: plain lines and tables, coloured only on a terminal, ASCII where the encoding has no more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 Piece = str | tuple[str, str]
 
 _ASCII = str.maketrans({
-    "·": "-", "…": "~", "→": "->", "✓": "ok", "×": "x", "▁": "_", "▂": "_", "▃": ".", "▄": "-", "▅": "-", "▆": "=", "▇": "^",
+    "·": "-", "…": "~", "→": "->", "✓": "ok", "×": "x",
+    "▁": "_", "▂": "_", "▃": ".", "▄": "-", "▅": "-", "▆": "=", "▇": "^",
 })  # fmt: skip
 
 

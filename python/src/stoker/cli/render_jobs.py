@@ -70,7 +70,7 @@ def started(value: Submitted, out: Out) -> None:
 
 
 def _sentence(job: Job) -> list[Piece]:
-    """`running on spark since 0.4 s`, `queued on spark: GPU 0 is held by train-9x2a`, `failed (oom) on rtx-03 after 4 m 02 s`."""
+    """`running on spark since 0.4 s`, `failed (oom) on rtx-03 after 4 m 02 s`, or where it waits and for what."""
     now = time.time()
     where = f" on {job.node}" if job.node else f" for {fmt.one_line(job.target)}" if job.target else ""
     if job.state == "running":

@@ -69,7 +69,7 @@ def _gpus(node: Node) -> str:
 
 
 def _gpu(gpu: Gpu) -> str:
-    """`GPU 0  NVIDIA GB10  memory 12 of 24 GB  load 97%  61 °C  train-9x2a`; what the driver does not give is unknown."""
+    """`GPU 0  NVIDIA GB10  memory 12 of 24 GB  load 97%  61 °C  train-9x2a`; a figure not given is unknown."""
     used = "unknown" if gpu.memory_used is None else fmt.memory(gpu.memory_used)
     total = "unknown" if gpu.memory_total is None else fmt.memory(gpu.memory_total)
     load = "unknown" if gpu.utilisation is None else f"{gpu.utilisation:.0f}%"

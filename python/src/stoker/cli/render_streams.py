@@ -35,7 +35,7 @@ class SafeText:
 
 
 def _hold_back(text: str) -> tuple[str, str]:
-    """What may be shown now, and what the next piece may change: a carriage return, the beginning of an escape sequence."""
+    """What may be shown now; and what the next piece may change: a carriage return, half an escape sequence."""
     if text.endswith("\r"):
         return text[:-1], "\r"
     at = text.rfind("\x1b", max(0, len(text) - 64))

@@ -36,7 +36,7 @@ class RoundStream:
         try:
             problems = make_round(self._session, "dispatch")
         except StokerError as problem:
-            # A loop outlives a round that could not be made (a full disk, an inventory being edited); a single round does not.
+            # A loop outlives a round that could not be made (a full disk, an inventory being edited).
             if self._interval_s is None:
                 raise
             problems = (Problem(None, problem.message, problem.next_step),)

@@ -101,7 +101,7 @@ def wait(session: Session, job: str, *, timeout: float | str | None = None) -> E
             return Ended(view, timed_out=True, problems=problems)
         began = time.monotonic()
         problems = make_round(session, "dispatch", jobs=[row.id], wait_s=min(15.0, left if left is not None else 15.0))
-        # A round that came back at once had nothing to wait for on the node (a job in the store's queue, a node that is away).
+        # A round that came back at once had nothing to wait for on a node: the job is in the store, or the node away.
         quick = time.monotonic() - began < 2.0
         pause = min(pause * 1.5, 5.0) if quick else 0.5
         if quick:

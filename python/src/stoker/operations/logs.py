@@ -1,4 +1,4 @@
-"""Logs: reading them on the node by byte offset, following them, and the stored copy when the node cannot be reached."""
+"""Logs: reading them on the node by byte offset, following them, and the stored copy when the node is away."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class NodeAway(StokerError):
 
 
 def read_chunk(session: Session, row: JobRow, request: dict[str, Any]) -> Chunk:
-    """Ask the job's node for a part of its log. Raises NodeAway when it cannot be reached, NodeError when it refuses."""
+    """Ask the job's node for a part of its log. Raises NodeAway when not reached, NodeError when refused."""
     node = str(row.node)
     if all(known.name != node for known in session.inventory.nodes):
         raise NodeAway(f"{node} is not in the inventory")
@@ -71,10 +71,10 @@ def read_chunk(session: Session, row: JobRow, request: dict[str, Any]) -> Chunk:
 
 
 class LogStream:
-    """A job's log as it is read: iterate over it for `LogPiece`s. It holds one piece at a time, however long the log is.
+    """A job's log as it is read: iterate over it for `LogPiece`s. However long the log, it holds one piece at a time.
 
-    With `follow` it goes on until the job is over, later attempts included, and comes back after a broken connection at the
-    byte where it stopped. `outcome` is the job after the last piece, None until then.
+    With `follow` it goes on until the job is over, later attempts included, and comes back after a broken connection
+    at the byte where it stopped. `outcome` is the job after the last piece, None until then.
     """
 
     def __init__(
@@ -211,7 +211,7 @@ def logs(
     *,
     follow: Annotated[bool, Short("-f")] = False,
     tail: Annotated[int | None, Short("-n")] = None,
-    all: bool = False,
+    all: bool = False,  # noqa: A002
     since_byte: int | None = None,
     attempt: int | None = None,
     stream: Stream = "out",

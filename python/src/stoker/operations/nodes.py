@@ -64,7 +64,7 @@ def execute(
     node: str | None = None,
     argv: Command = (),
     *,
-    all: bool = False,
+    all: bool = False,  # noqa: A002
     script: FileText = None,
     workdir: str | None = None,
     env: Annotated[Mapping[str, str] | None, Short("-e")] = None,
@@ -72,8 +72,9 @@ def execute(
 ) -> ExecReport:
     """Run a command on a node now, and give back what it said and its exit code.
 
-    The command ends with this call; for something that takes long use `stoker run`. Everything after `--` is the command,
-    exactly as it is: no shell reads it. On one node the exit code is the command's own; on several, 1 if any was not 0.
+    The command ends with this call; for something that takes long use `stoker run`. Everything after `--` is the
+    command, exactly as it is: no shell reads it. On one node the exit code is the command's own; on several, 1 if any
+    was not 0.
 
     Args:
         node: Node or group.

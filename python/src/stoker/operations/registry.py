@@ -1,7 +1,7 @@
 """Where operations are declared. The command line and the Python API are both made from this registry.
 
-An operation is a typed function whose first parameter is the `Session`; what follows is its public signature. It returns a value
-(a frozen dataclass, or a stream of them) and raises a `StokerError` when it cannot.
+An operation is a typed function whose first parameter is the `Session`; what follows is its public signature. It
+returns a value (a frozen dataclass, or a stream of them) and raises a `StokerError` when it cannot.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def operation(
 ) -> Callable[[Function], Function]:
     """Declare the function below as the operation `area.method`, and as `stoker <command>`.
 
-    `method` is the name in the Python API; by default that of the function. Two operations of one name or one command are an error.
+    `method` is the name in the Python API; by default that of the function. Two operations of one name or one command
+    are an error.
     """
 
     def declare(function: Function) -> Function:

@@ -24,9 +24,10 @@ def make_round(
     jobs: Sequence[str] | None = None,
     wait_s: float = 0.0,
 ) -> tuple[Problem, ...]:
-    """Make one round and return what went wrong on single nodes. `None` leaves the choice of nodes and jobs to the round.
+    """Make one round; return what went wrong on single nodes. `None` leaves the choice of nodes and jobs to it.
 
-    `wait_s` lets nodes hold their answer that long for something to change. Raises StokerError when no round could be made.
+    `wait_s` lets nodes hold their answer that long for something to change. Raises StokerError when no round could be
+    made.
     """
     request: dict[str, Any] = {
         "mode": mode,
@@ -47,8 +48,8 @@ def ask_nodes(
 ) -> tuple[dict[str, TaskResult], tuple[Problem, ...]]:
     """Run one of the small playbooks on `nodes`, each with its request (by node, `*` for all others).
 
-    Returns the answers by node, and what went wrong on the others. The requests travel as base64: text such as `{{ x }}` in a
-    command is data, and Ansible must not take it for a template.
+    Returns the answers by node, and what went wrong on the others. The requests travel as base64: text such as `{{ x
+    }}` in a command is data, and Ansible must not take it for a template.
     """
     packed = base64.b64encode(json.dumps(requests).encode()).decode()
     played = session.runner.play(playbook, extra_vars={"stoker_requests": packed}, limit=",".join(nodes))

@@ -20,8 +20,9 @@ def _silent(message: str) -> None:
 class Session:
     """One caller's settings, store and runner.
 
-    `inventory` and `config_file` are what the caller named (None: found as documented in `stoker.config`), `store_url` a database
-    URL (None: that of stoker.yml, else STOKER_STORE_URL, else the user's own SQLite file). `say` is told what is going on.
+    `inventory` and `config_file` are what the caller named (None: found as documented in `stoker.config`),
+    `store_url` a database URL (None: that of stoker.yml, else STOKER_STORE_URL, else the user's own SQLite file).
+    `say` is told what is going on.
     """
 
     def __init__(

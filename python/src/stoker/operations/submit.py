@@ -47,8 +47,8 @@ def run(
 ) -> Submitted:
     """Run a command as a job on a node.
 
-    The job goes on when this program ends, the connection breaks or this machine is shut down. Everything after `--` is the
-    command, exactly as it is: no shell reads it.
+    The job goes on when this program ends, the connection breaks or this machine is shut down. Everything after `--`
+    is the command, exactly as it is: no shell reads it.
 
     Args:
         argv: The command and its arguments.
@@ -65,7 +65,8 @@ def run(
         grace: How long it may take to end after the signal to stop, before it is killed (10s).
         checkpoint_signal: Signal to send before a stop so that the job writes a checkpoint (USR1).
         metric: A number to take from the log, NAME=REGEX; the first group is the value. Repeatable.
-        script: Run this text instead of a command, with /bin/sh or what its first line names. On the command line: a file, or -.
+        script: Run this text instead of a command, with /bin/sh or what its first line names. On the command line: a
+            file, or -.
         split_output: Keep stdout and stderr in files of their own, too.
     """
     began = time.monotonic()
@@ -104,7 +105,7 @@ def run(
 
 @operation("jobs", "retry", "operate", follow=True)
 def retry(session: Session, job: str, *, env: Annotated[Mapping[str, str] | None, Short("-e")] = None) -> Submitted:
-    """Run a finished job again: the same command, folder, environment and resources, as a new job that names the old one.
+    """Run a finished job again: same command, folder, environment and resources; a new job that names the old one.
 
     Args:
         job: Id of the job, or the beginning of it.
@@ -170,7 +171,7 @@ def _secrets(names: Sequence[str]) -> list[str]:
     for name in names:
         if "=" in name:
             raise UsageError(
-                f"--secret takes the name of a variable, not a value (a value would be seen in ps): {name.split('=')[0]}=...",
+                f"--secret takes a name, not a value (others would see it in ps): {name.split('=')[0]}=...",
                 next_step=f"export {name.split('=')[0]}, then --secret {name.split('=')[0]}",
             )
         if name not in os.environ:

@@ -1,4 +1,4 @@
-"""What operations answer: frozen dataclasses. Times are Unix seconds by the controller's clock, durations are seconds, sizes bytes.
+"""What operations answer: frozen dataclasses. Times are Unix seconds, durations seconds, sizes bytes.
 
 None means not known, or that there is none; it never stands for zero.
 """
@@ -24,7 +24,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Freshness:
-    """How old an answer is. `age_s` is the age of its oldest part that still matters, None when nothing was ever observed."""
+    """How old an answer is. `age_s`: of its oldest part that still matters, None when nothing was ever observed."""
 
     source: Literal["stored", "live"]
     asked_at: float
@@ -58,8 +58,8 @@ class Finding:
 class Job:
     """A job as far as it is known.
 
-    `state` is queued, starting, running, succeeded, failed, cancelled, lost or dead. `elapsed_s` counts by the node's own clock
-    to the end, or to now while the job runs (to the last observation while its node cannot be reached: then
+    `state` is queued, starting, running, succeeded, failed, cancelled, lost or dead. `elapsed_s` counts by the node's
+    own clock to the end, or to now while the job runs (to the last observation while its node cannot be reached: then
     `unreachable_since` is set and `state` is what was last seen). `observed_at` is when the node last told.
     """
 
@@ -166,7 +166,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class StopResult:
-    """What became of a stop. `outcome` is stopped, already_over, stopping (asked, not yet seen to end) or unreachable."""
+    """What became of a stop. `stopping`: asked, not yet seen to end; `unreachable`: to be asked when it can be."""
 
     job: Job
     outcome: Literal["stopped", "already_over", "stopping", "unreachable"]
@@ -193,7 +193,7 @@ class Removed:
 
 @dataclass(frozen=True)
 class CleanReport:
-    """What was really deleted. `kept` counts finished jobs that stayed, because they are recent or their node did not answer."""
+    """What was really deleted. `kept`: finished jobs that stayed: too recent, or their node did not answer."""
 
     removed: tuple[Removed, ...]
     kept: int
@@ -212,7 +212,7 @@ class AdoptReport:
 
 @dataclass(frozen=True)
 class WatchReport:
-    """What a job did since the last look. `new_log` are the bytes [start, end) of its log, none repeated and none lost."""
+    """What a job did since the last look. `new_log` are bytes [start, end) of its log, none repeated, none lost."""
 
     job: Job
     new_log: bytes
@@ -225,7 +225,7 @@ class WatchReport:
 
 @dataclass(frozen=True)
 class CommandOutput:
-    """One node's answer to `exec`: the streams as they were, and the command's own exit code or signal (one of them is None)."""
+    """One node's answer to `exec`: the streams as they were, and the command's own exit code or signal."""
 
     node: str
     exit_code: int | None
