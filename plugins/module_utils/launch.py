@@ -10,6 +10,7 @@ own for the attempt, protection from a log-out that kills sessions, limits. The 
 
 from __future__ import annotations
 
+import binascii
 import os
 import shutil
 import subprocess
@@ -66,7 +67,8 @@ def _command(rung, entry, attempt, adopt):
         scope = ["systemd-run", "--user", "--scope", "--quiet", "--collect"]
     else:
         return argv
-    unit = "stoker-{0}-{1}{2}".format(attempt.job, attempt.number, "-adopt-{0}".format(os.getpid()) if adopt else "")
+    # A name of its own for each launch: where systemd learns late that a scope is empty, the old one is in the way.
+    unit = "stoker-{0}-{1}-{2}".format(attempt.job, attempt.number, binascii.hexlify(os.urandom(4)).decode("ascii"))
     return scope + ["--unit=" + unit, "--description=stoker job {0}, attempt {1}".format(attempt.job, attempt.number),
                     "--property=Delegate=yes", "--"] + argv
 

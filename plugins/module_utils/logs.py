@@ -86,25 +86,41 @@ def scan(attempt, spec, budget_bytes, finish=False):
     Whoever comes first scans; the others read what it knew last.
     """
     lock = Lock(attempt.file("scan.lock"))
-    saved = attempt.read("scan.json")
-    if not lock.acquire():
-        return saved
     try:
-        saved = attempt.read("scan.json") or {}
-        scanner = LogScanner(spec.get("log_patterns") or [], spec.get("metrics") or [], saved.get("scanner"))
-        total = size(attempt)
-        if saved.get("finished") or (scanner.position >= total and not finish):
-            return saved
-        _feed(attempt, scanner, total if budget_bytes is None else min(total, scanner.position + budget_bytes))
-        if finish and scanner.position >= total:
-            scanner.finish()
-            saved["finished"] = True
-        saved.update(scanner=scanner.state(), findings=scanner.findings, finding_counts=scanner.finding_counts,
-                     metrics=scanner.metrics, last_line=scanner.last_line or None)
-        attempt.write("scan.json", saved)
-        return saved
+        if not lock.acquire():
+            return attempt.read("scan.json")
+    except OSError:
+        # A full or read-only disk: what the log says can be told all the same, it is only not kept.
+        return _scan(attempt, spec, budget_bytes, finish)
+    try:
+        found = _scan(attempt, spec, budget_bytes, finish)
+        if found.pop("new"):
+            _keep(attempt, found)
+        return found
     finally:
         lock.release()
+
+
+def _keep(attempt, found):
+    try:
+        attempt.write("scan.json", found)
+    except OSError as exc:
+        found["unsaved"] = str(exc)  # the next look scans these bytes again
+
+
+def _scan(attempt, spec, budget_bytes, finish):
+    saved = attempt.read("scan.json") or {}
+    scanner = LogScanner(spec.get("log_patterns") or [], spec.get("metrics") or [], saved.get("scanner"))
+    total = size(attempt)
+    if saved.get("finished") or (scanner.position >= total and not finish):
+        return dict(saved, new=False)
+    _feed(attempt, scanner, total if budget_bytes is None else min(total, scanner.position + budget_bytes))
+    if finish and scanner.position >= total:
+        scanner.finish()
+        saved["finished"] = True
+    saved.update(scanner=scanner.state(), findings=scanner.findings, finding_counts=scanner.finding_counts,
+                 metrics=scanner.metrics, last_line=scanner.last_line or None, new=True)
+    return saved
 
 
 def _feed(attempt, scanner, end):
