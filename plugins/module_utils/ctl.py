@@ -182,7 +182,7 @@ def handle(request, entry):
     """Answer one request: the reply as a dict. Never raises for what can go wrong on a node."""
     reply = {"schema": "stoker.reply/1", "ok": True}
     try:
-        schemas.require(request, "stoker.request")
+        request = schemas.require(request, "stoker.request")
         node = Node(request, entry)
         reply.update(getattr(node, request["op"])())
     except schemas.SchemaError as exc:

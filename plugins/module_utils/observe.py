@@ -14,6 +14,8 @@ from .processes import Family
 from .statedir import from_os_error, is_locked
 
 SCAN_BYTES_PER_LOOK = 16 * 1024 * 1024
+# A program may survive running out of memory; it counts as the cause when it is among its last words.
+_LAST_WORDS_BYTES = 16384
 _OOM_PATTERNS = ("cuda-oom", "host-oom")
 
 
@@ -135,8 +137,11 @@ def observe(attempt, with_spec=False, write=True):
         "log_size": logs.size(attempt), "left_behind": record.get("left_behind"), "sample": samples.newest(attempt),
     }
     found.update(_scanned(attempt, evidence, ended))
-    if state == "failed" and reason == "code" and any(found["finding_counts"].get(name) for name in _OOM_PATTERNS):
-        found.update(reason="oom", evidence=proof + "; the log says that memory ran out")
+    if state == "failed" and reason == "code":
+        last_words = found["log_size"] - _LAST_WORDS_BYTES
+        for finding in found["findings"]:
+            if finding["name"] in _OOM_PATTERNS and finding["offset"] >= last_words:
+                found.update(reason="oom", evidence="{0}; memory ran out at out.log:{1}".format(proof, finding["line"]))
     if with_spec:
         found["spec"] = {key: value for key, value in evidence.spec.items() if key not in ("accepted_at",)}
     return found

@@ -106,10 +106,11 @@ def test_one_of_ours_killed(side: NodeSide, role: str) -> None:
 @pytest.mark.accepts("D15", "D09")
 @pytest.mark.parametrize("role", ["supervisor", "recorder"])
 def test_stop_after_one_of_ours_was_killed(side: NodeSide, role: str) -> None:
-    side.start("tree", script=TREE, gpus=1, grace_s=0.5)
-    ready(side, "tree")
-    side.kill("tree", role)
-    seen = side.stop("tree")
+    name = f"tree-{role}"
+    side.start(name, script=TREE, gpus=1, grace_s=0.5)
+    ready(side, name)
+    side.kill(name, role)
+    seen = side.stop(name)
     assert seen["state"] == "cancelled", seen
     assert sleepers(side) == []
     assert gpu_locks(side) == []

@@ -28,7 +28,7 @@ class ProcessBackend:
 
     def start(self, spec, attempt_number, secrets=None):
         """Begin one attempt. Returns (changed, launch or None)."""
-        schemas.require(spec, "stoker.spec")
+        spec = schemas.require(spec, "stoker.spec")
         missing = sorted(set(spec.get("secret_env") or ()) - set(secrets or ()))
         if missing:
             raise NodeError("bad_request", "no value came for the secret {0}".format(", ".join(missing)),
