@@ -25,7 +25,7 @@ _ID_TRIES = 20
 def open_store(url: str | None = None) -> Store:
     """Open the store of `url`, of STOKER_STORE_URL, or the SQLite file in the state folder.
 
-    Its tables are made or brought up to date when needed. Raises StokerError (UsageError for a URL that cannot be used).
+    Its tables are made or brought up to date when needed. Raises StokerError, UsageError for a wrong URL.
     """
     return Store(connect(store_url(url)))
 
@@ -257,6 +257,8 @@ class Store:
     def write_log_copy(self, job_id: str, attempt: int, offset: int, data: bytes, keep_bytes: int) -> None:
         """Add `data`, which lies at `offset` of the attempt's log, to its copy, which keeps the last `keep_bytes`."""
         with self.write() as transaction:
+            if transaction.attempt(job_id, attempt) is None:
+                return  # removed meanwhile, or a name that a node made up
             start, end = self.log_copies.extend(job_id, attempt, offset, data, keep_bytes)
             transaction.change_attempt(job_id, attempt, {"log_start": start, "log_end": end})
 

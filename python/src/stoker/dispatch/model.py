@@ -1,0 +1,149 @@
+"""The values of a round: what it was asked, what it knows, what it decides, what came back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast, get_args
+
+from stoker.errors import UsageError
+from stoker.store import AttemptRow, JobRow, NodeRow
+
+Mode = Literal["dispatch", "observe", "adopt"]
+LOG_KEEP_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class NodeInfo:
+    """A node as the inventory has it: its groups, and those of its variables that begin with `stoker_`."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    vars: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RoundRequest:
+    """What a round is for.
+
+    `dispatch` starts, stops and retries; `observe` only asks; `adopt` reads jobs back that the store does not know.
+    `nodes` and `jobs` None: all that matter. `wait_s` lets a node hold its answer until something changes (only when
+    few nodes are asked). Of each log the last `log_keep_bytes` are copied.
+    """
+
+    mode: Mode = "dispatch"
+    nodes: tuple[str, ...] | None = None
+    jobs: tuple[str, ...] | None = None
+    wait_s: float = 0.0
+    log_keep_bytes: int = LOG_KEEP_BYTES
+
+    @classmethod
+    def parse(cls, asked: Mapping[str, Any]) -> RoundRequest:
+        """A request from plain data (an extra variable). Raises UsageError for what it does not understand."""
+        unknown = sorted(set(asked) - set(cls.__dataclass_fields__))
+        if unknown:
+            raise UsageError(f"stoker_round: there is no {unknown[0]!r} (known: {', '.join(cls.__dataclass_fields__)})")
+        mode = asked.get("mode") or "dispatch"
+        if mode not in get_args(Mode):
+            raise UsageError(f"stoker_round.mode: {mode!r} is not one of {', '.join(get_args(Mode))}")
+        keep = asked.get("log_keep_bytes")
+        try:
+            return cls(
+                cast(Mode, mode),
+                _names(asked.get("nodes"), "nodes"),
+                _names(asked.get("jobs"), "jobs"),
+                max(0.0, float(asked.get("wait_s") or 0.0)),
+                LOG_KEEP_BYTES if keep is None else max(0, int(keep)),
+            )
+        except (TypeError, ValueError):
+            raise UsageError("stoker_round: wait_s and log_keep_bytes have to be numbers") from None
+
+
+def _names(value: Any, field_name: str) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise UsageError(f"stoker_round.{field_name}: has to be a list of names")
+    return tuple(str(item) for item in value)
+
+
+@dataclass(frozen=True)
+class State:
+    """All that the planner looks at.
+
+    Jobs that are not over, their newest attempts by job id, the inventory, and what is known of the nodes by name.
+    """
+
+    jobs: tuple[JobRow, ...]
+    attempts: Mapping[str, AttemptRow]
+    nodes: tuple[NodeInfo, ...]
+    known: Mapping[str, NodeRow] = field(default_factory=dict)
+    request: RoundRequest = field(default_factory=RoundRequest)
+
+    def live_attempt(self, job: JobRow) -> AttemptRow | None:
+        """The attempt of `job` that may be under way on a node; None: the job waits in the store."""
+        attempt = self.attempts.get(job.id)
+        return attempt if attempt is not None and attempt.live and attempt.number == job.attempt else None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One transition of one job, applied whole or not at all, and only while the job is as it was `seen`.
+
+    `attempt_values` go to the row of `attempt`, which is inserted first with `claim`. Without `event` nothing happened
+    that history should tell (a newer observation of the same state).
+    """
+
+    seen: JobRow
+    values: Mapping[str, Any] = field(default_factory=dict)
+    attempt: int | None = None
+    attempt_values: Mapping[str, Any] = field(default_factory=dict)
+    claim: bool = False
+    event: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a round does.
+
+    `orders` by node, `observe` the jobs to ask each node about, `gpus` the nodes to ask for their GPUs.
+
+    Every node that is to be asked is a key of `observe`. `waiting` says of each job that stays in the store why.
+    `wait_s`: how long a node may hold its answer.
+    """
+
+    orders: Mapping[str, Sequence[Mapping[str, Any]]]
+    observe: Mapping[str, Sequence[str]]
+    gpus: frozenset[str]
+    changes: Sequence[Change]
+    waiting: Mapping[str, str]
+    wait_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class NodeResult:
+    """What came of asking one node: its `reply`, or why there is none, in its own or Ansible's words.
+
+    `request` is what it was asked: without it, silence about a job says nothing.
+    """
+
+    reply: Mapping[str, Any] | None = None
+    unreachable: str | None = None
+    failed: str | None = None
+    request: Mapping[str, Any] | None = None
+
+
+@dataclass
+class RoundSummary:
+    """What a round found and did. `changed` has one entry for each transition; the others are by node or job.
+
+    `again`: another round now would bring a job further (it waited for what this round asked).
+    """
+
+    changed: list[dict[str, Any]] = field(default_factory=list)
+    unreachable: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    adopted: list[str] = field(default_factory=list)
+    conflicts: dict[str, str] = field(default_factory=dict)
+    again: bool = False

@@ -1,0 +1,33 @@
+"""What a round learns of the nodes themselves: pure rules over their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from stoker.store import NodeRow
+
+
+def heard(known: NodeRow | None, name: str, facts: Mapping[str, Any], now: float) -> NodeRow:
+    """The row of a node that answered. What it was not asked this time (its GPUs) stays as it was told last."""
+    merged = dict(known.facts) if known is not None else {}
+    if "gpus" in facts:
+        merged.pop("gpus_unknown", None)
+        merged["gpus_at"] = now
+    merged.update({key: value for key, value in facts.items() if key != "schema"})
+    return NodeRow(name, merged, now, None, None, 0)
+
+
+def missed(known: NodeRow | None, name: str, message: str, now: float) -> NodeRow:
+    """The row of a node that could not be asked: since when, how often, and why in its own or Ansible's words."""
+    row = known or NodeRow(name, {}, None, None, None, 0)
+    since = row.unreachable_since if row.unreachable_since is not None else now
+    return replace(row, unreachable_since=since, unreachable_message=message, misses=row.misses + 1)
+
+
+def tells_more(before: NodeRow | None, after: NodeRow) -> bool:
+    """Whether the planner can now decide something about the node that it could not before."""
+    if before is None or before.unreachable_since is not None:
+        return after.unreachable_since is None
+    return "gpus" in after.facts and "gpus" not in before.facts

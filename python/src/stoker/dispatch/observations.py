@@ -1,0 +1,218 @@
+"""From what a node answered to what changes: pure rules, one job at a time.
+
+Evidence moves an attempt, and only forward; silence moves nothing. An attempt whose number is not the job's own is
+history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stoker.dispatch.model import Change, NodeResult, State
+from stoker.dispatch.states import ATTEMPT_TRANSITIONS, after_end, follows
+from stoker.errors import NodeError
+from stoker.store import LIVE_STATES, AttemptRow, JobRow
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One node's reply, made ready for looking up. `asked` are the jobs it was asked about; None: not known which."""
+
+    node: str
+    seen: Mapping[tuple[str, int], Mapping[str, Any]]
+    orders: Mapping[tuple[str, str, int], Mapping[str, Any]]
+    facts: Mapping[str, Any]
+    logs: Mapping[str, Mapping[str, Any]]
+    asked: frozenset[str] | None
+
+    @classmethod
+    def read(cls, node: str, result: NodeResult) -> Answer:
+        """Check a reply's schema. Raises NodeError for one that cannot be used."""
+        from ansible_collections.stoker.fleet.plugins.module_utils.schemas import SchemaError, check_version
+
+        reply = result.reply or {}
+        observations = [dict(item) for item in reply.get("attempts") or ()]
+        try:
+            check_version(dict(reply), "stoker.reply", reader="this controller", sender=node)
+            for observation in observations:
+                check_version(observation, "stoker.observation", reader="this controller", sender=node)
+                if observation.get("state") not in ATTEMPT_TRANSITIONS:
+                    raise SchemaError("bad_request", f"an attempt is said to be {observation.get('state')!r}")
+            seen = {(str(item["job"]), int(item["attempt"])): item for item in observations}
+            orders = {_order_key(item): item for item in reply.get("orders") or () if item.get("attempt") is not None}
+        except (SchemaError, KeyError, TypeError, ValueError) as problem:
+            raise NodeError(node, f"its answer cannot be used: {problem}") from problem
+        asked = ((result.request or {}).get("observe") or {}).get("jobs")
+        return cls(
+            node, seen, orders, reply.get("node") or {}, reply.get("logs") or {},
+            frozenset(asked) if isinstance(asked, list | tuple) else None,
+        )  # fmt: skip
+
+    def jobs(self) -> set[str]:
+        """Every job that the answer says something about, or that it was asked about."""
+        return {job for job, _ in self.seen} | {job for _, job, _ in self.orders} | set(self.asked or ())
+
+
+def _order_key(order: Mapping[str, Any]) -> tuple[str, str, int]:
+    return str(order.get("order")), str(order.get("job")), int(order["attempt"])
+
+
+def apply_observations(state: State, answers: Sequence[Answer], now: float) -> list[Change]:
+    """All changes that `answers` bring to the jobs of `state`."""
+    changes: list[Change] = []
+    for job in state.jobs:
+        attempt = state.attempts.get(job.id)
+        attempts = {attempt.number: attempt} if attempt is not None else {}
+        for answer in answers:
+            changes.extend(judge(job, attempts, answer, now))
+    return changes
+
+
+def judge(job: JobRow, attempts: Mapping[int, AttemptRow], answer: Answer, now: float) -> list[Change]:
+    """What one node's answer changes of one job, whose attempts are `attempts` by number. `now` is Unix seconds."""
+    current = attempts.get(job.attempt)
+    changes = list(_history(job, attempts, answer, now))
+    if current is None or not current.live or current.node != answer.node:
+        return changes
+    change = _current(job, current, answer, now)
+    return [*changes, change] if change is not None else changes
+
+
+def _current(job: JobRow, attempt: AttemptRow, answer: Answer, now: float) -> Change | None:
+    observation = _own(job, attempt.number, answer)
+    stop = answer.orders.get(("stop", job.id, attempt.number))
+    if observation is not None:
+        return _observed(job, attempt, observation, stop, now)
+    start = answer.orders.get(("start", job.id, attempt.number))
+    if start is not None and not start.get("ok"):
+        return _ended(job, attempt, "failed", "start", _words(answer.node, start), now)
+    if stop is not None and (stop.get("error") or {}).get("code") == "unknown_job":
+        return _nothing_to_stop(job, attempt, now)
+    if start is not None:
+        return Change(job, attempt=attempt.number, attempt_values={"confirmed_at": attempt.confirmed_at or now})
+    if attempt.confirmed_at is None or answer.asked is None or job.id not in answer.asked:
+        return None
+    return _forgotten(job, attempt, answer, now)
+
+
+def _own(job: JobRow, number: int, answer: Answer) -> Mapping[str, Any] | None:
+    """The observation of this job's attempt; not that of another job which has the same id."""
+    observation = answer.seen.get((job.id, number))
+    return observation if observation is not None and observation.get("uid") in (None, job.uid) else None
+
+
+def _observed(
+    job: JobRow, attempt: AttemptRow, observation: Mapping[str, Any], stop: Mapping[str, Any] | None, now: float
+) -> Change | None:
+    state = str(observation["state"])
+    if not follows(attempt.state, state):
+        return None  # an answer that another controller's newer one has overtaken
+    reason = _text(observation, "reason")
+    values = attempt_values(observation, now, attempt.confirmed_at)
+    job_values: dict[str, Any] = {
+        "state": state, "reason": reason, "detail": _detail(observation, attempt.node), "updated_at": now,
+        **{name: values[name] for name in ("started_at", "ended_at", "elapsed_s", "exit_code", "signal")},
+    }  # fmt: skip
+    if stop is not None and stop.get("ok") and job.stop_ordered_at is None:
+        job_values["stop_ordered_at"] = now
+    event = f"job.{state}"
+    if state not in LIVE_STATES:
+        event, end = after_end(job, state, reason, now)
+        job_values.update(end)
+    if job_values["state"] == job.state and event != "job.retry":
+        return Change(job, job_values, attempt.number, values)
+    data = {"from": job.state, "to": job_values["state"], "attempt_state": state, "reason": reason,
+            "evidence": observation.get("evidence"), "exit_code": values["exit_code"]}  # fmt: skip
+    return Change(job, job_values, attempt.number, values, event=event, data=data)
+
+
+def _ended(job: JobRow, attempt: AttemptRow, state: str, reason: str | None, detail: str, now: float) -> Change:
+    """The end of an attempt that nothing was seen of."""
+    event, end = after_end(job, state, reason, now)
+    values = {"ended_at": now, "updated_at": now, "detail": detail, **end}
+    of_attempt = {"state": state, "reason": reason, "detail": detail, "ended_at": now}
+    data = {"from": job.state, "to": values["state"], "attempt_state": state, "reason": reason, "evidence": detail}
+    return Change(job, values, attempt.number, of_attempt, event=event, data=data)
+
+
+def _nothing_to_stop(job: JobRow, attempt: AttemptRow, now: float) -> Change:
+    if attempt.confirmed_at is None:
+        return _ended(job, attempt, "cancelled", None, f"stopped before it began on {attempt.node}", now)
+    detail = f"stopped, but {attempt.node} has no folder of it any more: how it ended cannot be known"
+    return _ended(job, attempt, "lost", None, detail, now)
+
+
+def _forgotten(job: JobRow, attempt: AttemptRow, answer: Answer, now: float) -> Change | None:
+    """The node once knew the attempt and now has no folder of it. That alone proves nothing about its processes."""
+    before = (attempt.observation or {}).get("boot_id")
+    boot = (answer.facts.get("boot") or {}).get("boot_id")
+    if before and boot and before != boot:
+        detail = f"{answer.node} booted since, and has no folder of it any more"
+        return _ended(job, attempt, "lost", "reboot", detail, now)
+    detail = f"{answer.node} has no folder of it any more: whether it still runs cannot be known"
+    if job.detail == detail:
+        return None
+    return Change(job, {"detail": detail, "updated_at": now}, event="job.forgotten", data={"evidence": detail})
+
+
+def _history(job: JobRow, attempts: Mapping[int, AttemptRow], answer: Answer, now: float) -> Iterator[Change]:
+    """Late news of attempts that are over for the store: kept on their rows, the job stays as it is."""
+    for (job_id, number), observation in answer.seen.items():
+        row = attempts.get(number)
+        if job_id != job.id or row is None or row.node != answer.node or _own(job, number, answer) is None:
+            continue
+        if number == job.attempt and row.live:
+            continue
+        known = (row.observation or {}).get("state") or row.state
+        if observation["state"] == known:
+            continue
+        values = attempt_values(observation, now, row.confirmed_at)
+        if not row.live:
+            values = {name: values[name] for name in ("observation", "observed_at", "confirmed_at")}
+        data = {"from": known, "to": observation["state"], "evidence": observation.get("evidence")}
+        yield Change(job, attempt=number, attempt_values=values, event="attempt.late", data=data)
+
+
+def attempt_values(observation: Mapping[str, Any], now: float, confirmed_at: float | None) -> dict[str, Any]:
+    """The columns of an attempt's row for what was seen of it."""
+    return {
+        "state": observation["state"], "reason": _text(observation, "reason"),
+        "detail": _text(observation, "detail") or _text(observation, "error"),
+        "exit_code": _whole(observation, "exit_code"), "signal": _whole(observation, "signal"),
+        "oom": observation.get("oom") if isinstance(observation.get("oom"), bool) else None,
+        **{name: _number(observation, name) for name in ("queued_at", "started_at", "ended_at", "elapsed_s")},
+        "observation": {name: value for name, value in observation.items() if name != "spec"},
+        "observed_at": now, "confirmed_at": confirmed_at or now,
+    }  # fmt: skip
+
+
+def _detail(observation: Mapping[str, Any], node: str) -> str | None:
+    waiting = observation.get("waiting")
+    if observation["state"] == "queued" and isinstance(waiting, Mapping):
+        held = ", ".join(str(job) for job in waiting.get("held_by") or ())
+        needs = waiting.get("needs")
+        what = f"waits on {node} for {'a GPU' if needs == 1 else f'{needs} GPUs'}"
+        return f"{what}, held by {held}" if held else what
+    return _text(observation, "detail") or _text(observation, "error")
+
+
+def _words(node: str, order: Mapping[str, Any]) -> str:
+    error = order.get("error") or {}
+    return f"{node} refused to start it: {error.get('message') or 'no reason told'}"
+
+
+def _text(observation: Mapping[str, Any], name: str) -> str | None:
+    value = observation.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _number(observation: Mapping[str, Any], name: str) -> float | None:
+    value = observation.get(name)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _whole(observation: Mapping[str, Any], name: str) -> int | None:
+    value = observation.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

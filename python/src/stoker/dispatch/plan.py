@@ -1,0 +1,132 @@
+"""The planner: from what is known to what is done. Pure: no clock, no I/O, no randomness."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from stoker.dispatch.model import Change, Plan, State
+from stoker.dispatch.place import Load, place
+from stoker.store import AttemptRow, JobRow
+
+# Beyond this a node that holds its answer would hold up the others.
+FEW_NODES = 4
+
+
+def plan(state: State, now: float) -> Plan:
+    """Decide one round. `now` is Unix seconds of the controller.
+
+    Jobs come by priority, then in the order in which they were added. A job is started only by the change that claims
+    its next attempt; a start that the node never confirmed is ordered again under the same number.
+    """
+    draft = _Draft(state, now)
+    ordered = sorted(state.jobs, key=lambda job: (-job.priority, job.number))
+    for job in ordered:
+        attempt = state.live_attempt(job)
+        if attempt is not None:
+            draft.follow(job, attempt)
+    if state.request.mode == "dispatch":
+        for job in ordered:
+            if state.live_attempt(job) is None and draft.wanted(job):
+                draft.start(job)
+    draft.ask_named_nodes()
+    return draft.finished()
+
+
+class _Draft:
+    """A plan while it is made."""
+
+    def __init__(self, state: State, now: float) -> None:
+        self.state = state
+        self.request = state.request
+        self.now = now
+        self.inventory = {node.name for node in state.nodes}
+        self.load = Load()
+        self.orders: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        self.observe: dict[str, list[str]] = {}
+        self.gpus: set[str] = set()
+        self.changes: list[Change] = []
+        self.waiting: dict[str, str] = {}
+
+    def wanted(self, job: JobRow) -> bool:
+        return self.request.jobs is None or job.id in self.request.jobs
+
+    def follow(self, job: JobRow, attempt: AttemptRow) -> None:
+        """An attempt that may be under way: ask about it; stop it, or order its start again, where that is due."""
+        node = attempt.node
+        self.load.add(node, job)
+        if not self.wanted(job) or (self.request.nodes is not None and node not in self.request.nodes):
+            return
+        if node not in self.inventory:
+            self.waiting[job.id] = f"its node {node} is not in the inventory"
+            return
+        self.observe.setdefault(node, []).append(job.id)
+        if self.request.mode != "dispatch":
+            return
+        if job.stop_requested is not None:
+            self.orders[node].append(self._stop(job, attempt))
+        elif attempt.confirmed_at is None:
+            self.orders[node].append(_start(job, attempt.number))
+
+    def start(self, job: JobRow) -> None:
+        """A job that waits in the store: claim its next attempt on a node, or say why not."""
+        if job.not_before is not None and job.not_before > self.now:
+            self.waiting[job.id] = f"waits {job.not_before - self.now:.0f} s for its next attempt"
+            return
+        placement = place(job, self.state, self.load)
+        for name in placement.ask:
+            self.observe.setdefault(name, [])
+            self.gpus.add(name)
+        if placement.node is None:
+            self.waiting[job.id] = str(placement.reason)
+            if job.detail != placement.reason:
+                self.changes.append(Change(job, {"detail": placement.reason, "updated_at": self.now}))
+            return
+        change = _claim(job, placement.node, self.now)
+        self.changes.append(change)
+        self.load.add(placement.node, job)
+        self.observe.setdefault(placement.node, []).append(job.id)
+        self.orders[placement.node].append(_start(job, int(change.attempt or 0)))
+
+    def ask_named_nodes(self) -> None:
+        """Nodes that the request names, and all for an adoption, are asked even when the store has nothing there."""
+        if self.request.mode == "dispatch" or self.request.jobs is not None:
+            return
+        named = self.request.nodes
+        if named is None and self.request.mode == "adopt":
+            named = tuple(sorted(self.inventory))
+        for name in named or ():
+            self.observe.setdefault(name, [])
+            if self.request.mode == "observe":
+                self.gpus.add(name)
+
+    def finished(self) -> Plan:
+        wait_s = self.request.wait_s if len(self.observe) <= FEW_NODES else 0.0
+        orders = {
+            node: [{**order, "wait_s": wait_s} if order["order"] == "stop" else order for order in given]
+            for node, given in self.orders.items()
+        }
+        return Plan(orders, self.observe, frozenset(self.gpus), tuple(self.changes), self.waiting, wait_s)
+
+    def _stop(self, job: JobRow, attempt: AttemptRow) -> Mapping[str, Any]:
+        # Naming the grace again would begin it again.
+        grace = job.stop_grace_s if job.stop_ordered_at is None else None
+        return {"order": "stop", "job": job.id, "attempt": attempt.number, "grace_s": grace, "reason": "cancelled"}
+
+
+def _start(job: JobRow, number: int) -> Mapping[str, Any]:
+    return {"order": "start", "spec": job.spec, "attempt": number}
+
+
+def _claim(job: JobRow, node: str, now: float) -> Change:
+    number = job.attempt + 1
+    values = {
+        "state": "starting", "attempt": number, "node": node, "reason": None, "detail": None, "not_before": None,
+        "started_at": None, "ended_at": None, "elapsed_s": None, "exit_code": None, "signal": None,
+        "stop_ordered_at": None, "updated_at": now,
+    }  # fmt: skip
+    attempt = {"node": node, "state": "starting", "claimed_at": now, "log_start": 0, "log_end": 0}
+    return Change(
+        job, values, number, attempt, claim=True, event="job.starting", data={"from": job.state, "to": "starting"}
+    )

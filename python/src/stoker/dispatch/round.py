@@ -1,0 +1,193 @@
+"""One round: what is asked of the nodes, and what is written down of their answers."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stoker.dispatch.adopt import adopt
+from stoker.dispatch.apply import apply_change
+from stoker.dispatch.model import Change, NodeInfo, NodeResult, Plan, RoundRequest, RoundSummary, State
+from stoker.dispatch.nodes import heard, missed, tells_more
+from stoker.dispatch.observations import Answer, judge
+from stoker.dispatch.plan import plan
+from stoker.errors import NodeError, UsageError
+from stoker.store import LIVE_STATES, NodeRow, Store, Transaction
+
+# What one node may send of logs in one round, before packing.
+LOG_BYTES_PER_NODE = 4 * 1024 * 1024
+_LEAST_LOG_BYTES = 16 * 1024
+
+
+def begin_round(
+    store: Store, nodes: Sequence[NodeInfo], request: RoundRequest, now: float, *, dry_run: bool = False
+) -> dict[str, dict[str, Any]]:
+    """Plan a round, claim what it starts, and return the request (stoker.request/1, op reconcile) for each node to ask.
+
+    One transaction: when an order leaves, its attempt is in the store; two rounds at once never claim the same job.
+    `dry_run` writes nothing. Raises UsageError for a node that the inventory does not have, StokerError when the store
+    fails.
+    """
+    missing = sorted(set(request.nodes or ()) - {node.name for node in nodes})
+    if missing:
+        raise UsageError(f"there is no node {missing[0]!r} in the inventory", next_step="stoker nodes lists them")
+    with store.write() as transaction:
+        state = _load(transaction, nodes, request)
+        planned = plan(state, now)
+        for change in () if dry_run else planned.changes:
+            apply_change(transaction, change, now)
+    reach = {key: end for key, (_, end) in store.log_copies.ranges().items()}
+    numbers = {job.id: job.attempt for job in state.jobs}
+    numbers.update({change.seen.id: change.attempt for change in planned.changes if change.attempt is not None})
+    return {node: _request(node, planned, request, numbers, reach) for node in sorted(planned.observe)}
+
+
+def _load(transaction: Transaction, nodes: Sequence[NodeInfo], request: RoundRequest) -> State:
+    return State(
+        jobs=tuple(transaction.jobs(LIVE_STATES)),
+        attempts={attempt.job_id: attempt for attempt in transaction.attempts_of_now(LIVE_STATES)},
+        nodes=tuple(nodes),
+        known={node.name: node for node in transaction.nodes()},
+        request=request,
+    )
+
+
+def _request(
+    node: str, planned: Plan, request: RoundRequest, numbers: Mapping[str, int], reach: Mapping[tuple[str, int], int]
+) -> dict[str, Any]:
+    jobs = list(planned.observe[node])
+    observe: dict[str, Any] = {"jobs": jobs, "specs": False}
+    if request.mode == "adopt" and request.jobs is None:
+        observe = {"jobs": "all", "specs": True}
+    if jobs and request.log_keep_bytes > 0:
+        observe["log_from"] = {f"{job}/{numbers[job]}": reach.get((job, numbers[job]), 0) for job in jobs}
+        share = max(_LEAST_LOG_BYTES, LOG_BYTES_PER_NODE // len(jobs))
+        observe["log_limit"] = min(request.log_keep_bytes, share)
+    return {
+        "schema": "stoker.request/1", "op": "reconcile",
+        "orders": [dict(order) for order in planned.orders.get(node, ())],
+        "observe": observe, "gpus": node in planned.gpus, "wait": planned.wait_s,
+    }  # fmt: skip
+
+
+def finish_round(
+    store: Store, results: Mapping[str, NodeResult], now: float, *, request: RoundRequest | None = None
+) -> RoundSummary:
+    """Write down what came back from the nodes of a round, and return what it changed.
+
+    One transaction for each job that changed. A node whose answer cannot be used counts among the failed ones and does
+    not hold up the others. Raises StokerError when the store fails.
+    """
+    request = request or RoundRequest()
+    summary = RoundSummary()
+    answers = _answers(results, summary)
+    informed = _record_nodes(store, answers, summary, now)
+    for answer in answers:
+        # Before the jobs: when one is over, nobody asks for its log again.
+        _record_logs(store, answer, request.log_keep_bytes, summary)
+    if request.mode == "adopt":
+        adopt(store, answers, now, summary)
+    _record_jobs(store, answers, summary, now)
+    if informed and request.mode == "dispatch":
+        waiting = store.jobs(states=("queued",))
+        summary.again = any(job.node is None and (job.not_before or 0.0) <= now for job in waiting)
+    return summary
+
+
+def _answers(results: Mapping[str, NodeResult], summary: RoundSummary) -> list[Answer]:
+    answers = []
+    for node, result in sorted(results.items()):
+        if result.unreachable is not None:
+            summary.unreachable[node] = result.unreachable
+        elif result.failed is not None or result.reply is None:
+            summary.failed[node] = result.failed or "it gave no answer"
+        elif not result.reply.get("ok"):
+            error = result.reply.get("error") or {}
+            summary.failed[node] = str(error.get("message") or "it refused without a reason")
+        else:
+            try:
+                answers.append(Answer.read(node, result))
+            except NodeError as problem:
+                summary.failed[node] = problem.node_message
+    return answers
+
+
+def _record_nodes(store: Store, answers: Sequence[Answer], summary: RoundSummary, now: float) -> bool:
+    """Whether the planner knows more of some node than before."""
+    informed = False
+    with store.write() as transaction:
+        known = {node.name: node for node in transaction.nodes()}
+        rows = [heard(known.get(answer.node), answer.node, answer.facts, now) for answer in answers]
+        for name, message in (summary.unreachable | summary.failed).items():
+            rows.append(missed(known.get(name), name, message, now))
+        for row in rows:
+            before = known.get(row.name)
+            transaction.put_node(row)
+            _tell_node(transaction, before, row, now)
+            informed = informed or tells_more(before, row)
+    return informed
+
+
+def _tell_node(transaction: Transaction, before: NodeRow | None, row: NodeRow, now: float) -> None:
+    was = before.unreachable_since if before is not None else None
+    if row.unreachable_since is not None and was is None:
+        transaction.event("node.unreachable", now, node=row.name, data={"message": row.unreachable_message})
+    elif row.unreachable_since is None and was is not None:
+        transaction.event("node.reachable", now, node=row.name, data={"unreachable_s": now - was})
+
+
+def _record_jobs(store: Store, answers: Sequence[Answer], summary: RoundSummary, now: float) -> None:
+    """Newer observations of the same state go in one transaction; every job that moves has one of its own."""
+    concerned: dict[str, list[Answer]] = {}
+    for answer in answers:
+        for job_id in answer.jobs():
+            concerned.setdefault(job_id, []).append(answer)
+    moving = []
+    with store.write() as transaction:
+        for job_id, told in sorted(concerned.items()):
+            changes = _judged(transaction, job_id, told, now)
+            if any(change.event for change in changes):
+                moving.append(job_id)
+                continue
+            for change in changes:
+                apply_change(transaction, change, now)
+    for job_id in moving:
+        with store.write() as transaction:
+            # Judged again: another controller may have been faster.
+            for change in _judged(transaction, job_id, concerned[job_id], now):
+                if apply_change(transaction, change, now) and change.event:
+                    summary.changed.append(_told(change))
+
+
+def _judged(transaction: Transaction, job_id: str, answers: Sequence[Answer], now: float) -> list[Change]:
+    job = transaction.job(job_id)
+    if job is None:
+        return []
+    numbers = {number for answer in answers for (seen, number) in answer.seen if seen == job_id} | {job.attempt}
+    rows = {number: transaction.attempt(job_id, number) for number in numbers if number > 0}
+    attempts = {number: row for number, row in rows.items() if row is not None}
+    return [change for answer in answers for change in judge(job, attempts, answer, now)]
+
+
+def _told(change: Change) -> dict[str, Any]:
+    return {
+        "job": change.seen.id, "attempt": change.attempt or change.seen.attempt, "node": change.seen.node,
+        "event": change.event, "from": change.seen.state, "to": change.values.get("state", change.seen.state),
+        "reason": change.data.get("reason"),
+    }  # fmt: skip
+
+
+def _record_logs(store: Store, answer: Answer, keep_bytes: int, summary: RoundSummary) -> None:
+    for key, chunk in answer.logs.items():
+        job_id, _, number = key.rpartition("/")
+        try:
+            data = zlib.decompress(base64.b64decode(chunk["data"], validate=True))
+            offset = int(chunk["offset"])
+        except (binascii.Error, zlib.error, KeyError, TypeError, ValueError) as problem:
+            summary.failed[answer.node] = f"the log it sent of {key} cannot be read: {problem}"
+            continue
+        if data:
+            store.write_log_copy(job_id, int(number), offset, data, keep_bytes)
