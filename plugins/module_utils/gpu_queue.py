@@ -16,11 +16,12 @@ import time
 
 from . import gpus
 from .processes import Family
-from .statedir import Lock, is_locked
+from .statedir import Lock, NodeError, is_locked
 
 _TICKET = re.compile(r"^(\d{12})-(.+)-(\d+)$")
 # A ticket is written just before its supervisor starts; younger ones count as alive without its lock.
 TICKET_GRACE_S = 15.0
+REFRESH_S = 60.0
 
 
 class Waiting:
@@ -44,6 +45,7 @@ def take_ticket(state, attempt):
     """Put an attempt at the end of this node's queue."""
     folder = _queue_folder(state)
     with Lock(os.path.join(folder, ".lock")):
+        _drop_stale(state)
         last = max((number for number, _job, _attempt in tickets(state)), default=0)
         counter = os.path.join(folder, ".last")
         try:
@@ -55,6 +57,14 @@ def take_ticket(state, attempt):
         os.close(os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CREAT, 0o600))
         with open(counter, "w", encoding="ascii") as handle:
             handle.write(str(last + 1))
+
+
+def _drop_stale(state):
+    """Remove the tickets of attempts that are over: their supervisor was killed before it could."""
+    for number, job, count in tickets(state):
+        if any(item.number == count and not item.finished() for item in state.attempts(job)):
+            continue
+        os.unlink(os.path.join(_queue_folder(state), "{0:012d}-{1}-{2}".format(number, job, count)))
 
 
 def drop_ticket(state, attempt):
@@ -107,21 +117,40 @@ def _lock(state, path, inheritable=False):
     return Lock(path, inheritable=inheritable, shared=not state.lock_dir.startswith(state.path + os.sep))
 
 
-def claim(state, attempt, count, wanted):
+class Inventory:
+    """The UUIDs of this node's GPUs, asked for now and then: nvidia-smi is slow, and cards seldom come and go."""
+
+    def __init__(self):
+        self.known = None
+        self.asked_at = 0.0
+
+    def uuids(self):
+        """Raises NodeError as long as they were never told; later failures keep what was known."""
+        if self.known is None or time.monotonic() - self.asked_at > REFRESH_S:
+            self.asked_at = time.monotonic()
+            try:
+                self.known = [gpu["uuid"] for gpu in gpus.query()]
+            except NodeError:
+                if self.known is None:
+                    raise
+        return self.known
+
+
+def claim(state, attempt, count, wanted, inventory):
     """Try to get ``count`` GPUs (among the UUIDs ``wanted``, if any), all or none.
 
     Returns (locks, uuids, None) or (None, None, Waiting). Raises NodeError where this node can never give them, or
     where its GPUs are unknown.
     """
+    known = inventory.uuids()
+    eligible = [uuid for uuid in known if not wanted or uuid in wanted]
+    if len(eligible) < count:
+        what = "{0} of the GPUs asked for".format(len(eligible)) if wanted else "{0} GPU(s)".format(len(known))
+        raise NodeError("not_supported", "the job asks for {0} GPU(s), this node has {1}".format(count, what),
+                             "ask for fewer, or choose another node (stoker nodes)")
     ahead = ahead_of(state, attempt)
     if ahead:
         return None, None, Waiting(len(ahead), count, None, sorted({job for job, _count in ahead}))
-    known = gpus.query()
-    eligible = [gpu["uuid"] for gpu in known if not wanted or gpu["uuid"] in wanted]
-    if len(eligible) < count:
-        what = "{0} of the GPUs asked for".format(len(eligible)) if wanted else "{0} GPU(s)".format(len(known))
-        raise gpus.NodeError("not_supported", "the job asks for {0} GPU(s), this node has {1}".format(count, what),
-                             "ask for fewer, or choose another node (stoker nodes)")
     survivors = survivors_by_gpu(state)
     with _lock(state, os.path.join(state.lock_dir, "claim.lock")):
         taken = []

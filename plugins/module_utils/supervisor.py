@@ -81,13 +81,13 @@ class Supervisor:
 
     def _wait_for_gpus(self):
         state, uuids = self.attempt.state_dir, self.spec.get("gpu_uuids")
-        said = None
+        said, inventory = None, gpu_queue.Inventory()
         while True:
             stop = self.attempt.read("stop.json")
             if stop:
                 gpu_queue.drop_ticket(state, self.attempt)
                 return self._never_ran(stop)
-            locks, got, waiting = gpu_queue.claim(state, self.attempt, self.spec["gpus"], uuids)
+            locks, got, waiting = gpu_queue.claim(state, self.attempt, self.spec["gpus"], uuids, inventory)
             if locks:
                 self.locks = locks
                 self.attempt.update_state(gpus=got, waiting=None)
