@@ -33,7 +33,7 @@ demo: venv ## train a small model on this machine, through stoker
 
 test: venv packages lint ## everything that CI checks
 	@rm -f .acceptance.json
-	@pytest $(PYTEST_ARGS)
+	@pytest --durations=10 --durations-min=5 $(PYTEST_ARGS)
 	@python tests/acceptance.py --check
 
 test-fast: venv ## unit tests and conformance, without the slow ones
