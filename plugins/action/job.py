@@ -49,7 +49,9 @@ class ActionModule(NodeAction):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         _validation, args = self.validate_argument_spec(
-            argument_spec=ARGUMENTS, mutually_exclusive=[("argv", "script")], required_one_of=[("id", "name")],
+            argument_spec=ARGUMENTS,
+            mutually_exclusive=[("argv", "script")],
+            required_one_of=[("id", "name")],
         )
         job = args["id"] or args["name"]
         now = self._look(job, task_vars)
@@ -60,7 +62,13 @@ class ActionModule(NodeAction):
         result["job"] = dict(now or {"state": "absent"}, id=job)
         if self._task.diff and wanted is not None:
             before = (self._before or {"state": "absent"})["state"]
-            after = "absent" if args["state"] == "absent" else args["state"] if self._task.check_mode else result["job"]["state"]
+            after = (
+                "absent"
+                if args["state"] == "absent"
+                else args["state"]
+                if self._task.check_mode
+                else result["job"]["state"]
+            )
             result["diff"] = {"before": {"state": before}, "after": {"state": after}}
         return result
 
@@ -77,14 +85,32 @@ class ActionModule(NodeAction):
         if now is not None and now["attempt"] >= args["attempt"]:
             return None
         spec = {
-            "schema": "stoker.spec/1", "job": job, "name": args["name"] or job,
+            "schema": "stoker.spec/1",
+            "job": job,
+            "name": args["name"] or job,
             # The same id from the same play is the same job, whatever controller runs it.
-            "uid": str(uuid.uuid5(_NAMESPACE, job)), "timeout_s": args["timeout"], "grace_s": args["grace"],
-            "checkpoint_grace_s": args["checkpoint_grace"], "sample_interval_s": args["sample_interval"],
+            "uid": str(uuid.uuid5(_NAMESPACE, job)),
+            "timeout_s": args["timeout"],
+            "grace_s": args["grace"],
+            "checkpoint_grace_s": args["checkpoint_grace"],
+            "sample_interval_s": args["sample_interval"],
             "env": {name: str(value) for name, value in args["env"].items()},
         }
-        for name in ("argv", "script", "interpreter", "workdir", "secret_env", "gpus", "gpu_uuids", "memory_bytes", "cpus",
-                     "checkpoint_signal", "split_output", "log_patterns", "metrics"):
+        for name in (
+            "argv",
+            "script",
+            "interpreter",
+            "workdir",
+            "secret_env",
+            "gpus",
+            "gpu_uuids",
+            "memory_bytes",
+            "cpus",
+            "checkpoint_signal",
+            "split_output",
+            "log_patterns",
+            "metrics",
+        ):
             if args[name] is not None:
                 spec[name] = args[name]
         return {"order": "start", "attempt": args["attempt"], "spec": spec}
@@ -92,10 +118,18 @@ class ActionModule(NodeAction):
     def _stopped(self, args, job, now):
         """The order that stops it; None where it is over already."""
         if now is None:
-            raise AnsibleActionFail("there is no job {0} on this node (next: stoker.fleet.job_info lists them)".format(job))
+            raise AnsibleActionFail(
+                "there is no job {0} on this node (next: stoker.fleet.job_info lists them)".format(job)
+            )
         if now["state"] not in LIVE:
             return None
-        return {"order": "stop", "job": job, "attempt": now["attempt"], "grace_s": args["grace"], "wait_s": args["wait"]}
+        return {
+            "order": "stop",
+            "job": job,
+            "attempt": now["attempt"],
+            "grace_s": args["grace"],
+            "wait_s": args["wait"],
+        }
 
     def _absent(self, args, job, now):
         return None if now is None else {"order": "remove", "job": job}
@@ -111,6 +145,9 @@ class ActionModule(NodeAction):
         found = [item for item in reply["attempts"] if item["job"] == job]
         now = found[-1] if found else None
         if order["order"] == "stop" and now and now["state"] in LIVE:
-            raise AnsibleActionFail("{0} was asked to stop and is still {1} after {2:g} s: {3}".format(
-                job, now["state"], order["wait_s"], now["detail"] or now["evidence"]))
+            raise AnsibleActionFail(
+                "{0} was asked to stop and is still {1} after {2:g} s: {3}".format(
+                    job, now["state"], order["wait_s"], now["detail"] or now["evidence"]
+                )
+            )
         return now

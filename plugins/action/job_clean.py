@@ -16,14 +16,22 @@ class ActionModule(NodeAction):
 
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
-        _validation, args = self.validate_argument_spec(argument_spec={
-            "older_than": {"type": "float", "default": 0.0},
-            "keep_last": {"type": "int", "default": 0},
-            "ids": {"type": "list", "elements": "str"},
-        })
-        reply = self.asked({
-            "op": "clean", "older_than_s": args["older_than"], "keep_last": args["keep_last"], "jobs": args["ids"],
-            "dry_run": bool(self._task.check_mode),
-        }, task_vars)
+        _validation, args = self.validate_argument_spec(
+            argument_spec={
+                "older_than": {"type": "float", "default": 0.0},
+                "keep_last": {"type": "int", "default": 0},
+                "ids": {"type": "list", "elements": "str"},
+            }
+        )
+        reply = self.asked(
+            {
+                "op": "clean",
+                "older_than_s": args["older_than"],
+                "keep_last": args["keep_last"],
+                "jobs": args["ids"],
+                "dry_run": bool(self._task.check_mode),
+            },
+            task_vars,
+        )
         result.update(changed=bool(reply["removed"]), removed=reply["removed"], kept=reply["kept"])
         return result

@@ -16,12 +16,16 @@ class ActionModule(NodeAction):
 
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
-        _validation, args = self.validate_argument_spec(argument_spec={
-            "ids": {"type": "list", "elements": "str", "aliases": ["id"]},
-            "live": {"type": "bool", "default": False},
-            "gpus": {"type": "bool", "default": False},
-        })
+        _validation, args = self.validate_argument_spec(
+            argument_spec={
+                "ids": {"type": "list", "elements": "str", "aliases": ["id"]},
+                "live": {"type": "bool", "default": False},
+                "gpus": {"type": "bool", "default": False},
+            }
+        )
         jobs = args["ids"] or ("live" if args["live"] else "all")
         reply = self.asked({"op": "reconcile", "observe": {"jobs": jobs}, "gpus": args["gpus"]}, task_vars)
-        result.update(changed=False, jobs=[dict(item, id=item["job"]) for item in reply["attempts"]], node=reply["node"])
+        result.update(
+            changed=False, jobs=[dict(item, id=item["job"]) for item in reply["attempts"]], node=reply["node"]
+        )
         return result

@@ -34,8 +34,13 @@ class ActionModule(NodeAction):
             mutually_exclusive=[("offset", "tail")],
         )
         request = {"op": "log", "job": args["id"]}
-        request.update({name: args[name] for name in ("attempt", "offset", "tail", "limit", "wait", "stream")
-                        if args[name] is not None})
+        request.update(
+            {
+                name: args[name]
+                for name in ("attempt", "offset", "tail", "limit", "wait", "stream")
+                if args[name] is not None
+            }
+        )
         reply = self.asked(request, task_vars)
         chunk = reply["chunk"]
         result.update(changed=False, chunk=chunk, observation=reply["observation"])

@@ -25,13 +25,25 @@ class ActionModule(NodeAction):
                 "timeout": {"type": "float", "aliases": ["timeout_s"]},
                 "limit": {"type": "int"},
             },
-            mutually_exclusive=[("argv", "script")], required_one_of=[("argv", "script")],
+            mutually_exclusive=[("argv", "script")],
+            required_one_of=[("argv", "script")],
         )
         request = {"op": "exec", "timeout_s": args["timeout"]}
-        request.update({name: args[name] for name in ("argv", "script", "interpreter", "workdir", "limit") if args[name] is not None})
+        request.update(
+            {
+                name: args[name]
+                for name in ("argv", "script", "interpreter", "workdir", "limit")
+                if args[name] is not None
+            }
+        )
         request["env"] = {name: str(value) for name, value in args["env"].items()}
         request["env"].update(self.with_secrets(args["secret_env"], task_vars))
         reply = self.asked(request, task_vars)
-        result.update({name: reply[name] for name in ("code", "signal", "stdout", "stderr", "truncated", "timed_out", "elapsed_s")})
+        result.update(
+            {
+                name: reply[name]
+                for name in ("code", "signal", "stdout", "stderr", "truncated", "timed_out", "elapsed_s")
+            }
+        )
         result["changed"] = True
         return result

@@ -32,15 +32,21 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         refuse_without_stoker(IMPORT_PROBLEM)
-        _validation, args = self.validate_argument_spec(argument_spec={
-            "store_url": {"type": "str", "no_log": True},
-            "round": {"type": "dict", "default": {}},
-        })
+        _validation, args = self.validate_argument_spec(
+            argument_spec={
+                "store_url": {"type": "str", "no_log": True},
+                "round": {"type": "dict", "default": {}},
+            }
+        )
         try:
             with open_store(args["store_url"] or None) as store:
                 requests = begin_round(
-                    store, inventory_nodes(task_vars), RoundRequest.parse(args["round"]), time.time(),
-                    dry_run=self._task.check_mode)
+                    store,
+                    inventory_nodes(task_vars),
+                    RoundRequest.parse(args["round"]),
+                    time.time(),
+                    dry_run=self._task.check_mode,
+                )
         except StokerError as problem:
             raise AnsibleActionFail(sentence(problem)) from problem
         claimed = any(order["order"] == "start" for request in requests.values() for order in request["orders"])
@@ -57,9 +63,11 @@ def inventory_nodes(task_vars):
     hostvars = task_vars["hostvars"]
     return [
         NodeInfo(
-            str(name), tuple(sorted(groups)),
+            str(name),
+            tuple(sorted(groups)),
             # Raw: templating all variables of all hosts would cost more than the rest of the round.
-            {key: value for key, value in hostvars.raw_get(name).items() if key.startswith("stoker_")})
+            {key: value for key, value in hostvars.raw_get(name).items() if key.startswith("stoker_")},
+        )
         for name, groups in sorted(members.items())
     ]
 

@@ -29,12 +29,14 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         refuse_without_stoker(IMPORT_PROBLEM)
-        _validation, args = self.validate_argument_spec(argument_spec={
-            "store_url": {"type": "str", "no_log": True},
-            "round": {"type": "dict", "default": {}},
-            "orders": {"type": "dict", "required": True},
-            "variable": {"type": "str", "required": True},
-        })
+        _validation, args = self.validate_argument_spec(
+            argument_spec={
+                "store_url": {"type": "str", "no_log": True},
+                "round": {"type": "dict", "default": {}},
+                "orders": {"type": "dict", "required": True},
+                "variable": {"type": "str", "required": True},
+            }
+        )
         results = node_results(args["orders"], args["variable"], task_vars["hostvars"])
         if self._task.check_mode:
             result.update(changed=False, summary=None)

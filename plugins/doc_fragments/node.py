@@ -13,13 +13,18 @@ options: {}
 requirements:
   - Python 3.8 or later on the node, nothing else
 notes:
-  - The node side is put into C(~/.stoker/bin) of the remote user the first time, then asked through Ansible's own connection
+  - The node side is put into C(~/.stoker/bin) of the remote user the first time, then asked through Ansible's own
+    connection
     without AnsiballZ.
-  - The host variable C(stoker_state_dir) moves the state folder (default C(~/.stoker)), C(stoker_lock_dir) the folder of
-    the GPU locks (for machines that several users share), C(stoker_launch) sets the launch rungs that may be used (a list
+  - The host variable C(stoker_state_dir) moves the state folder (default C(~/.stoker)), C(stoker_lock_dir) the folder
+    of
+    the GPU locks (for machines that several users share), C(stoker_launch) sets the launch rungs that may be used (a
+    list
     of V(systemd-system), V(systemd-user), V(cgroup), V(subreaper); default all, in this order).
-  - Values of C(secret_env) come from the variable C(stoker_secrets) (a mapping, best vaulted) or from the environment of
-    the controller. They reach the node on the connection's stdin and are kept there, readable by the owner only, until the
+  - Values of C(secret_env) come from the variable C(stoker_secrets) (a mapping, best vaulted) or from the environment
+    of
+    the controller. They reach the node on the connection's stdin and are kept there, readable by the owner only,
+    until the
     command starts.
 attributes:
   check_mode:

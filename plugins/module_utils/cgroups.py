@@ -155,12 +155,14 @@ class Groups:
         """Set limits; raises NodeError where one cannot be enforced, since an unenforced limit would be a lie."""
         if memory_bytes and not self._limit_memory(memory_bytes):
             raise NodeError(
-                "not_supported", "a memory limit was asked for, and no writable memory control group is at hand here",
+                "not_supported",
+                "a memory limit was asked for, and no writable memory control group is at hand here",
                 "run without --memory, or let the node's administrator delegate the memory controller",
             )
         if cpus and not self._limit_cpus(cpus):
             raise NodeError(
-                "not_supported", "a CPU limit was asked for, and no writable cpu control group is at hand here",
+                "not_supported",
+                "a CPU limit was asked for, and no writable cpu control group is at hand here",
                 "run without --cpus, or let the node's administrator delegate the cpu controller",
             )
 
@@ -193,7 +195,13 @@ def create(name, below_own=False):
     """
     mounts, own = _mounts(), _own_paths()
     groups = Groups()
-    for role, hierarchy in (("v2", "v2"), ("memory", "memory"), ("cpu", "cpu"), ("freezer", "freezer"), ("v1", "name=systemd")):
+    for role, hierarchy in (
+        ("v2", "v2"),
+        ("memory", "memory"),
+        ("cpu", "cpu"),
+        ("freezer", "freezer"),
+        ("v1", "name=systemd"),
+    ):
         if hierarchy not in mounts or (role == "v1" and "v2" in groups.folders):
             continue
         folder = _create_in(mounts[hierarchy], own.get(hierarchy, "/"), name, below_own)

@@ -14,7 +14,9 @@ from .statedir import NodeError
 
 
 def clean(backend, state, request):
-    """Remove finished jobs older than ``older_than_s``, beyond the newest ``keep_last``; ``jobs`` names the only candidates.
+    """Remove finished jobs older than ``older_than_s``, beyond the newest ``keep_last``.
+
+    ``jobs`` names the only candidates.
 
     Returns what was really removed from the disk. A job with an attempt that may be alive is never touched.
     """
@@ -41,7 +43,7 @@ def clean(backend, state, request):
 
 
 def _ended_at(state, job):
-    """When the last attempt ended (the exit record's own time on disk: clocks may have been set); None while one lives."""
+    """When the last attempt ended, by its record's own time on disk; None while one lives."""
     last = 0.0
     for attempt in state.attempts(job):
         if observe(attempt)["state"] in ("queued", "starting", "running"):

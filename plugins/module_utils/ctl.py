@@ -36,9 +36,8 @@ class Node:
 
     def reconcile(self):
         """Carry out the orders, then say what is true."""
-        results, launches = [], []
-        for order in self.request.get("orders") or ():
-            results.append(self._carry_out(order, launches))
+        launches = []
+        results = [self._carry_out(order, launches) for order in self.request.get("orders") or ()]
         self._settle(launches)
         self._wait_for_ends()
         reply = {"orders": results, "node": self._facts()}
@@ -47,26 +46,36 @@ class Node:
         named = sorted({result["job"] for result in results if result.get("job")})
         reply["attempts"] = self.backend.observe(jobs, bool(wanted.get("specs")))
         seen = {(item["job"], item["attempt"]) for item in reply["attempts"]}
-        reply["attempts"] += [item for item in self.backend.observe(named) if (item["job"], item["attempt"]) not in seen]
+        reply["attempts"] += [
+            item for item in self.backend.observe(named) if (item["job"], item["attempt"]) not in seen
+        ]
         reply["logs"] = self._log_chunks(wanted, reply["attempts"])
         return reply
 
     def _carry_out(self, order, launches):
         kind = order.get("order")
         spec = order.get("spec") or {}
-        result = {"order": kind, "job": order.get("job") or spec.get("job"), "attempt": order.get("attempt"), "ok": True,
-                  "changed": False, "error": None}
+        result = {
+            "order": kind,
+            "job": order.get("job") or spec.get("job"),
+            "attempt": order.get("attempt"),
+            "ok": True,
+            "changed": False,
+            "error": None,
+        }
         try:
             if kind == "start":
                 result["changed"], started = self.backend.start(spec, order["attempt"], order.get("secrets"))
                 if started:
                     launches.append((result, started))
             elif kind == "stop":
-                result["changed"] = self.backend.cancel(order["job"], order["attempt"], order.get("grace_s"),
-                                                        order.get("reason", "cancelled"))
+                result["changed"] = self.backend.cancel(
+                    order["job"], order["attempt"], order.get("grace_s"), order.get("reason", "cancelled")
+                )
             elif kind == "lease":
-                result["changed"] = self.backend.renew_lease(order["job"], order["attempt"], order.get("policy", "keep"),
-                                                             order.get("seconds"))
+                result["changed"] = self.backend.renew_lease(
+                    order["job"], order["attempt"], order.get("policy", "keep"), order.get("seconds")
+                )
             else:
                 result["changed"] = bool(self.backend.remove(order["job"]))
         except schemas.SchemaError as exc:
@@ -134,10 +143,15 @@ class Node:
 
         usage = os.statvfs(self.state.path)
         facts = {
-            "hostname": platform.node(), "user_id": os.geteuid(), "python": platform.python_version(),
-            "now": identity.now(), "boot": identity.boot_identity(), "cpus": len(os.sched_getaffinity(0)),
+            "hostname": platform.node(),
+            "user_id": os.geteuid(),
+            "python": platform.python_version(),
+            "now": identity.now(),
+            "boot": identity.boot_identity(),
+            "cpus": len(os.sched_getaffinity(0)),
             "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-            "disk_free_bytes": usage.f_bavail * usage.f_frsize, "state_dir": self.state.path,
+            "disk_free_bytes": usage.f_bavail * usage.f_frsize,
+            "state_dir": self.state.path,
         }
         if self.request.get("gpus"):
             facts.update(_gpu_facts(self.state))
@@ -150,8 +164,13 @@ class Node:
         from . import logs
 
         chunk, seen = self.backend.read_log(
-            ask["job"], ask.get("attempt"), ask.get("stream") or "out", ask.get("offset"), ask.get("tail"),
-            ask.get("limit") or logs.CHUNK_LIMIT_BYTES, ask.get("wait") or 0.0,
+            ask["job"],
+            ask.get("attempt"),
+            ask.get("stream") or "out",
+            ask.get("offset"),
+            ask.get("tail"),
+            ask.get("limit") or logs.CHUNK_LIMIT_BYTES,
+            ask.get("wait") or 0.0,
         )
         return {"chunk": chunk, "observation": seen}
 
@@ -191,7 +210,7 @@ def handle(request, entry):
         reply.update(ok=False, error=exc.as_dict())
     except OSError as exc:
         reply.update(ok=False, error=from_os_error(exc).as_dict())
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever it is, the controller gets to read it
         reply.update(ok=False, error={"code": "internal", "message": traceback.format_exc(limit=6), "next": None})
     return reply
 
@@ -206,8 +225,11 @@ def main(entry, argv):
     try:
         request = json.loads(sys.stdin.buffer.read())
     except ValueError as exc:
-        reply = {"schema": "stoker.reply/1", "ok": False,
-                 "error": {"code": "bad_request", "message": "the request is not JSON: {0}".format(exc), "next": None}}
+        reply = {
+            "schema": "stoker.reply/1",
+            "ok": False,
+            "error": {"code": "bad_request", "message": "the request is not JSON: {0}".format(exc), "next": None},
+        }
     else:
         reply = handle(request, entry)
     sys.stdout.write("\n" + MARK + json.dumps(reply) + "\n")

@@ -44,8 +44,15 @@ def _run(argv, request):
     if not os.path.isdir(workdir):
         return _not_started(NOT_STARTED, "working directory {0}: No such file or directory".format(workdir))
     try:
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   cwd=workdir, env=environ, start_new_session=True)
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=workdir,
+            env=environ,
+            start_new_session=True,
+        )
     except FileNotFoundError as exc:
         return _not_started(NOT_FOUND, "{0}: {1}".format(argv[0], exc.strerror))
     except OSError as exc:
@@ -53,15 +60,26 @@ def _run(argv, request):
     streams, truncated, timed_out = _collect(process, request.get("limit") or LIMIT_BYTES, request.get("timeout_s"))
     code = process.wait()
     return {
-        "code": code if code >= 0 else None, "signal": -code if code < 0 else None, "stdout": logs.pack(streams[0]),
-        "stderr": logs.pack(streams[1]), "truncated": truncated, "timed_out": timed_out,
+        "code": code if code >= 0 else None,
+        "signal": -code if code < 0 else None,
+        "stdout": logs.pack(streams[0]),
+        "stderr": logs.pack(streams[1]),
+        "truncated": truncated,
+        "timed_out": timed_out,
         "elapsed_s": round(time.monotonic() - began, 3),
     }
 
 
 def _not_started(code, words):
-    return {"code": code, "signal": None, "stdout": logs.pack(b""), "stderr": logs.pack((words + "\n").encode("utf-8", "replace")),
-            "truncated": False, "timed_out": False, "elapsed_s": 0.0}
+    return {
+        "code": code,
+        "signal": None,
+        "stdout": logs.pack(b""),
+        "stderr": logs.pack((words + "\n").encode("utf-8", "replace")),
+        "truncated": False,
+        "timed_out": False,
+        "elapsed_s": 0.0,
+    }
 
 
 def _collect(process, limit, timeout_s):

@@ -146,8 +146,11 @@ def claim(state, attempt, count, wanted, inventory):
     eligible = [uuid for uuid in known if not wanted or uuid in wanted]
     if len(eligible) < count:
         what = "{0} of the GPUs asked for".format(len(eligible)) if wanted else "{0} GPU(s)".format(len(known))
-        raise NodeError("not_supported", "the job asks for {0} GPU(s), this node has {1}".format(count, what),
-                             "ask for fewer, or choose another node (stoker nodes)")
+        raise NodeError(
+            "not_supported",
+            "the job asks for {0} GPU(s), this node has {1}".format(count, what),
+            "ask for fewer, or choose another node (stoker nodes)",
+        )
     ahead = ahead_of(state, attempt)
     if ahead:
         return None, None, Waiting(len(ahead), count, None, sorted({job for job, _count in ahead}))
@@ -161,7 +164,7 @@ def claim(state, attempt, count, wanted, inventory):
         if len(taken) >= count:
             for _uuid, lock in taken[count:]:
                 lock.release()
-            for uuid, lock in taken[:count]:
+            for _uuid, lock in taken[:count]:
                 os.pwrite(lock.fd, "{0}/{1}\n".format(attempt.job, attempt.number).encode("ascii").ljust(128), 0)
             return [lock for _uuid, lock in taken[:count]], [uuid for uuid, _lock_ in taken[:count]], None
         for _uuid, lock in taken:
@@ -189,6 +192,11 @@ def survivors_by_gpu(state):
     for job in state.jobs():
         for attempt in state.attempts(job):
             record = attempt.read("state.json") if not attempt.finished() else None
-            if record and record.get("gpus") and not is_locked(attempt.file("supervisor.lock")) and Family(attempt).members():
-                found.update({uuid: job for uuid in record["gpus"]})
+            if (
+                record
+                and record.get("gpus")
+                and not is_locked(attempt.file("supervisor.lock"))
+                and Family(attempt).members()
+            ):
+                found.update(dict.fromkeys(record["gpus"], job))
     return found

@@ -43,7 +43,8 @@ def run_bounded(argv, timeout_s):
     except subprocess.TimeoutExpired:
         process.kill()
         raise NodeError(
-            "gpu_unknown", "{0} gave no answer within {1:g} s".format(argv[0], timeout_s),
+            "gpu_unknown",
+            "{0} gave no answer within {1:g} s".format(argv[0], timeout_s),
             "look at the GPU driver of the node (dmesg, nvidia-smi)",
         ) from None
     return process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
@@ -56,14 +57,18 @@ def query(timeout_s=TIMEOUT_S):
     """
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        raise NodeError("gpu_unknown", "there is no nvidia-smi on this node", "install the NVIDIA driver, or run without --gpus")
+        raise NodeError(
+            "gpu_unknown", "there is no nvidia-smi on this node", "install the NVIDIA driver, or run without --gpus"
+        )
     argv = [tool, "--query-gpu=" + ",".join(FIELDS.values()), "--format=csv,noheader,nounits"]
     code, out, err = run_bounded(argv, timeout_s)
     if code != 0 and "No devices were found" in out + err:
         return []
     if code != 0:
         words = " ".join((out + " " + err).split())[:300]
-        raise NodeError("gpu_unknown", "nvidia-smi ended with {0}: {1}".format(code, words), "run nvidia-smi on the node")
+        raise NodeError(
+            "gpu_unknown", "nvidia-smi ended with {0}: {1}".format(code, words), "run nvidia-smi on the node"
+        )
     return parse(out)
 
 
@@ -74,7 +79,9 @@ def parse(text):
         if not row:
             continue
         if len(row) != len(FIELDS):
-            raise NodeError("gpu_unknown", "nvidia-smi gave {0} fields where {1} were asked".format(len(row), len(FIELDS)))
+            raise NodeError(
+                "gpu_unknown", "nvidia-smi gave {0} fields where {1} were asked".format(len(row), len(FIELDS))
+            )
         gpu = {"unknown": {}}
         for key, value in zip(FIELDS, (item.strip() for item in row)):
             gpu[key] = value if key in _TEXT else _number(value)

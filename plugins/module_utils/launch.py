@@ -5,7 +5,8 @@
 """Starting the supervisor so that it outlives the connection: the launch ladder.
 
 Each rung is tried in order and the one that worked is recorded. Higher rungs only add: a control group of systemd's
-own for the attempt, protection from a log-out that kills sessions, limits. The lowest has to be as truthful as the first.
+own for the attempt, protection from a log-out that kills sessions, limits. The lowest has to be as truthful as the
+first.
 """
 
 from __future__ import annotations
@@ -22,17 +23,26 @@ from .statedir import NodeError
 RUNGS = ("systemd-system", "systemd-user", "cgroup", "subreaper")
 # Set by Ansible, its runner or this connection; a job must not depend on who started it.
 _FOREIGN = ("ANSIBLE_", "AWX_", "RUNNER_", "STOKER_")
-_FOREIGN_NAMES = ("SSH_CLIENT", "SSH_CONNECTION", "SSH_TTY", "SSH_AUTH_SOCK", "SSH_ORIGINAL_COMMAND", "LD_ORIGIN_PATH",
-                  "ORIGINAL_STDOUT_CALLBACK", "AD_HOC_COMMAND_ID", "OLDPWD", "SHLVL", "_")
+_FOREIGN_NAMES = (
+    "SSH_CLIENT",
+    "SSH_CONNECTION",
+    "SSH_TTY",
+    "SSH_AUTH_SOCK",
+    "SSH_ORIGINAL_COMMAND",
+    "LD_ORIGIN_PATH",
+    "ORIGINAL_STDOUT_CALLBACK",
+    "AD_HOC_COMMAND_ID",
+    "OLDPWD",
+    "SHLVL",
+    "_",
+)
 _SHIMS = os.path.join("stoker", "runner", "shims")
 
 
 def clean_environment(environ):
     """The environment that a login on this node has, without what the way here put in."""
     clean = {
-        name: value
-        for name, value in environ.items()
-        if not name.startswith(_FOREIGN) and name not in _FOREIGN_NAMES
+        name: value for name, value in environ.items() if not name.startswith(_FOREIGN) and name not in _FOREIGN_NAMES
     }
     if "PATH" in clean:
         clean["PATH"] = os.pathsep.join(part for part in clean["PATH"].split(os.pathsep) if not part.endswith(_SHIMS))
@@ -47,7 +57,9 @@ def available(rung):
         return False
     if rung == "systemd-system":
         return os.geteuid() == 0
-    return os.path.exists("/var/lib/systemd/linger/" + _user_name()) and os.path.isdir("/run/user/{0}".format(os.geteuid()))
+    return os.path.exists("/var/lib/systemd/linger/" + _user_name()) and os.path.isdir(
+        "/run/user/{0}".format(os.geteuid())
+    )
 
 
 def _user_name():
@@ -58,7 +70,18 @@ def _user_name():
 
 def _command(rung, entry, attempt, adopt):
     state = attempt.state_dir
-    argv = [sys.executable, "-I", "-S", entry, "supervise", state.path, state.lock_dir, attempt.job, str(attempt.number), rung]
+    argv = [
+        sys.executable,
+        "-I",
+        "-S",
+        entry,
+        "supervise",
+        state.path,
+        state.lock_dir,
+        attempt.job,
+        str(attempt.number),
+        rung,
+    ]
     if adopt:
         argv.append("adopt")
     if rung == "systemd-system":
@@ -69,8 +92,8 @@ def _command(rung, entry, attempt, adopt):
         return argv
     # A name of its own for each launch: where systemd learns late that a scope is empty, the old one is in the way.
     unit = "stoker-{0}-{1}-{2}".format(attempt.job, attempt.number, binascii.hexlify(os.urandom(4)).decode("ascii"))
-    return scope + ["--unit=" + unit, "--description=stoker job {0}, attempt {1}".format(attempt.job, attempt.number),
-                    "--property=Delegate=yes", "--"] + argv
+    what = "stoker job {0}, attempt {1}".format(attempt.job, attempt.number)
+    return [*scope, "--unit=" + unit, "--description=" + what, "--property=Delegate=yes", "--", *argv]
 
 
 def start_supervisor(entry, attempt, rung, adopt=False):
@@ -81,8 +104,13 @@ def start_supervisor(entry, attempt, rung, adopt=False):
     log = os.open(attempt.file("supervisor.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         return subprocess.Popen(
-            _command(rung, entry, attempt, adopt), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            cwd="/", env=environ, start_new_session=True,
+            _command(rung, entry, attempt, adopt),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env=environ,
+            start_new_session=True,
         )
     finally:
         os.close(log)
@@ -96,12 +124,18 @@ class Launch:
         self.attempt = attempt
         unknown = [rung for rung in rungs or () if rung not in RUNGS]
         if unknown:
-            raise NodeError("bad_request", "no launch rung {0!r}; there are {1}".format(unknown[0], ", ".join(RUNGS)),
-                            "correct stoker_launch of this node")
+            raise NodeError(
+                "bad_request",
+                "no launch rung {0!r}; there are {1}".format(unknown[0], ", ".join(RUNGS)),
+                "correct stoker_launch of this node",
+            )
         self.todo = [rung for rung in (rungs or RUNGS) if available(rung)]
         if not self.todo:
-            raise NodeError("not_supported", "none of the launch rungs {0} works here".format(", ".join(rungs or ())),
-                            "remove stoker_launch of this node")
+            raise NodeError(
+                "not_supported",
+                "none of the launch rungs {0} works here".format(", ".join(rungs or ())),
+                "remove stoker_launch of this node",
+            )
         self.failures = []
         self._start_next()
 
@@ -127,8 +161,12 @@ class Launch:
             return True
         self.failures.append("{0}: exit {1}".format(self.rung, code))
         if not self.todo:
-            raise NodeError("internal", "no supervisor could be started ({0}): {1}".format(
-                "; ".join(self.failures), _tail(self.attempt.file("supervisor.log"))))
+            raise NodeError(
+                "internal",
+                "no supervisor could be started ({0}): {1}".format(
+                    "; ".join(self.failures), _tail(self.attempt.file("supervisor.log"))
+                ),
+            )
         self._start_next()
         return False
 

@@ -36,8 +36,11 @@ def size(attempt, stream="out"):
 def read(attempt, stream, offset, limit, ended):
     """One chunk from ``offset`` on. ``ended``: nothing will be added any more."""
     if stream != "out" and not os.path.exists(attempt.file(FILES[stream])):
-        raise NodeError("not_supported", "{0!r} did not keep its streams apart".format(attempt),
-                        "its out log has both; run it with --split-output to have them apart")
+        raise NodeError(
+            "not_supported",
+            "{0!r} did not keep its streams apart".format(attempt),
+            "its out log has both; run it with --split-output to have them apart",
+        )
     total = size(attempt, stream)
     data = b""
     if total > offset:
@@ -118,8 +121,14 @@ def _scan(attempt, spec, budget_bytes, finish):
     if finish and scanner.position >= total:
         scanner.finish()
         saved["finished"] = True
-    saved.update(scanner=scanner.state(), findings=scanner.findings, finding_counts=scanner.finding_counts,
-                 metrics=scanner.metrics, last_line=scanner.last_line or None, new=True)
+    saved.update(
+        scanner=scanner.state(),
+        findings=scanner.findings,
+        finding_counts=scanner.finding_counts,
+        metrics=scanner.metrics,
+        last_line=scanner.last_line or None,
+        new=True,
+    )
     return saved
 
 

@@ -56,14 +56,18 @@ class Evidence:
         return self.exit is None and not self.began and not self.supervised
 
     def judge(self):
-        """(state, reason, evidence)"""
+        """Return (state, reason, evidence)."""
         if self.exit is not None:
             return _ended(self.exit)
         if not self.state:
             return "starting", None, "accepted by the node; its supervisor has not begun yet"
         if not self.began:
             where = "queued" if self.state.get("phase") == "queued" else "starting"
-            return where, None, "its supervisor holds its lock" if self.supervised else "it has not begun; it will be started again"
+            return (
+                where,
+                None,
+                "its supervisor holds its lock" if self.supervised else "it has not begun; it will be started again",
+            )
         if not self.same_boot:
             return "lost", "reboot", "the node booted since: the boot id or the start of PID 1 changed"
         if self.holds:
@@ -83,8 +87,13 @@ def _ended(record):
         return "lost", record["lost"], record.get("detail") or record.get("evidence") or "recorded on the node"
     stopped = record.get("stopped")
     code, number = record.get("code"), record.get("signal")
-    how = "exit record: " + ("signal {0}".format(signal_name(number)) if number else
-                             "exit {0}".format(code) if code is not None else "it never ran, or nobody saw how it ended")
+    how = "exit record: " + (
+        "signal {0}".format(signal_name(number))
+        if number
+        else "exit {0}".format(code)
+        if code is not None
+        else "it never ran, or nobody saw how it ended"
+    )
     if stopped == "cancelled":
         return "cancelled", None, how + ", after it was asked to stop; none of its processes was left"
     if stopped == "timeout":
@@ -120,21 +129,39 @@ def settle(evidence):
 
 
 def observe(attempt, with_spec=False, write=True):
-    """The observation of one attempt (``stoker.observation/1``). ``write``: record a proven loss, and what was scanned."""
+    """The observation of one attempt (``stoker.observation/1``). ``write``: record a proven loss."""
     evidence = Evidence(attempt)
     state, reason, proof = settle(evidence) if write else evidence.judge()
     spec, record = evidence.state or {}, evidence.exit or {}
     ended = state not in ("queued", "starting", "running")
     found = {
-        "schema": "stoker.observation/1", "job": attempt.job, "uid": evidence.spec.get("uid"),
-        "name": evidence.spec.get("name"), "attempt": attempt.number, "state": state, "reason": reason, "evidence": proof,
-        "exit_code": record.get("code"), "signal": record.get("signal"), "oom": record.get("oom"), "error": record.get("error"),
-        "detail": _detail(evidence, state), "queued_at": evidence.spec.get("accepted_at"), "started_at": spec.get("started_at"),
-        "ended_at": record.get("ended_at"), "elapsed_s": _elapsed(evidence, state),
-        "pid": (spec.get("command") or {}).get("pid"), "rung": spec.get("rung"), "supervised": evidence.supervised,
-        "stopping": not ended and os.path.exists(attempt.file("stop.json")), "gpus": spec.get("gpus") or [],
-        "waiting": spec.get("waiting") if state == "queued" else None, "boot_id": (spec.get("boot") or {}).get("boot_id"),
-        "log_size": logs.size(attempt), "left_behind": record.get("left_behind"), "sample": samples.newest(attempt),
+        "schema": "stoker.observation/1",
+        "job": attempt.job,
+        "uid": evidence.spec.get("uid"),
+        "name": evidence.spec.get("name"),
+        "attempt": attempt.number,
+        "state": state,
+        "reason": reason,
+        "evidence": proof,
+        "exit_code": record.get("code"),
+        "signal": record.get("signal"),
+        "oom": record.get("oom"),
+        "error": record.get("error"),
+        "detail": _detail(evidence, state),
+        "queued_at": evidence.spec.get("accepted_at"),
+        "started_at": spec.get("started_at"),
+        "ended_at": record.get("ended_at"),
+        "elapsed_s": _elapsed(evidence, state),
+        "pid": (spec.get("command") or {}).get("pid"),
+        "rung": spec.get("rung"),
+        "supervised": evidence.supervised,
+        "stopping": not ended and os.path.exists(attempt.file("stop.json")),
+        "gpus": spec.get("gpus") or [],
+        "waiting": spec.get("waiting") if state == "queued" else None,
+        "boot_id": (spec.get("boot") or {}).get("boot_id"),
+        "log_size": logs.size(attempt),
+        "left_behind": record.get("left_behind"),
+        "sample": samples.newest(attempt),
     }
     found.update(_scanned(attempt, evidence, ended))
     if state == "failed" and reason == "code":
@@ -154,8 +181,10 @@ def _scanned(attempt, evidence, ended):
         # The curve of a running job is long, and goes over the wire in every round: it follows at the end.
         metrics = {name: dict(values, series=None) for name, values in metrics.items()}
     return {
-        "last_line": known.get("last_line"), "findings": known.get("findings") or [],
-        "finding_counts": known.get("finding_counts") or {}, "metrics": metrics,
+        "last_line": known.get("last_line"),
+        "findings": known.get("findings") or [],
+        "finding_counts": known.get("finding_counts") or {},
+        "metrics": metrics,
     }
 
 
@@ -177,7 +206,7 @@ def _detail(evidence, state):
     if not identity.is_alive(evidence.state.get("command")) and evidence.supervised:
         said = _last_line(evidence.attempt.file("supervisor.log"))
         if said.startswith("exit record: "):
-            return "its command has ended, and the exit record cannot be written: " + said[len("exit record: "):]
+            return "its command has ended, and the exit record cannot be written: " + said[len("exit record: ") :]
     if not evidence.supervised:
         return "its supervisor is gone; how it ends may stay unknown" if not evidence.alive else None
     return None

@@ -88,7 +88,9 @@ class Family:
         not_theirs = set(own.values()) | OWN_TOOLS | {os.getpid()}
         # The recorder is a child of the supervisor, or the other way round: only the recorder's children are the
         # job's while it lives, and it must not take the supervisor's tools for such.
-        roots = {own["recorder"]} if own.get("recorder") == os.getpid() else {own[role] for role in own if role != "pump"}
+        roots = (
+            {own["recorder"]} if own.get("recorder") == os.getpid() else {own[role] for role in own if role != "pump"}
+        )
         found = set(Groups.from_record(state.get("groups")).pids())
         found |= _descendants(table, roots, not_theirs)
         command = state.get("command")

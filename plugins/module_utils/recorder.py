@@ -67,7 +67,9 @@ def command_line(attempt, spec):
     if spec.get("argv"):
         return list(spec["argv"])
     path = attempt.file("script")
-    with open(path, "w", encoding="utf-8", errors="surrogateescape", opener=lambda name, flags: os.open(name, flags, 0o700)) as out:
+    with open(
+        path, "w", encoding="utf-8", errors="surrogateescape", opener=lambda name, flags: os.open(name, flags, 0o700)
+    ) as out:
         out.write(spec["script"])
     return [*shlex.split(spec.get("interpreter") or "/bin/sh"), path]
 
@@ -136,7 +138,7 @@ class Command:
             os.write(fault, "{0}: {1}".format(step, exc.strerror).encode("utf-8", "replace"))
         except OSError as exc:
             os.write(fault, "{0}: {1}".format(step, exc.strerror).encode("utf-8", "replace"))
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - a forked child must never return
             os.write(fault, "{0}: {1}".format(step, traceback.format_exc(limit=1)).encode("utf-8", "replace"))
         finally:
             os._exit(code)
@@ -269,8 +271,16 @@ def exit_record(attempt, status, stop, error, group_oom_kills):
     """How an attempt ended, from the wait status of its command."""
     state = attempt.read("state.json") or {}
     ended = identity.boottime()
-    record = {"schema": "stoker.exit/1", "code": None, "signal": None, "oom": None, "error": error,
-              "ended_at": identity.now(), "ended_boot_s": ended, "stopped": stop.get("reason") if stop else None}
+    record = {
+        "schema": "stoker.exit/1",
+        "code": None,
+        "signal": None,
+        "oom": None,
+        "error": error,
+        "ended_at": identity.now(),
+        "ended_boot_s": ended,
+        "stopped": stop.get("reason") if stop else None,
+    }
     if state.get("started_boot_s") is not None:
         record["elapsed_s"] = round(ended - state["started_boot_s"], 3)
     if status is None:
@@ -295,7 +305,7 @@ def run(attempt, spec, groups, keep, supervisor):
         identity.become_subreaper()
         wake = Wake()
         _run(attempt, spec, groups, keep, supervisor, wake)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - a forked child must never return
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)
@@ -307,8 +317,12 @@ def _run(attempt, spec, groups, keep, supervisor, wake):
         state = attempt.update_state(recorder=identity.identify(os.getpid()))
         command = Command(attempt, spec, state, groups, keep)
         attempt.update_state(
-            phase="running", command=identity.identify(command.pid), pump=command.pump and identity.identify(command.pump.pid),
-            started_at=identity.now(), started_boot_s=identity.boottime(), started_clock_s=time.monotonic(),
+            phase="running",
+            command=identity.identify(command.pid),
+            pump=command.pump and identity.identify(command.pump.pid),
+            started_at=identity.now(),
+            started_boot_s=identity.boottime(),
+            started_clock_s=time.monotonic(),
         )
     except (OSError, ValueError) as exc:
         # The gate was never opened: the command did not run, and ends with us.

@@ -63,8 +63,12 @@ class Supervisor:
     def start(self):
         """Bring the attempt to the point where its command runs. False where it ended before."""
         self.attempt.update_state(
-            phase="starting", boot=identity.boot_identity(), supervisor=identity.identify(os.getpid()), rung=self.rung,
-            token=(self.attempt.read("state.json") or {}).get("token") or uuid.uuid4().hex, kernel_oom_kills=recorder.oom_kills_of_kernel(),
+            phase="starting",
+            boot=identity.boot_identity(),
+            supervisor=identity.identify(os.getpid()),
+            rung=self.rung,
+            token=(self.attempt.read("state.json") or {}).get("token") or uuid.uuid4().hex,
+            kernel_oom_kills=recorder.oom_kills_of_kernel(),
         )
         try:
             if self.spec.get("gpus") and not self._wait_for_gpus():
@@ -151,7 +155,9 @@ class Supervisor:
             return not Family(self.attempt).members() or self._sweep()
         if not (self.attempt.read("state.json") or {}).get("command"):
             record = dict(recorder.exit_record(self.attempt, None, None, None, None), lost="killed")
-            recorder.settle(self.attempt, dict(record, detail="the recorder was killed before the command began"), self.wake)
+            recorder.settle(
+                self.attempt, dict(record, detail="the recorder was killed before the command began"), self.wake
+            )
             return True
         if self.guard is None:
             self.guard = recorder.Guard(self.attempt, self.spec, self.wake)
@@ -172,7 +178,9 @@ class Supervisor:
 
     def ask_to_stop(self, reason):
         if not self.attempt.read("stop.json") and not self.attempt.finished():
-            self.attempt.write("stop.json", {"reason": reason, "grace_s": self.spec.get("grace_s", 10.0), "asked_at": identity.now()})
+            self.attempt.write(
+                "stop.json", {"reason": reason, "grace_s": self.spec.get("grace_s", 10.0), "asked_at": identity.now()}
+            )
             state = self.attempt.read("state.json") or {}
             if identity.is_alive(state.get("recorder")):
                 os.kill(state["recorder"]["pid"], signal.SIGUSR1)

@@ -41,7 +41,8 @@ options:
     choices: [started, stopped, absent]
     default: started
   attempt:
-    description: Number of this execution of the job. Raise it to run a finished job again; a lower number than one known is refused.
+    description: Number of this execution of the job. Raise it to run a finished job again; a lower number than one
+      known is refused.
     type: int
     default: 1
   argv:
@@ -108,7 +109,8 @@ options:
     elements: dict
     default: []
   metrics:
-    description: Values to read from the log, each with C(name), C(regex) (one group) and C(keep) (V(first), V(last), V(series)).
+    description: Values to read from the log, each with C(name), C(regex) (one group) and C(keep) (V(first), V(last),
+      V(series)).
     type: list
     elements: dict
     default: []

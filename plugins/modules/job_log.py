@@ -74,7 +74,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 chunk:
-  description: The bytes, as base64 of zlib, with RV(chunk.offset), RV(chunk.next), RV(chunk.size) (all in bytes) and RV(chunk.eof).
+  description: The bytes, as base64 of zlib, with RV(chunk.offset), RV(chunk.next), RV(chunk.size) (all in bytes) and
+    RV(chunk.eof).
   returned: success
   type: dict
   sample:

@@ -11,9 +11,11 @@ short_description: Decide a dispatch round and claim what it starts
 version_added: 0.1.0
 author: Stoker contributors (@stoker)
 description:
-  - Reads the store and the inventory, decides which node is asked what, and writes down the attempts that this round starts
+  - Reads the store and the inventory, decides which node is asked what, and writes down the attempts that this round
+    starts
     before any order leaves. Two controllers that plan at once never claim the same job.
-  - The first part of the playbook P(stoker.fleet.dispatch#playbook); M(stoker.fleet.reconcile) carries the orders out and
+  - The first part of the playbook P(stoker.fleet.dispatch#playbook); M(stoker.fleet.reconcile) carries the orders out
+    and
     M(stoker.fleet.record) writes down the answers. It runs on the controller and connects to nothing.
 requirements:
   - The Python package C(stoker) on the controller.
@@ -30,7 +32,8 @@ options:
     suboptions:
       mode:
         description:
-          - V(dispatch) starts, stops and retries jobs. V(observe) only asks. V(adopt) reads jobs back from the nodes that the store
+          - V(dispatch) starts, stops and retries jobs. V(observe) only asks. V(adopt) reads jobs back from the nodes
+            that the store
             does not know.
         type: str
         choices: [dispatch, observe, adopt]
@@ -44,7 +47,8 @@ options:
         type: list
         elements: str
       wait_s:
-        description: How long a node may hold its answer until something changes, in seconds. Used when few nodes are asked.
+        description: How long a node may hold its answer until something changes, in seconds. Used when few nodes are
+          asked.
         type: float
         default: 0
       log_keep_bytes:
@@ -60,7 +64,8 @@ attributes:
     description: Returns details on what has changed.
   idempotent:
     support: full
-    description: A second plan orders an unconfirmed start again under the same attempt number, and claims nothing twice.
+    description: A second plan orders an unconfirmed start again under the same attempt number, and claims nothing
+      twice.
 """
 
 EXAMPLES = r"""
@@ -85,7 +90,8 @@ nodes:
   elements: str
   sample: [rtx-01, rtx-02]
 orders:
-  description: What to ask of each node, a C(stoker.request/1) document for M(stoker.fleet.reconcile), by the node's name.
+  description: What to ask of each node, a C(stoker.request/1) document for M(stoker.fleet.reconcile), by the node's
+    name.
   returned: success
   type: dict
   sample:

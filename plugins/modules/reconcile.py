@@ -25,7 +25,8 @@ attributes:
 options:
   request:
     description:
-      - The C(stoker.request/1) document without its C(schema), C(op) and folders. C(orders) is a list of orders, C(observe)
+      - The C(stoker.request/1) document without its C(schema), C(op) and folders. C(orders) is a list of orders,
+        C(observe)
         says which attempts to return. In check mode no order is carried out.
     type: dict
     required: true
@@ -54,7 +55,8 @@ EXAMPLES = r"""
 RETURN = r"""
 reply:
   description:
-    - The node's C(stoker.reply/1), C(orders) with the outcome of each order, C(attempts) with observations, C(node) with facts.
+    - The node's C(stoker.reply/1), C(orders) with the outcome of each order, C(attempts) with observations, C(node)
+      with facts.
     - An order that was refused has C(ok) false and its C(error); it does not fail the task.
   returned: success
   type: dict

@@ -11,7 +11,8 @@ short_description: Write down what the nodes of a dispatch round answered
 version_added: 0.1.0
 author: Stoker contributors (@stoker)
 description:
-  - Reads what M(stoker.fleet.reconcile) registered on each node of the round, and brings the store up to it, one transaction for
+  - Reads what M(stoker.fleet.reconcile) registered on each node of the round, and brings the store up to it, one
+    transaction for
     each job that changed. A node that could not be asked changes no job; since when it is unreachable is noted.
   - The last part of the playbook P(stoker.fleet.dispatch#playbook). It runs on the controller and connects to nothing.
 requirements:

@@ -17,8 +17,8 @@ _SOURCE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "module_utils
 _ENTRY = b"""import sys
 if sys.version_info < (3, 8):
     sys.stdout.write('STOKER-REPLY {"schema": "stoker.reply/1", "ok": false, "error": {"code": "not_supported", '
-                     '"message": "Python %d.%d is too old: Stoker needs 3.8 or later on a node", '
-                     '"next": "set ansible_python_interpreter for this node to a newer one"}}\\n' % sys.version_info[:2])
+                     '"message": "Python %d.%d is too old: a node needs 3.8 or later", '
+                     '"next": "set ansible_python_interpreter to a newer one"}}\\n' % sys.version_info[:2])
     sys.exit(0)
 import os
 from stoker_node.ctl import main
@@ -37,7 +37,7 @@ def _files():
                     yield os.path.join("stoker_node", os.path.relpath(path, _SOURCE)), handle.read()
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def build():
     """(hash, zip): the hash names the version, equal content has an equal hash."""
     digest, packed = hashlib.sha256(), io.BytesIO()

@@ -21,7 +21,9 @@ from ansible_collections.stoker.fleet.plugins.plugin_utils import bundle
 
 MARK = "STOKER-REPLY "
 NO_PYTHON, NOT_PUSHED = 96, 97
-_PYTHONS = "python3 /usr/bin/python3 /usr/local/bin/python3 python3.13 python3.12 python3.11 python3.10 python3.9 python3.8"
+_PYTHONS = (
+    "python3 /usr/bin/python3 /usr/local/bin/python3 python3.13 python3.12 python3.11 python3.10 python3.9 python3.8"
+)
 # Unpacks to a name of its own, then renames: a node never sees half a version.
 _UNPACK = (
     "import io,os,shutil,sys,zipfile;d=sys.argv[1];t='%s.%d.tmp'%(d,os.getpid());"
@@ -40,8 +42,8 @@ class NodeAction(ActionBase):
     def ask(self, request, task_vars):
         """Send one ctl request and return the reply (``stoker.reply/1``), whatever it says.
 
-        Raises AnsibleActionFail with one sentence where the node cannot answer; AnsibleConnectionFailure passes, so that
-        Ansible counts the node as unreachable.
+        Raises AnsibleActionFail with one sentence where the node cannot answer; AnsibleConnectionFailure passes, so
+        that Ansible counts the node as unreachable.
         """
         state_dir = self._variable("stoker_state_dir", task_vars) or "~/.stoker"
         request = dict(request, schema="stoker.request/1", state_dir=state_dir)
@@ -63,13 +65,15 @@ class NodeAction(ActionBase):
         return self._templar.template(value) if isinstance(value, str) else value
 
     def _run(self, folder, task_vars, payload):
-        script = "{0}; d={1}; [ -d \"$d\" ] || exit {2}; exec \"$p\" -I -S \"$d\" ctl".format(
-            self._find_python(task_vars), _shell_path(folder), NOT_PUSHED)
+        script = '{0}; d={1}; [ -d "$d" ] || exit {2}; exec "$p" -I -S "$d" ctl'.format(
+            self._find_python(task_vars), _shell_path(folder), NOT_PUSHED
+        )
         return self._low_level_execute_command(script, in_data=payload, encoding_errors="surrogateescape")
 
     def _push(self, folder, task_vars, package):
-        script = "{0}; exec \"$p\" -I -S -c {1} {2}".format(
-            self._find_python(task_vars), shlex.quote(_UNPACK), _shell_path(folder))
+        script = '{0}; exec "$p" -I -S -c {1} {2}'.format(
+            self._find_python(task_vars), shlex.quote(_UNPACK), _shell_path(folder)
+        )
         answer = self._low_level_execute_command(script, in_data=package)
         if answer["rc"] != 0:
             words = (answer["stderr"] or answer["stdout"]).strip().splitlines() or ["exit {0}".format(answer["rc"])]
@@ -79,20 +83,23 @@ class NodeAction(ActionBase):
     def _find_python(self, task_vars):
         wanted = self._variable("ansible_python_interpreter", task_vars)
         names = _PYTHONS if not wanted or str(wanted).startswith("auto") else shlex.quote(str(wanted))
-        return "p=; for c in {0}; do command -v \"$c\" >/dev/null 2>&1 && p=\"$c\" && break; done; [ -n \"$p\" ] || exit {1}".format(
-            names, NO_PYTHON)
+        search = (
+            'p=; for c in {0}; do command -v "$c" >/dev/null 2>&1 && p="$c" && break; done; [ -n "$p" ] || exit {1}'
+        )
+        return search.format(names, NO_PYTHON)
 
     @staticmethod
     def _refuse_without_python(answer):
         if answer["rc"] == NO_PYTHON:
             raise AnsibleActionFail(
-                "no Python 3 on this node: install python3 there, or set ansible_python_interpreter to where it is")
+                "no Python 3 on this node: install python3 there, or set ansible_python_interpreter to where it is"
+            )
 
     def _reply(self, answer):
         self._refuse_without_python(answer)
         lines = [line for line in answer["stdout"].splitlines() if line.startswith(MARK)]
         if lines:
-            return json.loads(lines[-1][len(MARK):])
+            return json.loads(lines[-1][len(MARK) :])
         words = (answer["stderr"] or answer["stdout"]).strip().splitlines() or ["it said nothing"]
         raise AnsibleActionFail("the node's part of Stoker ended with {0}: {1}".format(answer["rc"], words[-1][:300]))
 
@@ -111,8 +118,9 @@ class NodeAction(ActionBase):
                 found[name] = str(value)
         if missing:
             raise AnsibleActionFail(
-                "no value for the secret {0}: it is neither in stoker_secrets nor in the environment of the controller".format(
-                    ", ".join(missing)))
+                f"no value for the secret {', '.join(missing)}: "
+                "it is neither in stoker_secrets nor in the environment of the controller"
+            )
         return found
 
     def asked(self, request, task_vars):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -37,13 +36,13 @@ sleep 611
 
 
 @pytest.fixture(params=RUNGS)
-def side(request: pytest.FixtureRequest) -> Iterator[NodeSide]:
+def side(request: pytest.FixtureRequest) -> NodeSide:
     """The node side of a node, restricted to one rung."""
     rung = request.param
     fixture = {"systemd-system": "systemd_node", "systemd-user": "systemd_user_node"}.get(rung, "gpu_node")
     node: SshNode = request.getfixturevalue(fixture)
     side = NodeSide(node, rung=rung, state_dir=f"{node.state_dir}-{request.node.name.split('[')[0][:40]}")
-    yield side
+    return side
 
 
 def sleepers(side: NodeSide) -> list[str]:
@@ -123,7 +122,7 @@ def test_both_killed_the_command_lives(side: NodeSide) -> None:
     ready(side, "both")
     side.kill("both", "supervisor", "recorder")
     seen = side.observe("both")
-    assert seen["state"] == "running" and seen["supervised"] is False, seen
+    assert (seen["state"], seen["supervised"]) == ("running", False), seen
     assert gpu_locks(side) == ["both"]
     seen = side.stop("both")
     assert (seen["state"], seen["exit_code"]) == ("cancelled", None), seen
@@ -273,7 +272,8 @@ def test_read_only(small_disk: NodeSide) -> None:
     # A read-only mount on top: open files stay writable, as after an error of a disk they would not, names do not.
     _mount(side, f"mount --bind {side.state_dir} {side.state_dir} && mount -o remount,bind,ro {side.state_dir}")
     seen = side.wait("ro", lambda seen: bool(seen["detail"]))
-    assert seen["state"] == "running" and "Read-only file system" in seen["detail"], seen
+    assert seen["state"] == "running"
+    assert "Read-only file system" in seen["detail"], seen
     refused = side.order({"order": "start", "attempt": 1, "spec": side.spec("next", argv=["true"])}, accepted=False)
     assert refused["orders"][0]["error"]["code"] == "read_only", refused["orders"]
     _mount(side, f"umount {side.state_dir}")
@@ -288,17 +288,24 @@ def test_clock_set_back(nodes: Any, tmp_path: Any) -> None:
     stamp = tmp_path / "clock"
     stamp.write_text("+0")
     # libfaketime breaks time.sleep of newer Pythons (clock_nanosleep with an absolute time).
-    (node,) = nodes(1, python=find_python("3.8"), env={
-        "LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": str(stamp), "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    })
+    (node,) = nodes(
+        1,
+        python=find_python("3.8"),
+        env={
+            "LD_PRELOAD": library,
+            "FAKETIME_TIMESTAMP_FILE": str(stamp),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        },
+    )
     side = NodeSide(node, rung="subreaper")
     started = side.start("clock", script="sleep 2; exit 0")
     stamp.write_text("-3600")
     offset = float(side.node.ssh(f"{node.python} -c 'import time; print(time.time())'").stdout) - time.time()
     assert -3700 < offset < -3500, "the clock of the node did not change"
     running = side.observe("clock")
-    assert running["state"] == "running" and 0 <= running["elapsed_s"] < 2.5, running
+    assert running["state"] == "running"
+    assert 0 <= running["elapsed_s"] < 2.5, running
     seen = side.wait("clock")
     assert seen["state"] == "succeeded"
     assert 1.9 < seen["elapsed_s"] < 4, seen
@@ -307,18 +314,24 @@ def test_clock_set_back(nodes: Any, tmp_path: Any) -> None:
 
 @pytest.mark.accepts("D06")
 def test_controller_killed(gpu_node: PlainNode) -> None:
-    """kill -9 of the caller between request and reply: the job was started once, or not at all, and asking again is safe."""
+    """kill -9 of the caller between request and reply: the job was started at most once, and asking again is safe."""
     side = NodeSide(gpu_node)
     spec = side.spec("once", script="echo began; sleep 1")
-    order = {"schema": "stoker.request/1", "op": "reconcile", "state_dir": side.state_dir,
-             "orders": [{"order": "start", "attempt": 1, "spec": spec}]}
+    order = {
+        "schema": "stoker.request/1",
+        "op": "reconcile",
+        "state_dir": side.state_dir,
+        "orders": [{"order": "start", "attempt": 1, "spec": spec}],
+    }
     import json
     import subprocess
 
     for delay in (0.01, 0.05, 0.1, 0.2):
         caller = subprocess.Popen(
             [*gpu_node.ssh_command(), f"exec {gpu_node.python} -I -S {side.folder} ctl"],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         assert caller.stdin
         caller.stdin.write(json.dumps(order).encode())

@@ -4,11 +4,11 @@
 
 """How a node runs a job. A backend has four functions: start, cancel, observe, read_log.
 
-    start(order, attempt)                 begin one attempt, once: asking again changes nothing. Returns an object
-                                          with settled(), polled until it is True, or None where nothing was to do
-    cancel(job, attempt, grace_s, reason) ask for the end of an attempt. True where that changed anything
-    observe(jobs, specs)                  observations of the attempts of jobs: "all", "live" or a list of ids
-    read_log(job, attempt, ...)           one chunk of a log by byte offset
+start(order, attempt)                 begin one attempt, once: asking again changes nothing. Returns an object
+                                      with settled(), polled until it is True, or None where nothing was to do
+cancel(job, attempt, grace_s, reason) ask for the end of an attempt. True where that changed anything
+observe(jobs, specs)                  observations of the attempts of jobs: "all", "live" or a list of ids
+read_log(job, attempt, ...)           one chunk of a log by byte offset
 """
 
 from __future__ import annotations
@@ -22,4 +22,6 @@ def get(name, state, entry, rungs):
         from .process import ProcessBackend
 
         return ProcessBackend(state, entry, rungs)
-    raise NodeError("not_supported", "there is no backend {0!r} on this node".format(name), "set stoker_backend to process")
+    raise NodeError(
+        "not_supported", "there is no backend {0!r} on this node".format(name), "set stoker_backend to process"
+    )

@@ -31,8 +31,11 @@ class ProcessBackend:
         spec = schemas.require(spec, "stoker.spec")
         missing = sorted(set(spec.get("secret_env") or ()) - set(secrets or ()))
         if missing:
-            raise NodeError("bad_request", "no value came for the secret {0}".format(", ".join(missing)),
-                            "set it in the environment of the controller that dispatches")
+            raise NodeError(
+                "bad_request",
+                "no value came for the secret {0}".format(", ".join(missing)),
+                "set it in the environment of the controller that dispatches",
+            )
         self._check_attempts(spec, attempt_number)
         files = {"spec.json": dict(spec, accepted_at=identity.now())}
         if secrets:
@@ -50,18 +53,26 @@ class ProcessBackend:
     def _check_attempts(self, spec, number):
         for other in self.state.attempts(spec["job"]):
             if other.number > number:
-                raise NodeError("stale_attempt", "attempt {0} of {1} was superseded by {2} here".format(
-                    number, spec["job"], other.number))
+                raise NodeError(
+                    "stale_attempt",
+                    "attempt {0} of {1} was superseded by {2} here".format(number, spec["job"], other.number),
+                )
             if other.number < number and observe(other)["state"] in ("queued", "starting", "running"):
-                raise NodeError("conflict", "attempt {0} of {1} is still alive here".format(other.number, spec["job"]),
-                                "stop it first: stoker stop {0}".format(spec["job"]))
+                raise NodeError(
+                    "conflict",
+                    "attempt {0} of {1} is still alive here".format(other.number, spec["job"]),
+                    "stop it first: stoker stop {0}".format(spec["job"]),
+                )
 
     @staticmethod
     def _check_same(attempt, spec):
         known = attempt.read("spec.json") or {}
         if known.get("uid") != spec["uid"]:
-            raise NodeError("conflict", "the node has another job called {0} (uid {1})".format(attempt.job, known.get("uid")),
-                            "start this one under another id")
+            raise NodeError(
+                "conflict",
+                "the node has another job called {0} (uid {1})".format(attempt.job, known.get("uid")),
+                "start this one under another id",
+            )
 
     def _launch(self, attempt):
         if not Evidence(attempt).needs_launch():
@@ -69,7 +80,7 @@ class ProcessBackend:
         return launch.Launch(self.entry, attempt, self.rungs)
 
     def relaunch(self, attempt):
-        """Start the supervisor of an accepted attempt that never began (its supervisor was killed, or the node booted)."""
+        """Start the supervisor of an accepted attempt that never began: it was killed, or the node booted."""
         evidence = Evidence(attempt)
         # A launch by another call may be just under way.
         age = time.time() - os.stat(attempt.file("spec.json")).st_mtime
@@ -91,7 +102,9 @@ class ProcessBackend:
             who = (evidence.state or {}).get(role)
             if identity.is_alive(who):
                 os.kill(who["pid"], signal.SIGUSR1)
-        if not is_locked(attempt.file("supervisor.lock")) and not identity.is_alive((evidence.state or {}).get("recorder")):
+        if not is_locked(attempt.file("supervisor.lock")) and not identity.is_alive(
+            (evidence.state or {}).get("recorder")
+        ):
             # Nobody is there to do it: a new supervisor ends what is left, or records that it never began.
             launch.start_supervisor(self.entry, attempt, "subreaper", adopt=evidence.began)
         return changed
@@ -136,7 +149,9 @@ class ProcessBackend:
         for attempt in self.state.attempts(job):
             evidence = Evidence(attempt)
             if evidence.judge()[0] in ("queued", "starting", "running") or evidence.holds:
-                raise NodeError("conflict", "attempt {0} of {1} is not over".format(attempt.number, job), "stoker stop " + job)
+                raise NodeError(
+                    "conflict", "attempt {0} of {1} is not over".format(attempt.number, job), "stoker stop " + job
+                )
             removed.append((attempt.number, _bytes_in(attempt.path)))
         if removed:
             trash = os.path.join(self.state.path, "jobs", ".trash-{0}-{1}".format(job, os.getpid()))
@@ -161,5 +176,3 @@ def _bytes_in(path):
         for name in files:
             total += os.lstat(os.path.join(folder, name)).st_size
     return total
-
-
