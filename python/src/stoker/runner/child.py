@@ -174,9 +174,9 @@ def _take_signals(ignored: list[int], blocked: list[int]) -> None:
 def _open_standard_streams() -> None:
     """New stdin, stdout and stderr, made as Python makes them: lines for a terminal, blocks for a pipe."""
     old = sys.stdout
-    sys.stdin = sys.__stdin__ = _text(0, "r", old.encoding, "strict", False)  # type: ignore[misc]
-    sys.stdout = sys.__stdout__ = _text(1, "w", old.encoding, "strict", False)  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = _text(2, "w", old.encoding, "backslashreplace", True)  # type: ignore[misc]
+    sys.stdin = sys.__stdin__ = _text(0, "r", old.encoding, "strict", False)  # type: ignore[misc, assignment]
+    sys.stdout = sys.__stdout__ = _text(1, "w", old.encoding, "strict", False)  # type: ignore[misc, assignment]
+    sys.stderr = sys.__stderr__ = _text(2, "w", old.encoding, "backslashreplace", True)  # type: ignore[misc, assignment]
 
 
 def _text(number: int, mode: str, encoding: str, errors: str, lines: bool) -> TextIO:

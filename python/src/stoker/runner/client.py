@@ -11,12 +11,11 @@ until GO the client may still turn to the plain program, and from GO on it never
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
+import _socket
 import marshal
 import os
 import sys
-
-import _signal
-import _socket
 
 PROTOCOL = b"stoker-launcher/1"
 READY, GO, STARTED, REFUSED, ENDED, SIGNAL = b"R", b"G", b"S", b"N", b"X", b"K"
@@ -31,7 +30,8 @@ FAILED_S = 60
 RUN_TIME_ONLY = frozenset(
     """AWX_ISOLATED_DATA_DIR PWD OLDPWD _ SHLVL SSH_CONNECTION SSH_CLIENT SSH_TTY SSH_AUTH_SOCK SSH_AGENT_PID
     COLUMNS LINES LS_COLORS WINDOWID DISPLAY XAUTHORITY TMUX TMUX_PANE STY WINDOW TERM_SESSION_ID KITTY_WINDOW_ID
-    WEZTERM_PANE VSCODE_IPC_HOOK_CLI VSCODE_GIT_IPC_HANDLE XDG_SESSION_ID INVOCATION_ID JOURNAL_STREAM PYTEST_CURRENT_TEST""".split()
+    WEZTERM_PANE VSCODE_IPC_HOOK_CLI VSCODE_GIT_IPC_HANDLE XDG_SESSION_ID INVOCATION_ID JOURNAL_STREAM
+    PYTEST_CURRENT_TEST""".split()
 )
 _RUN_TIME_PREFIX = "STOKER_"
 # Settings of Ansible that are no paths, so that the folder of the caller does not matter to them.

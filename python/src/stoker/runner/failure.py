@@ -16,7 +16,7 @@ _MISSING = re.compile(r"could not be found|unable to retrieve file|does not exis
 _NO_HOSTS = re.compile(r"Specified inventory, host pattern and/or --limit leaves us with no hosts", re.I)
 
 
-def of_run(playbook: str, rc: int, lines: list[str]) -> StokerError:
+def of_run(playbook: str, rc: int, lines: list[str], limit: str | None = None) -> StokerError:
     """The error for a run that never came to its recap: exit code `rc`, and the lines Ansible wrote."""
     lines = [plain(line) for line in lines]
     where = _origin(lines)
@@ -26,7 +26,7 @@ def of_run(playbook: str, rc: int, lines: list[str]) -> StokerError:
         said = next((line for line in reversed(lines) if line.strip()), None)
         return StokerError(f"ansible-playbook {ended} before it ran {playbook}" + (f": {said.strip()}" if said else ""))
     if _NO_HOSTS.search(what):
-        return UsageError("no node of the inventory is meant", next_step="stoker nodes lists them")
+        return UsageError(f"no node of the inventory is meant by '{limit}'", next_step="stoker nodes lists them")
     message = f"{where}: {what}" if where else what
     return NotFound(message) if _MISSING.search(what) else StokerError(message)
 

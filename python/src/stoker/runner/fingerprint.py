@@ -31,8 +31,7 @@ def _files() -> Iterator[str]:
     ):
         if plugins.is_dir():
             yield from _python_files(plugins)
-    for folder in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
-        yield folder
+    yield from sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
     ansible = importlib.util.find_spec("ansible")
     if ansible is not None and ansible.origin is not None:
         yield str(Path(ansible.origin).with_name("release.py"))

@@ -68,7 +68,7 @@ class Inventory:
         if part in self.groups:
             return list(self.groups[part])
         subscript = _SUBSCRIPT.match(part)
-        if subscript and not part.startswith("~"):
+        if subscript and subscript["name"] in (*names, *self.groups, "all"):
             return _slice(self._part(subscript["name"]), subscript)
         if part.startswith("~"):
             return self._by_rule(part, _regex(part[1:]))

@@ -78,6 +78,7 @@ class Server:
         os.chmod(fresh, 0o600)
         listener.listen(128)
         listener.setblocking(False)
+        self._inode = os.stat(fresh).st_ino
         os.rename(fresh, self._path)  # Replaces the socket of a launcher that was killed.
         return listener
 
@@ -116,10 +117,17 @@ class Server:
             from stoker.runner.fingerprint import code_fingerprint
 
             self._last_check = now
-            self._stopping = code_fingerprint() != self._fingerprint
+            self._stopping = not self._is_ours() or code_fingerprint() != self._fingerprint
         if self._stopping:
             self._close_listener()
         return self._stopping and not self._connections
+
+    def _is_ours(self) -> bool:
+        """Whether the socket's name still leads here: its folder may have been removed."""
+        try:
+            return os.stat(self._path).st_ino == self._inode
+        except OSError:
+            return False
 
     def _wait_ms(self) -> float:
         until = [_CHECK_CODE_S, max(0.0, self._idle_s - (time.monotonic() - self._last_use))]
@@ -267,7 +275,8 @@ class Server:
 
     def _close_listener(self) -> None:
         if self._listener.fileno() >= 0:
-            os.unlink(self._path)
+            if self._is_ours():
+                os.unlink(self._path)
             self._poll.unregister(self._listener)
             self._listener.close()
 

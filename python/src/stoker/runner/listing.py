@@ -27,7 +27,7 @@ def read_inventory(path: Path, *, launcher: bool = True) -> Inventory:
     inventory = cached_inventory(path)
     if inventory is None:
         key = _cache_key(path)
-        inventory = _from_listing(path, _ask_ansible(path, launcher=launcher))
+        inventory = inventory_of(path, _ask_ansible(path, launcher=launcher))
         if key is not None and key == _cache_key(path):
             _keep(path, key, inventory)
     return inventory
@@ -77,7 +77,8 @@ def _ask_ansible(path: Path, *, launcher: bool) -> dict[str, Any]:
     return listing
 
 
-def _from_listing(path: Path, listing: Mapping[str, Any]) -> Inventory:
+def inventory_of(path: Path, listing: Mapping[str, Any]) -> Inventory:
+    """The inventory in the answer of ``ansible-inventory --list``. Secrets are left out of the variables."""
     members: dict[str, tuple[str, ...]] = {}
 
     def hosts_of(group: str, above: frozenset[str] = frozenset()) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ class Runner:
             shutil.rmtree(folder, ignore_errors=True)
         end.check(name, timeout_s)
         if not collector.finished:
-            raise failure.of_run(name, rc, collector.lines)
+            raise failure.of_run(name, rc, collector.lines, limit)
         return self._result(rc, collector, time.monotonic() - began)
 
     def _run(
