@@ -128,9 +128,10 @@ def test_one_version() -> None:
     assert f"stoker=={stoker.__version__}" in (ROOT / "requirements.txt").read_text()
 
 
-def test_every_module_of_the_collection_is_in_the_action_group() -> None:
+def test_every_module_that_a_playbook_calls_on_nodes_is_in_the_action_group() -> None:
+    own = {"plan", "record"}  # the controller's parts of a dispatch round: they take none of the nodes' settings
     group = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["action_groups"]["stoker"]
-    assert sorted(group) == sorted(path.stem for path in (ROOT / "plugins/modules").glob("[a-z]*.py"))
+    assert set(group) == {path.stem for path in (ROOT / "plugins/modules").glob("[a-z]*.py")} - own
 
 
 def test_the_version_is_known_without_importing_the_rest() -> None:
