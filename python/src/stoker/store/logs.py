@@ -53,7 +53,7 @@ class LogCopies:
         here then. The caller keeps others from doing the same at the same time. Raises StokerError.
         """
         start, end = self.ranges().get((job_id, attempt), (offset, offset))
-        if offset > end or (start == end and start != offset):
+        if offset > end:
             self.remove(job_id, attempt)
             start = end = offset
         fresh = data[end - offset :] if end > offset else data
