@@ -111,7 +111,7 @@ def _parameter(parameter: inspect.Parameter) -> inspect.Parameter:
     elif set(get_args(hint)) >= {int, str}:
         options["metavar"] = "SIZE"
     elif any(isinstance(e, TextFile) for e in extra):
-        options["metavar"] = "FILE"
+        options.update(metavar="FILE", allow_leading_hyphen=True)
     if shorts := [e.flag for e in extra if isinstance(e, Short)]:
         options["alias"] = shorts
     if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:

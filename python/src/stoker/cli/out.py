@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,9 @@ class Out:
     def __init__(self, *, ascii_only: bool = False, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
         self.stdout = stdout or sys.stdout
         self.stderr = stderr or sys.stderr
+        for stream in (self.stdout, self.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         self.ascii_only = ascii_only or not _encodes(self.stdout)
         self.is_terminal = self.stdout.isatty()
         self._console: Console | None = None
@@ -71,14 +75,11 @@ class Out:
 
     def text(self, text: str) -> None:
         """Text on standard output, at once, with no line end added."""
-        self.stdout.write(
-            text.encode(self.stdout.encoding or "utf-8", "replace").decode(self.stdout.encoding or "utf-8")
-        )
+        self.stdout.write(text)
         self.stdout.flush()
 
     def _plain(self, stream: TextIO, text: str) -> None:
-        encoding = stream.encoding or "utf-8"
-        stream.write(self.spelled(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        stream.write(self.spelled(text) + "\n")
         stream.flush()
 
     def _rich(self) -> Console:

@@ -139,7 +139,8 @@ def job_detail(value: JobDetail, out: Out) -> None:
     if job.workdir:
         rows.append(("folder", fmt.one_line(job.workdir)))
     code = f"exit {job.exit_code}" if job.exit_code is not None else fmt.signal_name(job.signal) if job.signal else ""
-    if proof := "; ".join(part for part in (code, job.evidence or job.detail or "") if part):
+    told = job.evidence or job.detail or ""
+    if proof := "; ".join(part for part in ("" if code in told else code, told) if part):
         rows.append(("evidence", fmt.one_line(proof)))
     if job.gpus:
         rows.append(("GPU", f"{fmt.gpus(job)}  ({', '.join(fmt.one_line(uuid) for uuid in job.gpus)})"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import time
 
 from stoker.cli import format as fmt
@@ -12,6 +13,13 @@ from stoker.operations.dispatch import RoundStream
 from stoker.operations.logs import LogStream
 from stoker.operations.values import Change
 from stoker.operations.watch import WatchStream
+
+LONGEST_ESCAPE = 4096
+_HALF_ESCAPE = re.compile(
+    r"\x1b\[[0-?]*[ -/]*\Z"  # a control sequence (CSI)
+    r"|\x1b[\]PX^_][^\x07\x1b\r\n]*\x1b?\Z"  # a string (OSC, DCS ...), which BEL or ESC \ ends
+    r"|\x1b[ -/]*\Z"
+)
 
 
 class SafeText:
@@ -23,7 +31,6 @@ class SafeText:
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
-        self._escape = ""
 
     def feed(self, data: bytes, last: bool = False) -> str:
         """The text of `data`; with `last` also what was held back."""
@@ -38,9 +45,8 @@ def _hold_back(text: str) -> tuple[str, str]:
     """What may be shown now; and what the next piece may change: a carriage return, half an escape sequence."""
     if text.endswith("\r"):
         return text[:-1], "\r"
-    at = text.rfind("\x1b", max(0, len(text) - 64))
-    if at >= 0 and "\n" not in text[at:] and not any(c.isalpha() or c == "\x07" for c in text[at + 1 :]):
-        return text[:at], text[at:]
+    if half := _HALF_ESCAPE.search(text, max(0, len(text) - LONGEST_ESCAPE)):
+        return text[: half.start()], half.group()
     return text, ""
 
 

@@ -168,8 +168,11 @@ def _until_over(session: Session, jobs: Sequence[str], patience_s: float) -> tup
     problems: tuple[Problem, ...] = ()
     left = list(jobs)
     while left and not problems and time.monotonic() < end:
-        problems = make_round(session, "dispatch", jobs=left, wait_s=min(10.0, max(1.0, end - time.monotonic())))
+        began = time.monotonic()
+        problems = make_round(session, "dispatch", jobs=left, wait_s=min(10.0, max(1.0, end - began)))
         left = [view.id for view in jobs_of(session, [job_row(session, job) for job in left]) if not view.finished]
+        if left and time.monotonic() - began < 1.0:
+            time.sleep(0.5)
     return problems
 
 

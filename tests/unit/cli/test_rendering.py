@@ -1,0 +1,157 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is shown, and that no text of somebody else is obeyed by the terminal."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from typed import Stoker, Terminal
+
+from stoker.cli import format as fmt
+from stoker.cli import render_jobs
+from stoker.cli.out import Out
+from stoker.cli.render_streams import SafeText
+from stoker.operations import jobs
+from stoker.operations.values import Freshness, Metric
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (0.43, "0.4 s"),
+        (33, "33 s"),
+        (242, "4 m 02 s"),
+        (11520, "3 h 12 m"),
+        (187200, "2 d 4 h"),
+        (59.7, "1 m 00 s"),
+    ],
+)
+def test_durations(seconds: float | None, text: str) -> None:
+    assert fmt.duration(seconds) == text
+
+
+@pytest.mark.accepts("D07")
+def test_a_command_with_a_pipe_and_a_newline_stays_on_its_line(stoker: Stoker) -> None:
+    job = stoker.session.store.add_job("a", {"argv": ["sh", "-c", "cat x | grep y\nrm 'z'"]}, "n1").id
+    stoker.nodes.show(job, "running", last_line="50% | ###\nnot a second line")
+    shown = stoker("job", job).out
+    assert "sh -c $'cat x | grep y\\nrm \\'z\\''" in shown
+    listed = stoker("jobs").out.splitlines()
+    assert len(listed) == 3
+    assert "50% | ###\\nnot a second line" in listed[1]
+
+
+@pytest.mark.accepts("D07", "D33")
+def test_listing_100_jobs_asks_no_node(stoker: Stoker) -> None:
+    for number in range(100):
+        stoker.session.store.add_job(f"job{number}", {"argv": ["true"]})
+    began = time.process_time()
+    said = stoker("jobs")
+    assert time.process_time() - began < 1
+    assert len(said.out.splitlines()) == 102
+    assert stoker.nodes.rounds == []
+
+
+def test_states_say_why(stoker: Stoker) -> None:
+    now = time.time()
+    store, nodes = stoker.session.store, stoker.nodes
+
+    def shown(state: str, spec: dict[str, object] | None = None, **observed: object) -> str:
+        job = store.add_job("a", {"argv": ["x"], **(spec or {})}, "n1").id
+        nodes.show(job, state, **observed)
+        return fmt.state(jobs.get(stoker.session, job).job, now)
+
+    assert shown("failed", reason="code", exit_code=7) == "failed (7)"
+    assert shown("failed", reason="oom", signal=9) == "failed (oom)"
+    assert shown("failed", reason="signal", signal=9) == "failed (SIGKILL)"
+    assert shown("lost", reason="reboot") == "lost (reboot)"
+    assert shown("succeeded", exit_code=0) == "succeeded"
+    assert shown("queued", {"gpus": 1}, waiting={"needs": 1, "free": 0, "held_by": []}) == "waiting for a GPU"
+    nodes.know("n1", unreachable_since=now - 40, unreachable_message="no route")
+    assert shown("running") == "unreachable 40 s"
+
+
+HOSTILE_TEXT = "\x1b]0;owned\x07\x1b[2J[bold red]x[/] [link=file:///]y \u202e \r over"
+
+
+def test_hostile_text_reaches_no_terminal(stoker: Stoker, terminal: Terminal) -> None:
+    job = stoker.session.store.add_job("a", {"argv": ["x", HOSTILE_TEXT], "workdir": HOSTILE_TEXT}, "n1").id
+    finding = {"line": 1, "offset": 0, "name": "n", "severity": "error", "text": HOSTILE_TEXT}
+    stoker.nodes.show(
+        job, "failed", reason="code", exit_code=1, last_line=HOSTILE_TEXT, evidence=HOSTILE_TEXT, findings=[finding],
+        metrics={"[red]m": {"count": 1, "last": 1.0}},
+    )  # fmt: skip
+    out = Out(stdout=terminal)
+    render_jobs.job_detail(jobs.get(stoker.session, job), out)
+    render_jobs.job_list(jobs.list_jobs(stoker.session), out)
+    shown = COLOUR.sub("", terminal.shown())
+    assert not set(shown) & {"\x1b", "\x07", "\r", "\u202e"}
+    assert "[bold red]x[/] [link=file:///]y" in shown
+    assert "owned" not in shown or "\x1b]0" not in shown
+
+
+def test_a_table_fits_the_terminal_and_is_whole_in_a_pipe(stoker: Stoker, terminal: Terminal) -> None:
+    job = stoker.session.store.add_job("a", {"argv": ["x"]}, "n1").id
+    stoker.nodes.show(job, "running", last_line="w" * 300)
+    render_jobs.job_list(jobs.list_jobs(stoker.session), Out(stdout=terminal))
+    shown = COLOUR.sub("", terminal.shown())
+    assert max(len(line) for line in shown.splitlines()) <= 80
+    assert "…" in shown
+    assert "w" * 300 in stoker("jobs").out
+    assert "\x1b" not in stoker("jobs").out
+
+
+def test_no_colour_where_it_is_not_wanted(stoker: Stoker, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = stoker.session.store.add_job("a", {"argv": ["x"]}, "n1").id
+    stoker.nodes.show(job, "running")
+    render_jobs.job_list(jobs.list_jobs(stoker.session), Out(stdout=terminal))
+    assert "\x1b[32m" in terminal.shown()
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = Terminal()
+    render_jobs.job_list(jobs.list_jobs(stoker.session), Out(stdout=plain))
+    assert "\x1b[32m" not in plain.shown()
+
+
+def test_ascii_where_the_encoding_has_no_more(stoker: Stoker) -> None:
+    job = stoker.session.store.add_job("a", {"argv": ["x", "ü"]}, "n1").id
+    stoker.nodes.show(
+        job, "running", metrics={"loss": {"count": 3, "first": 3, "last": 1, "series": [[1, 3], [2, 2], [3, 1]]}}
+    )
+    poor = Terminal("ascii")
+    render_jobs.job_detail(jobs.get(stoker.session, job), Out(stdout=poor))
+    assert "3 -> 1" in poor.shown()
+    assert stoker("job", job, "--ascii").out.isascii() or "ü" in stoker("job", job, "--ascii").out
+
+
+def test_a_log_shown_piece_by_piece_is_the_log() -> None:
+    log = "prögress 🙂\r\nbar 1\rbar 2\r\n\x1b[31mred\x1b[0m\x1b]0;title\x07 end\n".encode()
+    whole = SafeText().feed(log, last=True)
+    assert "\x1b" not in whole
+    assert "red" in whole
+    assert "bar 1\nbar 2\n" in whole
+    for size in (1, 2, 3, 7):
+        safe = SafeText()
+        pieces = [safe.feed(log[i : i + size]) for i in range(0, len(log), size)]
+        assert "".join(pieces) + safe.feed(b"", last=True) == whole, f"pieces of {size}"
+
+
+def test_freshness_is_said() -> None:
+    assert (
+        fmt.freshness(Freshness("stored", 0, 3.2), "stoker jobs --live")
+        == "as of 3 s ago · stoker jobs --live asks now"
+    )
+    assert "no node has told yet" in fmt.freshness(Freshness("stored", 0, None), None)
+    assert fmt.freshness(Freshness("live", 0, 0.1), None) == "asked just now"
+
+
+def test_a_sparkline_keeps_the_extremes_apart() -> None:
+    line = fmt.sparkline(Metric(100, series=tuple((float(i), float(i)) for i in range(100))))
+    assert (line[0], line[-1], len(line)) == ("▁", "▇", 12)
+    assert fmt.sparkline(Metric(1, series=((1.0, 1.0),))) == ""
