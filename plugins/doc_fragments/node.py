@@ -37,7 +37,7 @@ attributes:
   action_group:
     description: Is part of the action group C(stoker.fleet.stoker), for C(module_defaults).
     support: full
-    membership: stoker.fleet.stoker
+    membership: [stoker.fleet.stoker]
   idempotent:
     description: When run twice in a row outside check mode with the same arguments, the second run changes nothing.
 """

@@ -17,7 +17,7 @@ def _mounts():
     found = {}
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as handle:
         for line in handle:
-            left, _, right = line.partition(" - ")
+            left, right = line.split(" - ", 1)
             kind, _source, options = right.split(None, 2)
             point = left.split()[4]
             if kind == "cgroup2":

@@ -128,7 +128,7 @@ class Node:
         limit = wanted.get("log_limit", 65536)
         chunks = {}
         for key, offset in (wanted.get("log_from") or {}).items():
-            job, _, number = key.partition("/")
+            job, number = key.split("/")
             for item in attempts:
                 if (item["job"], item["attempt"]) == (job, int(number)):
                     attempt = self.state.attempt(job, int(number))

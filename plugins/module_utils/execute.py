@@ -39,7 +39,7 @@ def execute(request, state):
 def _run(argv, request):
     environ = launch.clean_environment(os.environ)
     environ.update(request.get("env") or {})
-    workdir = os.path.expanduser(request.get("workdir") or "~")
+    workdir = launch.working_directory(request.get("workdir"))
     began = time.monotonic()
     if not os.path.isdir(workdir):
         return _not_started(NOT_STARTED, "working directory {0}: No such file or directory".format(workdir))

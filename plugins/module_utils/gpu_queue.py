@@ -16,7 +16,7 @@ import time
 
 from . import gpus
 from .processes import Family
-from .statedir import Lock, NodeError, is_locked
+from .statedir import Lock, NodeError, is_locked, read_json, write_json
 
 _TICKET = re.compile(r"^(\d{12})-(.+)-(\d+)$")
 # A ticket is written just before its supervisor starts; younger ones count as alive without its lock.
@@ -48,15 +48,10 @@ def take_ticket(state, attempt):
         _drop_stale(state)
         last = max((number for number, _job, _attempt in tickets(state)), default=0)
         counter = os.path.join(folder, ".last")
-        try:
-            with open(counter, encoding="ascii") as handle:
-                last = max(last, int(handle.read() or 0))
-        except FileNotFoundError:
-            last = max(last, 0)
+        last = max(last, read_json(counter) or 0)
         name = "{0:012d}-{1}-{2}".format(last + 1, attempt.job, attempt.number)
         os.close(os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CREAT, 0o600))
-        with open(counter, "w", encoding="ascii") as handle:
-            handle.write(str(last + 1))
+        write_json(counter, last + 1)
 
 
 def _drop_stale(state):
@@ -64,13 +59,20 @@ def _drop_stale(state):
     for number, job, count in tickets(state):
         if any(item.number == count and not item.finished() for item in state.attempts(job)):
             continue
+        _remove_ticket(state, number, job, count)
+
+
+def _remove_ticket(state, number, job, count):
+    try:
         os.unlink(os.path.join(_queue_folder(state), "{0:012d}-{1}-{2}".format(number, job, count)))
+    except FileNotFoundError:
+        pass  # another call dropped it at the same time
 
 
 def drop_ticket(state, attempt):
     for number, job, count in tickets(state):
         if (job, count) == (attempt.job, attempt.number):
-            os.unlink(os.path.join(_queue_folder(state), "{0:012d}-{1}-{2}".format(number, job, count)))
+            _remove_ticket(state, number, job, count)
 
 
 def tickets(state):

@@ -49,6 +49,11 @@ def clean_environment(environ):
     return clean
 
 
+def working_directory(wanted):
+    """Where a command runs: the home folder, or a path that is relative to it."""
+    return os.path.join(os.path.expanduser("~"), os.path.expanduser(wanted or "~"))
+
+
 def available(rung):
     """Whether a rung can be tried here."""
     if rung in ("cgroup", "subreaper"):

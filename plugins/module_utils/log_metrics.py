@@ -16,7 +16,7 @@ _REGULAR_LIMIT = SERIES_LIMIT - 4
 
 def to_json(value: float) -> float | str:
     """Return a value as JSON can carry it: NaN and the infinities as text."""
-    return value if math.isfinite(value) else "nan" if value != value else "inf" if value > 0 else "-inf"
+    return value if math.isfinite(value) else "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
 
 
 class Metric:
@@ -41,7 +41,7 @@ class Metric:
         point = [number, line, shown]
         self._ends["last"] = point
         self._ends.setdefault("first", point)
-        if value == value:
+        if not math.isnan(value):
             for end, better in (("min", value.__lt__), ("max", value.__gt__)):
                 if end not in self._ends or better(float(self._ends[end][2])):
                     self._ends[end] = point

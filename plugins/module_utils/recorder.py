@@ -44,8 +44,7 @@ class Wake:
             signal.signal(number, signal.SIG_IGN)
 
     def wait(self, seconds):
-        ready, _, _ = select.select([self.read_end], [], [], max(0.0, seconds))
-        if ready:
+        if select.select([self.read_end], [], [], max(0.0, seconds))[0]:
             os.read(self.read_end, 4096)
 
 
@@ -93,7 +92,7 @@ class Command:
         self.attempt = attempt
         self.argv = command_line(attempt, spec)
         self.environ = command_environment(attempt, spec, state)
-        self.workdir = os.path.expanduser(spec.get("workdir") or "~")
+        self.workdir = launch.working_directory(spec.get("workdir"))
         self.pump = Pump(attempt) if spec.get("split_output") else None
         outputs = self.pump.writers if self.pump else (open_log(attempt, "out.log"),) * 2
         gate_read, gate_write = os.pipe()
@@ -330,8 +329,7 @@ def _run(attempt, spec, groups, keep, supervisor, wake):
         settle(attempt, dict(exit_record(attempt, None, None, message, None), code=NOT_STARTED), wake)
         return
     error = command.release()
-    if os.path.exists(attempt.file("secrets.json")):
-        os.unlink(attempt.file("secrets.json"))
+    attempt.drop_secrets()
     guard = Guard(attempt, spec, wake, error, command.pump)
     while not guard.step():
         wake.wait(1.0)

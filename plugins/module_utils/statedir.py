@@ -197,7 +197,15 @@ class Attempt:
                 os.close(fd)
             os.rename(self.file("exit.reserve"), self.file("exit.json"))
             sync_folder(self.path)
+        self.drop_secrets()
         return True
+
+    def drop_secrets(self):
+        """Remove the values of secrets: the command has them, or will never need them."""
+        try:
+            os.unlink(self.file("secrets.json"))
+        except FileNotFoundError:
+            pass
 
     def finished(self):
         return os.path.exists(self.file("exit.json"))

@@ -74,16 +74,30 @@ EXAMPLES = r"""
 
 RETURN = r"""
 chunk:
-  description: The bytes, as base64 of zlib, with RV(chunk.offset), RV(chunk.next), RV(chunk.size) (all in bytes) and
-    RV(chunk.eof).
+  description: The bytes that were asked for.
   returned: success
   type: dict
-  sample:
-    offset: 0
-    next: 14
-    size: 14
-    data: eJxLzs8rS81LzFEoycgsBgAq5gVC
-    eof: false
+  contains:
+    offset:
+      description: The first byte.
+      type: int
+      returned: always
+    next:
+      description: The byte after the last, to go on with.
+      type: int
+      returned: always
+    size:
+      description: Bytes of the whole log now.
+      type: int
+      returned: always
+    data:
+      description: The bytes, as base64 of zlib.
+      type: str
+      returned: always
+    eof:
+      description: Whether the job is over and everything was sent.
+      type: bool
+      returned: always
 content:
   description: The text of the chunk, safe to show.
   returned: when O(content=true)

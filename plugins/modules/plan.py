@@ -14,7 +14,7 @@ description:
   - Reads the store and the inventory, decides which node is asked what, and writes down the attempts that this round
     starts
     before any order leaves. Two controllers that plan at once never claim the same job.
-  - The first part of the playbook P(stoker.fleet.dispatch#playbook); M(stoker.fleet.reconcile) carries the orders out
+  - The first part of the playbook C(stoker.fleet.dispatch); M(stoker.fleet.reconcile) carries the orders out
     and
     M(stoker.fleet.record) writes down the answers. It runs on the controller and connects to nothing.
 requirements:

@@ -12,7 +12,7 @@ version_added: 0.1.0
 author: Stoker contributors (@stoker)
 description:
   - One round trip with any number of orders (start, stop, lease, remove), then the observation of the node's attempts.
-  - The playbook P(stoker.fleet.dispatch#playbook) is built on it.
+  - The playbook C(stoker.fleet.dispatch) is built on it.
 extends_documentation_fragment:
   - stoker.fleet.node
 attributes:

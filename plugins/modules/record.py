@@ -14,7 +14,7 @@ description:
   - Reads what M(stoker.fleet.reconcile) registered on each node of the round, and brings the store up to it, one
     transaction for
     each job that changed. A node that could not be asked changes no job; since when it is unreachable is noted.
-  - The last part of the playbook P(stoker.fleet.dispatch#playbook). It runs on the controller and connects to nothing.
+  - The last part of the playbook C(stoker.fleet.dispatch). It runs on the controller and connects to nothing.
 requirements:
   - The Python package C(stoker) on the controller.
 options:

@@ -41,8 +41,7 @@ def side(request: pytest.FixtureRequest) -> NodeSide:
     rung = request.param
     fixture = {"systemd-system": "systemd_node", "systemd-user": "systemd_user_node"}.get(rung, "gpu_node")
     node: SshNode = request.getfixturevalue(fixture)
-    side = NodeSide(node, rung=rung, state_dir=f"{node.state_dir}-{request.node.name.split('[')[0][:40]}")
-    return side
+    return NodeSide(node, rung=rung, state_dir=f"{node.state_dir}-{request.node.name.split('[')[0][:40]}")
 
 
 def sleepers(side: NodeSide) -> list[str]:
