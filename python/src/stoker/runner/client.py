@@ -4,9 +4,9 @@ Started as ``python -I -S client.py FOLDER FINGERPRINT PROGRAM ARGUMENT...`` wit
 FINGERPRINT the state of the code, PROGRAM the plain program's full path. It has to start in milliseconds, so it
 imports C modules and nothing else; the launcher imports this file too, for the words both speak.
 
-The talk, over one stream socket (all of one user, of one Python): the client sends a request with its standard
-files and folder as descriptors; the launcher answers READY; the client answers GO; only then is there a fork. So
-until GO the client may still turn to the plain program, and from GO on it never does.
+The talk, over one stream socket (all of one user, of one Python): the client sends a request; the launcher answers
+READY; the client answers GO, with its standard files and folder as descriptors; only then is there a fork. So until
+GO the client may still turn to the plain program, and from GO on it never does.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def launcher_key(program: str, fingerprint: str) -> str:
         PROTOCOL, sys.version, sys.executable, os.path.dirname(program), fingerprint,
         sorted(env.items()), _config(), _cwd_matters(env) and os.getcwd(), _inherited(),
     ]  # fmt: skip
-    return _digest(marshal.dumps(seen))
+    return _digest(repr(seen).encode("utf-8", "surrogateescape"))  # marshal's bytes depend on reference counts
 
 
 def _digest(data: bytes) -> str:
@@ -156,16 +156,21 @@ def _connect(path: str) -> _socket.socket | None:
 
 def _ask(connection: _socket.socket, argv: list[str]) -> bool:
     """Send the request and wait for READY. False: nothing was started, and nothing will be."""
-    folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         data = memoryview(_request(argv))
-        files = b"".join(fd.to_bytes(4, sys.byteorder) for fd in (0, 1, 2, folder))
-        sent = connection.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, files)])
-        while sent < len(data):
-            sent += connection.send(data[sent:])
+        while data:
+            data = data[connection.send(data) :]
         return bool(connection.recv(1) == READY)
     except OSError:
         return False
+
+
+def _go(connection: _socket.socket) -> None:
+    """Say GO and hand over our files. Not earlier: a launcher that never answers would keep them open."""
+    folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    files = b"".join(fd.to_bytes(4, sys.byteorder) for fd in (0, 1, 2, folder))
+    try:
+        connection.sendmsg([GO], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, files)])
     finally:
         os.close(folder)
 
@@ -185,7 +190,7 @@ def _follow(connection: _socket.socket) -> int | None:
             _signal.signal(number, forward)
     connection.settimeout(None)
     try:
-        connection.send(GO)
+        _go(connection)
         answer = _receive(connection, 1)
         if answer == REFUSED:
             return None

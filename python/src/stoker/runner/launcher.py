@@ -177,7 +177,7 @@ class Server:
             self._pass_signals(connection)
         elif connection.request is None:
             self._take_request(connection)
-        elif connection.data[:1] == client.GO:
+        elif connection.data[:1] == client.GO and len(connection.files) == 4:
             del connection.data[:1]
             return self._fork(connection)
         else:
@@ -200,7 +200,7 @@ class Server:
         if len(data) < _HEADER:
             return
         size = int.from_bytes(data[_HEADER - 8 : _HEADER], "big")
-        if data[: len(client.PROTOCOL)] != client.PROTOCOL or size > _LARGEST_REQUEST or len(connection.files) != 4:
+        if data[: len(client.PROTOCOL)] != client.PROTOCOL or size > _LARGEST_REQUEST:
             self._drop(connection)
         elif len(data) == _HEADER + size:
             connection.request = marshal.loads(bytes(data[_HEADER:]))
