@@ -55,7 +55,19 @@ class Launched:
         self.folder = folder
         self.plain = folder / "bin" / name
         self.plain.parent.mkdir()
-        self.plain.symlink_to(ansible_program(name))
+        self.give()
+
+    def give(self) -> None:
+        """Put the plain program in its place."""
+        self.plain.unlink(missing_ok=True)
+        self.plain.symlink_to(ansible_program(self.plain.name))
+
+    def take_away(self) -> None:
+        """Put one in its place that has the same first line and does nothing but fail."""
+        first = ansible_program(self.plain.name).read_text().splitlines()[0]
+        self.plain.unlink()
+        self.plain.write_text(f"{first}\nraise SystemExit('the plain program was run')\n")
+        self.plain.chmod(0o755)
 
     @property
     def command(self) -> list[str]:
@@ -78,7 +90,7 @@ class Launched:
         """Have a launcher, and take the plain program away."""
         self.run("--version")
         wait_for(self.socket.exists, "a launcher")
-        self.plain.unlink()
+        self.take_away()
 
     def pid(self) -> int:
         with socket.socket(socket.AF_UNIX) as connection:
@@ -189,7 +201,7 @@ def test_a_setting_in_the_folders_ansible_cfg_counts(launched: Launched, work: P
     assert '"msg": "5 10"' in launched.run("-i", "hosts", "play.yml")[1]
     (work / "ansible.cfg").write_text("[defaults]\nforks = 3\ntimeout = 44\n")
     assert launched.socket != first
-    launched.plain.symlink_to(ansible_program("ansible-playbook"))
+    launched.give()
     launched.warm()
     assert '"msg": "3 44"' in launched.run("-i", "hosts", "play.yml")[1]
     (work / "ansible.cfg").unlink()
@@ -247,7 +259,7 @@ def test_a_launcher_that_is_killed_stops_its_run_and_is_replaced(launched: Launc
     os.kill(launched.pid(), signal.SIGKILL)
     assert process.wait(timeout=10) == 250
     wait_for(lambda: not running("sleep 43333"), "the task's end")
-    launched.plain.symlink_to(ansible_program("ansible-playbook"))
+    launched.give()
     assert launched.run("-i", "hosts", "play.yml")[0] == 0
     wait_for(lambda: bool(running(f"stoker.runner.launcher {launched.socket}")), "another launcher")
     launched.stop()

@@ -49,10 +49,18 @@ def launcher_key(program: str, fingerprint: str) -> str:
     """Names the launcher that may run `program` for this process: everything that imports, or a fork inherits."""
     env = {k: v for k, v in os.environ.items() if k not in RUN_TIME_ONLY and not k.startswith(_RUN_TIME_PREFIX)}
     seen = [
-        PROTOCOL, sys.version, sys.executable, os.path.dirname(program), fingerprint,
+        PROTOCOL, sys.version, interpreter(program), os.path.dirname(program), fingerprint,
         sorted(env.items()), _config(), _cwd_matters(env) and os.getcwd(), _inherited(),
     ]  # fmt: skip
     return _digest(repr(seen).encode("utf-8", "surrogateescape"))  # marshal's bytes depend on reference counts
+
+
+def interpreter(program: str) -> str:
+    """The Python that the plain program would run in, by its first line; else this one."""
+    with open(program, "rb") as file:
+        line = file.readline(512)
+    named = os.fsdecode(line[2:].strip()) if line.startswith(b"#!") else ""
+    return named if named[:1] == "/" and " " not in named and "python" in os.path.basename(named) else sys.executable
 
 
 def _digest(data: bytes) -> str:
@@ -256,8 +264,8 @@ def _start_launcher(path: str, program: str) -> None:
         for number in (0, 1, 2):
             os.dup2(null, number)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-        arguments = [sys.executable, "-P", "-m", "stoker.runner.launcher", path, program, sys.argv[2]]
-        os.execv(sys.executable, arguments)
+        python = interpreter(program)
+        os.execv(python, [python, "-P", "-m", "stoker.runner.launcher", path, program, sys.argv[2]])
     finally:
         os._exit(127)
 
