@@ -33,8 +33,9 @@ class Answer:
         from ansible_collections.stoker.fleet.plugins.module_utils.schemas import SchemaError, check_version
 
         reply = result.reply or {}
-        observations = [dict(item) for item in reply.get("attempts") or ()]
         try:
+            observations = [dict(item) for item in reply.get("attempts") or ()]
+            facts, logs = dict(reply.get("node") or {}), dict(reply.get("logs") or {})
             check_version(dict(reply), "stoker.reply", reader="this controller", sender=node)
             for observation in observations:
                 check_version(observation, "stoker.observation", reader="this controller", sender=node)
@@ -42,11 +43,11 @@ class Answer:
                     raise SchemaError("bad_request", f"an attempt is said to be {observation.get('state')!r}")
             seen = {(str(item["job"]), int(item["attempt"])): item for item in observations}
             orders = {_order_key(item): item for item in reply.get("orders") or () if item.get("attempt") is not None}
-        except (SchemaError, KeyError, TypeError, ValueError) as problem:
+        except (SchemaError, KeyError, TypeError, ValueError, AttributeError) as problem:
             raise NodeError(node, f"its answer cannot be used: {problem}") from problem
         asked = ((result.request or {}).get("observe") or {}).get("jobs")
         return cls(
-            node, seen, orders, reply.get("node") or {}, reply.get("logs") or {},
+            node, seen, orders, facts, logs,
             frozenset(asked) if isinstance(asked, list | tuple) else None,
         )  # fmt: skip
 

@@ -1,0 +1,243 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The planner's rules as tables, and what must hold whatever it is given."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made import attempt, job, known, node
+
+from stoker.dispatch.model import Plan, RoundRequest, State
+from stoker.dispatch.plan import plan
+from stoker.store import AttemptRow, JobRow, NodeRow
+
+NOW = 1000.0
+
+
+def planned(
+    jobs: list[JobRow],
+    nodes: tuple[str, ...] = ("n1", "n2"),
+    attempts: list[AttemptRow] | None = None,
+    rows: list[NodeRow] | None = None,
+    only: tuple[str, ...] | None = None,
+    **request: Any,
+) -> Plan:
+    state = State(
+        tuple(jobs), {row.job_id: row for row in attempts or []}, tuple(node(name, "all", "gpu") for name in nodes),
+        {row.name: row for row in rows or []}, RoundRequest(jobs=only, **request),
+    )  # fmt: skip
+    return plan(state, NOW)
+
+
+def started(found: Plan) -> dict[str, str]:
+    return {
+        str(order["spec"]["job"]): name
+        for name, orders in found.orders.items()
+        for order in orders
+        if order["order"] == "start"
+    }
+
+
+BUSY = job("b-2222", attempt=1, state="running", node="n1", gpus=1)
+
+
+@pytest.mark.parametrize(
+    ("what", "waits", "rows", "where"),
+    [
+        ("a named node, never met", job(target="n2"), [], "n2"),
+        ("a named node, unreachable", job(target="n2"), [known("n2", unreachable_since=1.0)], "n2"),
+        ("a named node, GPUs unknown", job(target="n2", gpus=4), [known("n2")], "n2"),
+        ("any node: the fewest jobs", job(), [known("n1"), known("n2")], "n2"),
+        ("any node: not the unreachable one", job(), [known("n1"), known("n2", unreachable_since=1.0)], "n1"),
+        ("a group", job(target="gpu"), [known("n1"), known("n2")], "n2"),
+        ("GPUs: the node that has enough", job(gpus=2), [known("n1", 2), known("n2", 1)], "n1"),
+        ("GPUs: the node with free ones", job(gpus=1), [known("n1", 1), known("n2", 1)], "n2"),
+        ("GPUs: all busy, wait on the node", job(gpus=1), [known("n1", 1), known("n2", 0)], "n1"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_where_a_job_goes(what: str, waits: JobRow, rows: list[NodeRow], where: str) -> None:
+    assert started(planned([waits, BUSY], attempts=[attempt(BUSY)], rows=rows)) == {waits.id: where}
+
+
+@pytest.mark.parametrize(
+    ("waits", "rows", "reason", "asked"),
+    [
+        (job(gpus=1), [], "asking n1, n2 for their GPUs", {"n1", "n2"}),
+        (job(gpus=1), [known("n1", 0), known("n2")], "asking n2 for their GPUs", {"n2"}),
+        (job(gpus=2), [known("n1", 1), known("n2", 0)], "needs 2 GPUs: n1 has 1; n2 has none", {"n1", "n2"}),
+        (
+            job(gpus=1), [known("n1", 0), known("n2", facts={"gpus": None, "gpus_unknown": "there is no nvidia-smi"})],
+            "needs 1 GPU: n1 has none; n2 does not know its GPUs (there is no nvidia-smi)", {"n1", "n2"},
+        ),
+        (job(), [], "asking n1, n2 whether they answer", {"n1", "n2"}),
+        (
+            job(), [known("n1", unreachable_since=1.0), known("n2", unreachable_since=1.0)],
+            "n1, n2 cannot be reached", {"n1", "n2"},
+        ),
+        (job(target="spark"), [], "there is no node or group 'spark' in the inventory", set()),
+    ],
+)  # fmt: skip
+def test_why_a_job_waits_and_who_is_asked(waits: JobRow, rows: list[NodeRow], reason: str, asked: set[str]) -> None:
+    found = planned([waits], rows=rows)
+    assert found.waiting == {waits.id: reason}
+    assert found.gpus == asked == set(found.observe)
+    assert not found.orders
+    assert [(change.values["detail"], change.event) for change in found.changes] == [(reason, None)]
+
+
+def test_a_node_wins_over_a_group_of_the_same_name() -> None:
+    state = State((job(target="gpu"),), {}, (node("n1", "gpu"), node("gpu", "all")))
+    assert started(plan(state, NOW)) == {"a-2222": "gpu"}
+
+
+def test_the_only_node_is_not_asked_first() -> None:
+    assert started(planned([job(gpus=1)], nodes=("n1",))) == {"a-2222": "n1"}
+
+
+def test_jobs_go_by_priority_then_by_their_order() -> None:
+    jobs = [job("a-2222", number=1), job("b-2222", number=2, priority=1), job("c-2222", number=3)]
+    found = planned(jobs, nodes=("n1",))
+    assert list(started(found)) == ["b-2222", "a-2222", "c-2222"]
+
+
+@pytest.mark.accepts("C11")
+def test_a_burst_of_one_gpu_jobs_lands_on_as_many_gpus() -> None:
+    jobs = [job(f"{name}-2222", number=index, gpus=1) for index, name in enumerate("abcde")]
+    placed = started(planned(jobs, rows=[known("n1", 4), known("n2", 1)]))
+    assert sorted(placed.values()) == ["n1"] * 4 + ["n2"]
+
+
+def test_a_job_that_waits_for_its_next_attempt_is_left_until_then() -> None:
+    waits = job(attempt=1, not_before=NOW + 4)
+    assert planned([waits], nodes=("n1",)).waiting == {"a-2222": "waits 4 s for its next attempt"}
+    found = planned(
+        [dataclasses.replace(waits, not_before=NOW)], nodes=("n1",), attempts=[attempt(waits, state="failed")]
+    )
+    assert [order["attempt"] for order in found.orders["n1"]] == [2]
+
+
+@pytest.mark.accepts("B10")
+def test_a_start_that_was_never_confirmed_is_ordered_again_under_the_same_number() -> None:
+    lost = job(attempt=1, state="starting", node="n1")
+    found = planned(
+        [lost], attempts=[attempt(lost, state="starting", confirmed_at=None)], rows=[known("n1", unreachable_since=1.0)]
+    )
+    assert [(order["order"], order["attempt"]) for order in found.orders["n1"]] == [("start", 1)]
+    assert not found.changes
+
+
+def test_a_stop_is_ordered_with_its_grace_once() -> None:
+    stopping = job(attempt=1, state="running", node="n1", stop_requested="cancelled", stop_grace_s=7.0)
+    (order,) = planned([stopping], attempts=[attempt(stopping)], wait_s=3.0).orders["n1"]
+    assert order == {
+        "order": "stop",
+        "job": "a-2222",
+        "attempt": 1,
+        "grace_s": 7.0,
+        "reason": "cancelled",
+        "wait_s": 3.0,
+    }
+    ordered = dataclasses.replace(stopping, stop_ordered_at=1.0)
+    (again,) = planned([ordered], attempts=[attempt(ordered)]).orders["n1"]
+    assert again["grace_s"] is None
+
+
+def test_observing_orders_nothing() -> None:
+    found = planned([job(), BUSY], attempts=[attempt(BUSY)], mode="observe")
+    assert (found.observe, found.orders, found.changes) == ({"n1": ["b-2222"]}, {}, ())
+    named = plan(State((), {}, (node("n1"), node("n2")), {}, RoundRequest("observe", ("n2",))), NOW)
+    assert (dict(named.observe), named.gpus) == ({"n2": []}, {"n2"})
+
+
+def test_a_round_for_one_job_leaves_the_others_alone() -> None:
+    other = job("c-2222", target="n2")
+    found = planned([job(target="n1"), other, BUSY], attempts=[attempt(BUSY)], only=("c-2222",))
+    assert (started(found), dict(found.observe)) == ({"c-2222": "n2"}, {"n2": ["c-2222"]})
+
+
+def test_nodes_hold_their_answers_only_when_few_are_asked() -> None:
+    jobs = [job(f"{name}-2222", attempt=1, state="running", node=f"n{name}") for name in "abcde"]
+    rows = [attempt(row) for row in jobs]
+    names = tuple(f"n{name}" for name in "abcde")
+    assert planned(jobs, names, rows, wait_s=9.0).wait_s == 0.0
+    assert planned(jobs[:4], names, rows, wait_s=9.0).wait_s == 9.0
+
+
+def test_a_job_whose_node_left_the_inventory_is_told() -> None:
+    gone = job(attempt=1, state="running", node="old")
+    assert planned([gone], attempts=[attempt(gone)]).waiting == {"a-2222": "its node old is not in the inventory"}
+
+
+NAMES = ("n1", "n2", "n3")
+
+
+@st.composite
+def states(draw: st.DrawFn) -> State:
+    jobs, attempts = [], {}
+    for index in range(draw(st.integers(0, 8))):
+        number = draw(st.integers(0, 3))
+        live = number > 0 and draw(st.booleans())
+        row = job(
+            f"j{index}-2222", number=index, attempt=number, gpus=draw(st.integers(0, 3)),
+            priority=draw(st.integers(-1, 1)),
+            state=draw(st.sampled_from(["queued", "starting", "running"])) if live else "queued",
+            node=draw(st.sampled_from([*NAMES, "old"])) if live else None,
+            target=draw(st.sampled_from([None, "gpu", "n1", "n3", "nowhere"])),
+            not_before=draw(st.sampled_from([None, NOW - 1, NOW + 1])) if number and not live else None,
+            stop_requested=draw(st.sampled_from([None, "cancelled"])) if live else None,
+        )  # fmt: skip
+        jobs.append(row)
+        if number:
+            confirmed = draw(st.sampled_from([None, 1.0]))
+            attempts[row.id] = attempt(row, state=row.state if live else "failed", confirmed_at=confirmed)
+    rows = {
+        name: known(name, draw(st.sampled_from([None, 0, 1, 4])), unreachable_since=draw(st.sampled_from([None, 5.0])))
+        for name in draw(st.sets(st.sampled_from(NAMES)))
+    }
+    nodes = tuple(node(name, "all", "gpu") for name in draw(st.sets(st.sampled_from(NAMES))))
+    wanted = draw(st.sampled_from([None, ("j0-2222", "j1-2222")]))
+    mode = draw(st.sampled_from(["dispatch", "observe", "adopt"]))
+    return State(tuple(jobs), attempts, nodes, rows, RoundRequest(mode, None, wanted))
+
+
+@given(states())
+@settings(max_examples=300, deadline=None)
+def test_what_holds_for_every_plan(state: State) -> None:
+    found = plan(state, NOW)
+    assert plan(state, NOW) == found
+    inventory = {each.name for each in state.nodes}
+    claims = {change.seen.id: change for change in found.changes if change.claim}
+    assert len(claims) == sum(change.claim for change in found.changes)
+    assert set(found.observe) <= inventory
+    assert set(found.orders) <= set(found.observe)
+    ordered: dict[str, int] = {}
+    for name, orders in found.orders.items():
+        for order in orders:
+            job_id = order["spec"]["job"] if order["order"] == "start" else order["job"]
+            ordered[job_id] = ordered.get(job_id, 0) + 1
+            row = next(each for each in state.jobs if each.id == job_id)
+            live = state.live_attempt(row)
+            assert job_id in found.observe[name]
+            if live is not None:
+                # What may be under way is never started anywhere else, nor under another number.
+                assert (live.node, live.number) == (name, order["attempt"])
+                assert order["order"] == ("stop" if row.stop_requested else "start")
+                assert job_id not in claims
+            else:
+                assert (order["order"], order["attempt"]) == ("start", row.attempt + 1)
+                assert claims[job_id].values["node"] == name
+                assert row.not_before is None or row.not_before <= NOW
+    assert all(count == 1 for count in ordered.values())
+    for row in state.jobs:
+        wanted = state.request.jobs is None or row.id in state.request.jobs
+        if state.request.mode == "dispatch" and wanted and state.live_attempt(row) is None:
+            assert (row.id in claims) != (row.id in found.waiting)
+    if state.request.mode != "dispatch":
+        assert (found.orders, found.changes) == ({}, ())
