@@ -35,7 +35,7 @@ def size(attempt, stream="out"):
 
 def read(attempt, stream, offset, limit, ended):
     """One chunk from ``offset`` on. ``ended``: nothing will be added any more."""
-    if stream != "out" and not os.path.exists(attempt.file(FILES[stream])):
+    if stream != "out" and not (attempt.read("spec.json") or {}).get("split_output"):
         raise NodeError(
             "not_supported",
             "{0!r} did not keep its streams apart".format(attempt),

@@ -19,6 +19,7 @@ import time
 from . import identity
 
 STREAMS = ("stdout", "stderr")
+RETRY_S = 1.0
 
 
 def open_log(attempt, name):
@@ -49,14 +50,19 @@ class Pump:
             try:
                 signal.set_wakeup_fd(-1)
                 self._copy()
-            finally:
                 os._exit(0)
+            finally:
+                os._exit(1)
 
     def take(self, statuses, ended):
-        """Note reaped children: a pump that was killed while the command runs is replaced."""
+        """Note reaped children: a pump that was killed while the command runs is replaced.
+
+        One that came to the end of both pipes is not: the command closed them.
+        """
         if self.pid in statuses:
+            killed = statuses[self.pid] != 0
             self.pid = None
-            if not ended:
+            if killed and not ended:
                 self._fork()
                 self.attempt.update_state(pump=identity.identify(self.pid))
 
@@ -70,8 +76,8 @@ class Pump:
             time.sleep(0.01)
 
     def _copy(self):
-        merged = open_log(self.attempt, "out.log")
-        files = dict(zip(self.readers, (open_log(self.attempt, name + ".log") for name in STREAMS)))
+        merged = _persist(open_log, self.attempt, "out.log")
+        files = dict(zip(self.readers, (_persist(open_log, self.attempt, name + ".log") for name in STREAMS)))
         poll = select.epoll()
         for fd in files:
             os.set_blocking(fd, False)
@@ -100,4 +106,13 @@ class Pump:
 def _write_all(fd, data):
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        view = view[_persist(os.write, fd, view) :]
+
+
+def _persist(act, *args):
+    """Try until it works: while the disk is full, the output waits in the pipes, and the command with it."""
+    while True:
+        try:
+            return act(*args)
+        except OSError:
+            time.sleep(RETRY_S)
