@@ -195,6 +195,11 @@ def create(name, below_own=False):
     """
     mounts, own = _mounts(), _own_paths()
     groups = Groups()
+    if below_own and "v2" in mounts:
+        # A group with processes of its own cannot hand controllers down: step aside, into a leaf.
+        leaf = _make(os.path.join(mounts["v2"], own.get("v2", "/").lstrip("/")), "supervisor")
+        if leaf:
+            _put(os.path.join(leaf, "cgroup.procs"), os.getpid())
     for role, hierarchy in (
         ("v2", "v2"),
         ("memory", "memory"),

@@ -34,6 +34,16 @@ def boot_identity():
     return {"boot_id": boot, "init_start": start_time(1)}
 
 
+def machine():
+    """What tells this machine from another one that shares its home folder: the machine id, else the host name."""
+    try:
+        with open("/etc/machine-id", encoding="ascii") as handle:
+            found = handle.read().strip()
+    except OSError:
+        found = ""
+    return found or os.uname().nodename
+
+
 def stat_fields(pid):
     """Fields of /proc/<pid>/stat after the command name, or None where there is no such process."""
     try:

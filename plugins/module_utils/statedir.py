@@ -13,6 +13,8 @@ import os
 import re
 import shutil
 
+from . import identity
+
 JOB_ID = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
 # Enough for any exit record. Reserved at the start, so that a disk that filled up later cannot lose the record.
 EXIT_RESERVE_BYTES = 4096
@@ -234,6 +236,22 @@ class StateDir:
             make_private(os.path.join(self.path, name))
         if not os.path.isdir(self.lock_dir):
             make_private(self.lock_dir)
+        self._claim()
+
+    def _claim(self):
+        """Refuse the folder of another machine: on a shared home its living jobs would look lost from here."""
+        here = identity.machine()
+        path = os.path.join(self.path, "node.json")
+        owner = read_json(path)
+        if owner is None:
+            write_json(path, {"machine": here, "hostname": os.uname().nodename})
+        elif owner.get("machine") != here:
+            raise NodeError(
+                "conflict",
+                "{0} is the state folder of another machine, {1}".format(self.path, owner.get("hostname")),
+                "give each node that shares this home its own: stoker_state_dir: ~/.stoker-{{ inventory_hostname }}; "
+                "if this is the same machine with a new identity, remove node.json there",
+            )
 
     def job_path(self, job):
         return os.path.join(self.path, "jobs", job)

@@ -347,3 +347,18 @@ def test_python_is_what_the_node_says(gpu_node: PlainNode) -> None:
     side = NodeSide(gpu_node)
     facts = side.ask("reconcile")["node"]
     assert facts["python"].split(".")[:2] == [str(part) for part in sys.version_info[:2]], shlex.quote(gpu_node.python)
+
+
+def test_the_state_folder_of_another_machine_is_refused(gpu_node: PlainNode) -> None:
+    """On a shared home the living jobs of another machine would look as if a reboot had ended them."""
+    side = NodeSide(gpu_node)
+    side.start("mine", "sleep", "616", grace_s=0)
+    done = gpu_node.ssh(f'echo \'{{"machine": "other", "hostname": "rtx-07"}}\' > {side.state_dir}/node.json')
+    assert done.returncode == 0, done.stderr
+    reply = side.ask("reconcile")
+    assert reply["error"]["code"] == "conflict", reply
+    assert "rtx-07" in reply["error"]["message"]
+    assert "stoker_state_dir" in reply["error"]["next"]
+    gpu_node.ssh(f"rm {side.state_dir}/node.json")
+    assert side.observe("mine")["state"] == "running"
+    side.stop("mine")
