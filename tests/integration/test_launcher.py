@@ -26,7 +26,9 @@ from stoker.runner import Runner, client
 from stoker.runner.environment import ansible_program, launcher_dir, program
 from stoker.runner.fingerprint import code_fingerprint
 
-HOSTS = "here ansible_connection=local ansible_python_interpreter={python}\nshut ansible_host=127.0.0.1 ansible_port=1\n"
+HOSTS = """here ansible_connection=local ansible_python_interpreter={python}
+shut ansible_host=127.0.0.1 ansible_port=1
+"""
 PLAY = """- hosts: here
   gather_facts: false
   vars: {word: none}

@@ -59,7 +59,8 @@ def test_a_run_gives_its_results_and_tells_of_its_steps(runner: Runner, playbook
     result = runner.play(playbook(raw("echo {{ word }}")), extra_vars={"word": "hi"}, on_event=events.append)
     assert (result.rc, result.unreachable, result.failed) == (0, {}, {})
     (task,) = result.results
-    assert (task.host, task.status, task.action, task.res["stdout"].strip()) == ("n1", "ok", "ansible.builtin.raw", "hi")
+    assert (task.host, task.status, task.action) == ("n1", "ok", "ansible.builtin.raw")
+    assert task.res["stdout"].strip() == "hi"
     assert [e.kind for e in events] == ["play", "task", "result"]
     assert result.of_task("raw")["n1"] is task
 
@@ -233,7 +234,7 @@ def test_missing_files_are_named(runner: Runner, tmp_path: Path, playbook: Calla
         runner.play(tmp_path / "no.yml", extra_vars={})
     with pytest.raises(NotFound, match="nowhere"):
         Runner(tmp_path / "nowhere.yml").play(playbook(raw("true")), extra_vars={})
-    with pytest.raises(NotFound, match="stoker.fleet.nonesuch"):
+    with pytest.raises(NotFound, match=r"stoker\.fleet\.nonesuch"):
         runner.play("stoker.fleet.nonesuch", extra_vars={})
 
 
@@ -286,7 +287,8 @@ def test_the_users_own_ansible_cfg_counts_but_not_against_host_keys(
     node: PlainNode, inventory: Callable[..., Path], playbook: Callable[[str], Path], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    (tmp_path / "ansible.cfg").write_text("[defaults]\nforks = 7\nhost_key_checking = False\n[connection]\npipelining=no\n")
+    settings = "[defaults]\nforks = 7\nhost_key_checking = False\n[connection]\npipelining=no\n"
+    (tmp_path / "ansible.cfg").write_text(settings)
     monkeypatch.chdir(tmp_path)
     book = playbook(
         "- hosts: all\n  gather_facts: false\n  tasks:\n    - ansible.builtin.debug:\n"

@@ -25,13 +25,19 @@ Host key verification failed."""
             VIA + "kim@10.0.0.7: Permission denied (publickey,password).",
             "publickey", "Permission denied (publickey,password)", "ssh-copy-id -p 2222 kim@10.0.0.7",
         ),
-        (VIA + "Host key verification failed.", "host_key", "Host key verification failed", "ssh-keyscan -p 2222 10.0.0.7"),
+        (
+            VIA + "Host key verification failed.",
+            "host_key", "Host key verification failed", "ssh-keyscan -p 2222 10.0.0.7",
+        ),
         (VIA + CHANGED, "host_key_changed", "Host key verification failed", "ssh-keygen -R '[10.0.0.7]:2222'"),
         (
             VIA + "ssh: connect to host 10.0.0.7 port 2222: Connection refused",
             "refused", "Connection refused", "listen on port 2222",
         ),
-        (VIA + "ssh: connect to host 10.0.0.7 port 2222: No route to host", "no_route", "No route to host", "10.0.0.7 up"),
+        (
+            VIA + "ssh: connect to host 10.0.0.7 port 2222: No route to host",
+            "no_route", "No route to host", "10.0.0.7 up",
+        ),
         (
             VIA + "ssh: connect to host 10.0.0.7 port 2222: Connection timed out",
             "timeout", "Connection timed out", "reach its port 2222",
@@ -42,7 +48,10 @@ Host key verification failed."""
         ),
         ("/bin/sh: 1: /usr/bin/python9: not found", "python", "/bin/sh: 1: /usr/bin/python9: not found", "interpreter"),
         ("[ERROR]: Task failed: Missing sudo password", "sudo", "Missing sudo password", "ansible_become_password"),
-        ("OSError: [Errno 28] No space left on device", "space", "OSError: [Errno 28] No space left on device", "df -h"),
+        (
+            "OSError: [Errno 28] No space left on device",
+            "space", "OSError: [Errno 28] No space left on device", "df -h",
+        ),
         ("kex_exchange_identification: read: Connection reset by peer", "closed", None, "ssh -v"),
     ],
 )  # fmt: skip
@@ -50,7 +59,7 @@ def test_known_causes(said: str, kind: str, message: str | None, step: str) -> N
     found = diagnose(said, "n1", VARS)
     assert found.kind == kind
     assert message is None or found.message == message
-    assert found.next_step is not None and step in found.next_step
+    assert step in (found.next_step or "")
 
 
 def test_the_key_that_was_offered_is_named() -> None:
@@ -86,7 +95,7 @@ def test_silence_is_called_silence() -> None:
     [
         ({"msg": "no good"}, "no good"),
         ({"msg": "non-zero return code", "rc": 3, "stderr": "a\nb", "stdout": ""}, "exit code 3: b"),
-        ({"msg": "one or more items failed", "results": [{"failed": False}, {"failed": True, "msg": "item 2"}]}, "item 2"),
+        ({"msg": "some items failed", "results": [{"failed": False}, {"failed": True, "msg": "item 2"}]}, "item 2"),
         ({"msg": "", "module_stderr": "Traceback"}, "Traceback"),
         ({"censored": "hidden", "msg": "secret"}, "hidden"),
         ({}, ""),

@@ -199,7 +199,8 @@ def _refresh_ansible() -> None:
     import secrets
 
     from ansible import constants
-    from ansible.utils import color, display, vars
+    from ansible.utils import color, display
+    from ansible.utils import vars as unique
     from ansible.utils.path import cleanup_tmp_file
 
     # The launcher's own temporary folder is not this run's to remove; asking for the setting makes a new one.
@@ -207,8 +208,8 @@ def _refresh_ansible() -> None:
     constants.DEFAULT_LOCAL_TMP = constants.config.get_config_value("DEFAULT_LOCAL_TMP")
     display.Display().__init__()
     importlib.reload(color)
-    vars.random_int = f"{secrets.randbelow(2**32):08x}"[:8]
-    vars.cur_id = 0
+    unique.random_int = f"{secrets.randbelow(2**32):08x}"[:8]
+    unique.cur_id = 0
 
 
 def _count_as_foreground() -> None:

@@ -28,16 +28,21 @@ FAILED_S = 60
 
 # Read by what runs in the child only, never while modules are imported: a different value needs no other launcher.
 RUN_TIME_ONLY = frozenset(
-    """AWX_ISOLATED_DATA_DIR PWD OLDPWD _ SHLVL SSH_CONNECTION SSH_CLIENT SSH_TTY SSH_AUTH_SOCK SSH_AGENT_PID
-    COLUMNS LINES LS_COLORS WINDOWID DISPLAY XAUTHORITY TMUX TMUX_PANE STY WINDOW TERM_SESSION_ID KITTY_WINDOW_ID
-    WEZTERM_PANE VSCODE_IPC_HOOK_CLI VSCODE_GIT_IPC_HANDLE XDG_SESSION_ID INVOCATION_ID JOURNAL_STREAM
-    PYTEST_CURRENT_TEST""".split()
-)
+    (
+        "AWX_ISOLATED_DATA_DIR", "PWD", "OLDPWD", "_", "SHLVL", "SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY",
+        "SSH_AUTH_SOCK", "SSH_AGENT_PID", "COLUMNS", "LINES", "LS_COLORS", "WINDOWID", "DISPLAY",
+        "XAUTHORITY", "TMUX", "TMUX_PANE", "STY", "WINDOW", "TERM_SESSION_ID", "KITTY_WINDOW_ID",
+        "WEZTERM_PANE", "VSCODE_IPC_HOOK_CLI", "VSCODE_GIT_IPC_HANDLE", "XDG_SESSION_ID", "INVOCATION_ID",
+        "JOURNAL_STREAM", "PYTEST_CURRENT_TEST",
+    )
+)  # fmt: skip
 _RUN_TIME_PREFIX = "STOKER_"
 # Settings of Ansible that are no paths, so that the folder of the caller does not matter to them.
 _NOT_PATHS = frozenset(
-    """ANSIBLE_SSH_ARGS ANSIBLE_GATHERING ANSIBLE_STDOUT_CALLBACK ANSIBLE_SSH_CONTROL_PATH""".split()
-)
+    (
+        "ANSIBLE_SSH_ARGS", "ANSIBLE_GATHERING", "ANSIBLE_STDOUT_CALLBACK", "ANSIBLE_SSH_CONTROL_PATH",
+    )
+)  # fmt: skip
 _SCALARS = frozenset(("true", "false", "yes", "no", "on", "off", ""))
 _STATUS_LINES = (
     "Uid:", "Gid:", "Groups:", "CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:", "NoNewPrivs:", "Seccomp:",
