@@ -135,9 +135,7 @@ class ActionModule(NodeAction):
         return None if now is None else {"order": "remove", "job": job}
 
     def _order(self, order, job, task_vars):
-        names = (order.get("spec") or {}).get("secret_env")
-        if names:
-            order = dict(order, secrets=self.with_secrets(names, task_vars))
+        order = dict(order, **self.secrets_of(order, task_vars))
         reply = self.asked({"op": "reconcile", "orders": [order], "observe": {"jobs": [job]}}, task_vars)
         answer = reply["orders"][0]
         if not answer["ok"]:

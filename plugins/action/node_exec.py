@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from ansible.errors import AnsibleActionFail
+
 from ansible_collections.stoker.fleet.plugins.plugin_utils.node_call import NodeAction
 
 
@@ -37,7 +39,11 @@ class ActionModule(NodeAction):
             }
         )
         request["env"] = {name: str(value) for name, value in args["env"].items()}
-        request["env"].update(self.with_secrets(args["secret_env"], task_vars))
+        secrets = self.secret_values(args["secret_env"], task_vars)
+        missing = sorted(set(args["secret_env"]) - set(secrets))
+        if missing:
+            raise AnsibleActionFail("no value for the secret {0}".format(", ".join(missing)))
+        request["env"].update(secrets)
         reply = self.asked(request, task_vars)
         result.update(
             {

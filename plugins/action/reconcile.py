@@ -26,9 +26,8 @@ class ActionModule(NodeAction):
             request["orders"] = []
         else:
             for order in orders:
-                names = (order.get("spec") or {}).get("secret_env")
-                if names:
-                    order["secrets"] = self.with_secrets(names, task_vars)
+                # What is missing the node refuses, for this order alone.
+                order.update(self.secrets_of(order, task_vars))
         reply = self.asked(request, task_vars)
         changed = any(item["changed"] for item in reply["orders"])
         result.update(changed=changed or bool(self._task.check_mode and orders), reply=reply)

@@ -43,7 +43,7 @@ def run_bounded(argv, timeout_s):
     except subprocess.TimeoutExpired:
         process.kill()
         raise NodeError(
-            "gpu_unknown",
+            "not_supported",
             "{0} gave no answer within {1:g} s".format(argv[0], timeout_s),
             "look at the GPU driver of the node (dmesg, nvidia-smi)",
         ) from None
@@ -53,12 +53,12 @@ def run_bounded(argv, timeout_s):
 def query(timeout_s=TIMEOUT_S):
     """All GPUs, one dict each with the keys of FIELDS; a value that is not told is None, its reason in ``unknown``.
 
-    Raises NodeError (``gpu_unknown``) where nvidia-smi is missing, fails or hangs: that is not the same as no GPU.
+    Raises NodeError where nvidia-smi is missing, fails or hangs: that is not the same as no GPU.
     """
     tool = shutil.which("nvidia-smi")
     if tool is None:
         raise NodeError(
-            "gpu_unknown", "there is no nvidia-smi on this node", "install the NVIDIA driver, or run without --gpus"
+            "not_supported", "there is no nvidia-smi on this node", "install the NVIDIA driver, or run without --gpus"
         )
     argv = [tool, "--query-gpu=" + ",".join(FIELDS.values()), "--format=csv,noheader,nounits"]
     code, out, err = run_bounded(argv, timeout_s)
@@ -67,7 +67,7 @@ def query(timeout_s=TIMEOUT_S):
     if code != 0:
         words = " ".join((out + " " + err).split())[:300]
         raise NodeError(
-            "gpu_unknown", "nvidia-smi ended with {0}: {1}".format(code, words), "run nvidia-smi on the node"
+            "not_supported", "nvidia-smi ended with {0}: {1}".format(code, words), "run nvidia-smi on the node"
         )
     return parse(out)
 
@@ -80,7 +80,7 @@ def parse(text):
             continue
         if len(row) != len(FIELDS):
             raise NodeError(
-                "gpu_unknown", "nvidia-smi gave {0} fields where {1} were asked".format(len(row), len(FIELDS))
+                "not_supported", "nvidia-smi gave {0} fields where {1} were asked".format(len(row), len(FIELDS))
             )
         gpu = {"unknown": {}}
         for key, value in zip(FIELDS, (item.strip() for item in row)):

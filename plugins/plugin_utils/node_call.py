@@ -103,25 +103,23 @@ class NodeAction(ActionBase):
         words = (answer["stderr"] or answer["stdout"]).strip().splitlines() or ["it said nothing"]
         raise AnsibleActionFail("the node's part of Stoker ended with {0}: {1}".format(answer["rc"], words[-1][:300]))
 
-    def with_secrets(self, names, task_vars):
+    def secret_values(self, names, task_vars):
         """Values of secrets, from ``stoker_secrets`` (a vaulted variable) or the controller's environment.
 
-        Only here, on the way to the node: they are in no store, no argv, no event.
+        Only here, on the way to the node: they are in no store, no argv, no event. A name without a value is left out.
         """
         kept = task_vars.get("stoker_secrets") or {}
-        found, missing = {}, []
+        found = {}
         for name in names or ():
             value = self._templar.template(kept[name]) if name in kept else os.environ.get(name)
-            if value is None:
-                missing.append(name)
-            else:
+            if value is not None:
                 found[name] = str(value)
-        if missing:
-            raise AnsibleActionFail(
-                f"no value for the secret {', '.join(missing)}: "
-                "it is neither in stoker_secrets nor in the environment of the controller"
-            )
         return found
+
+    def secrets_of(self, order, task_vars):
+        """The field ``secrets`` of a start order; {} where it needs none."""
+        names = (order.get("spec") or {}).get("secret_env")
+        return {"secrets": self.secret_values(names, task_vars)} if names else {}
 
     def asked(self, request, task_vars):
         """``ask``, where a refusal fails the task with the node's own sentence."""

@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 import pytest
-from testbed import PlainNode, SshNode
+from testbed import PlainNode, SshNode, wait_until
 from testbed.bed import find_python
 from testbed.node_side import NodeSide
 
@@ -58,6 +58,11 @@ def gpu_locks(side: NodeSide) -> list[str]:
     return [job for gpu in reply["node"]["gpus"] for job in gpu["held_by"]]
 
 
+def released(side: NodeSide) -> None:
+    """No GPU is held. The last of ours lets go a moment after the exit record is there."""
+    wait_until(lambda: gpu_locks(side) == [], "the GPU locks are free", timeout_s=10)
+
+
 def ready(side: NodeSide, job: str) -> dict[str, Any]:
     return side.wait(job, lambda seen: seen["last_line"] == "ready")
 
@@ -82,7 +87,7 @@ def test_stop_leaves_nothing(side: NodeSide) -> None:
     assert seen["state"] == "cancelled", seen
     assert time.monotonic() - began < 1 + 5 + 3  # grace, the promised 5 s, and the ssh of a busy machine
     assert sleepers(side) == []
-    assert gpu_locks(side) == []
+    released(side)
     again = side.order({"order": "stop", "job": "tree", "attempt": 1})
     assert again["orders"][0]["changed"] is False
 
@@ -98,7 +103,7 @@ def test_one_of_ours_killed(side: NodeSide, role: str) -> None:
     go(side, name)
     seen = side.wait(name)
     assert (seen["state"], seen["reason"], seen["exit_code"]) == ("failed", "code", 7), seen
-    assert gpu_locks(side) == []
+    released(side)
 
 
 @pytest.mark.accepts("D15", "D09")
@@ -111,7 +116,7 @@ def test_stop_after_one_of_ours_was_killed(side: NodeSide, role: str) -> None:
     seen = side.stop(name)
     assert seen["state"] == "cancelled", seen
     assert sleepers(side) == []
-    assert gpu_locks(side) == []
+    released(side)
 
 
 @pytest.mark.accepts("D15", "V20")
@@ -126,7 +131,7 @@ def test_both_killed_the_command_lives(side: NodeSide) -> None:
     seen = side.stop("both")
     assert (seen["state"], seen["exit_code"]) == ("cancelled", None), seen
     assert sleepers(side) == []
-    assert gpu_locks(side) == []
+    released(side)
 
 
 @pytest.mark.accepts("D15", "V20")
@@ -137,7 +142,7 @@ def test_both_killed_and_the_command_ends(side: NodeSide) -> None:
     go(side, "orphan")
     seen = side.wait("orphan")
     assert (seen["state"], seen["reason"], seen["exit_code"]) == ("lost", "killed", None), seen
-    assert gpu_locks(side) == []
+    released(side)
     assert side.observe("orphan")["state"] == "lost"
 
 
@@ -148,7 +153,7 @@ def test_all_three_killed(side: NodeSide) -> None:
     seen = side.wait("all")
     assert (seen["state"], seen["reason"]) == ("lost", "killed"), seen
     assert sleepers(side) == []
-    assert gpu_locks(side) == []
+    released(side)
 
 
 @pytest.mark.accepts("V16")
@@ -158,7 +163,7 @@ def test_command_killed(side: NodeSide) -> None:
     seen = side.wait("cmd")
     assert (seen["state"], seen["reason"], seen["signal"]) == ("failed", "signal", 9), seen
     assert seen["oom"] in (False, None)
-    assert gpu_locks(side) == []
+    released(side)
 
 
 @pytest.mark.accepts("D06")
@@ -186,7 +191,7 @@ def test_out_of_memory(gpu_node: PlainNode) -> None:
     side.start("oom", *memory_hog(side), memory_bytes=64 * 1024 * 1024, gpus=1)
     seen = side.wait("oom")
     assert (seen["state"], seen["reason"], seen["oom"]) == ("failed", "oom", True), seen
-    assert gpu_locks(side) == []
+    released(side)
 
 
 @pytest.mark.accepts("V16")
@@ -215,7 +220,7 @@ def test_reboot(isolated_nodes: Any) -> None:
     assert seen["boot_id"] == before
     # What had not begun was not lost: it is still there, and begins when the node is asked the next time.
     assert side.wait("wait", timeout_s=40)["state"] == "succeeded"
-    assert gpu_locks(side) == []
+    released(side)
 
 
 @pytest.mark.root

@@ -53,8 +53,14 @@ class NodeSide:
         """One request, its reply as the node gave it."""
         request = {"schema": "stoker.request/1", "op": op, "state_dir": self.state_dir, **self.more, **fields}
         command = f"exec {self.node.python} -I -S {self.folder} ctl"
+        # One connection for many questions: the handshake costs more than the answer.
+        shared = (f"ControlPath={self.node.folder}/ask-%C", "ControlMaster=auto", "ControlPersist=5")
+        options = [word for option in shared for word in ("-o", option)]
         done = subprocess.run(
-            [*self.node.ssh_command(), command], input=json.dumps(request).encode(), capture_output=True, timeout=90
+            [*self.node.ssh_command(*options), command],
+            input=json.dumps(request).encode(),
+            capture_output=True,
+            timeout=90,
         )
         lines = [line for line in done.stdout.decode().splitlines() if line.startswith("STOKER-REPLY ")]
         assert lines, f"no reply, exit {done.returncode}: {done.stderr.decode()}"

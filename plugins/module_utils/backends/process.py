@@ -34,7 +34,7 @@ class ProcessBackend:
             raise NodeError(
                 "bad_request",
                 "no value came for the secret {0}".format(", ".join(missing)),
-                "set it in the environment of the controller that dispatches",
+                "set it in the environment of the controller that dispatches, or in stoker_secrets",
             )
         self._check_attempts(spec, attempt_number)
         files = {"spec.json": dict(spec, accepted_at=identity.now())}

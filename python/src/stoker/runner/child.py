@@ -205,7 +205,7 @@ def _refresh_ansible() -> None:
 
     # The launcher's own temporary folder is not this run's to remove; asking for the setting makes a new one.
     atexit.unregister(cleanup_tmp_file)
-    constants.DEFAULT_LOCAL_TMP = constants.config.get_config_value("DEFAULT_LOCAL_TMP")
+    constants.DEFAULT_LOCAL_TMP = constants.config.get_config_value("DEFAULT_LOCAL_TMP", variables=vars(constants))
     display.Display().__init__()
     importlib.reload(color)
     unique.random_int = f"{secrets.randbelow(2**32):08x}"[:8]
