@@ -38,7 +38,9 @@ def clean(backend, state, request):
         if index < keep_last or ended > limit:
             kept += 1
             continue
-        removed += _remove(backend, state, job, bool(request.get("dry_run")))
+        gone = _remove(backend, job, bool(request.get("dry_run")))
+        kept += not gone
+        removed += gone
     return {"removed": removed, "kept": kept}
 
 
@@ -53,14 +55,11 @@ def _ended_at(state, job):
     return last
 
 
-def _remove(backend, state, job, dry_run):
-    if dry_run:
-        sizes = [(item.number, 0) for item in state.attempts(job)]
-    else:
-        try:
-            sizes = backend.remove(job)
-        except NodeError as exc:
-            if exc.code == "conflict":
-                return []  # something of it lives after all: kept
-            raise
+def _remove(backend, job, dry_run):
+    try:
+        sizes = backend.removable(job) if dry_run else backend.remove(job)
+    except NodeError as exc:
+        if exc.code == "conflict":
+            return []  # something of it lives after all: kept
+        raise
     return [{"job": job, "attempt": number, "bytes": size} for number, size in sizes]

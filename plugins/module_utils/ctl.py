@@ -18,6 +18,7 @@ from .statedir import NodeError, StateDir, from_os_error
 
 MARK = "STOKER-REPLY "
 START_WAIT_S = 15.0
+WAIT_POLL_S = 0.1
 
 
 class Node:
@@ -40,9 +41,10 @@ class Node:
         results = [self._carry_out(order, launches) for order in self.request.get("orders") or ()]
         self._settle(launches)
         self._wait_for_ends()
-        reply = {"orders": results, "node": self._facts()}
         wanted = self.request.get("observe") or {"jobs": "live"}
         jobs = wanted.get("jobs", "live")
+        self._wait_for_change(jobs, results)
+        reply = {"orders": results, "node": self._facts()}
         named = sorted({result["job"] for result in results if result.get("job")})
         reply["attempts"] = self.backend.observe(jobs, bool(wanted.get("specs")))
         seen = {(item["job"], item["attempt"]) for item in reply["attempts"]}
@@ -121,6 +123,20 @@ class Node:
                 attempts = [item for item in self.state.attempts(order["job"]) if item.number == order["attempt"]]
                 while attempts and not attempts[0].finished() and time.monotonic() < deadline:
                     time.sleep(0.05)
+
+    def _wait_for_change(self, jobs, results):
+        """Long poll: hold the answer until the state of an attempt changes, at most ``wait`` seconds."""
+        deadline = time.monotonic() + (self.request.get("wait") or 0.0)
+        if any(result["changed"] for result in results) or time.monotonic() >= deadline:
+            return
+        before = self._states(jobs)
+        while before and time.monotonic() < deadline and self._states(jobs) == before:
+            time.sleep(WAIT_POLL_S)
+
+    def _states(self, jobs):
+        names = self.state.jobs() if jobs in ("all", "live") else jobs
+        open_ones = [item for job in names for item in self.state.attempts(job) if not item.finished()]
+        return {item.path: self.backend.state_of(item) for item in open_ones}
 
     def _log_chunks(self, wanted, attempts):
         from . import logs

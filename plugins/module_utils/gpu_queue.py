@@ -42,10 +42,12 @@ def _queue_folder(state):
 
 
 def take_ticket(state, attempt):
-    """Put an attempt at the end of this node's queue."""
+    """Put an attempt at the end of this node's queue; one that is in it keeps its place."""
     folder = _queue_folder(state)
     with Lock(os.path.join(folder, ".lock")):
         _drop_stale(state)
+        if any(ticket[1:] == (attempt.job, attempt.number) for ticket in tickets(state)):
+            return
         last = max((number for number, _job, _attempt in tickets(state)), default=0)
         counter = os.path.join(folder, ".last")
         last = max(last, read_json(counter) or 0)

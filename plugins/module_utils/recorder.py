@@ -198,10 +198,11 @@ class Guard:
         """Checkpoint signal, TERM to all, grace, then freeze and KILL until nothing is left."""
         name = self.spec.get("checkpoint_signal")
         if name and self.family.send_to_catchers(getattr(signal, "SIG" + name)):
-            self._wait_until_gone(float(self.spec.get("checkpoint_grace_s", 30.0)))
+            self._wait_until_gone(lambda: float(self.spec.get("checkpoint_grace_s", 30.0)))
         self._reap()
         if self.family.send(signal.SIGTERM):
-            self._wait_until_gone(float(stop.get("grace_s", 10.0)))
+            # Asked for each time: a second request to stop may shorten it.
+            self._wait_until_gone(lambda: float((self.attempt.read("stop.json") or stop).get("grace_s", 10.0)))
         left = self.family.kill(self._reap)
         self._reap()
         if left:
@@ -212,12 +213,12 @@ class Guard:
         return self._end(stop)
 
     def _wait_until_gone(self, seconds):
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        began = time.monotonic()
+        while time.monotonic() - began < seconds():
             self._reap()
             if not self.family.members():
                 return
-            self.wake.wait(min(0.05, max(0.0, deadline - time.monotonic())))
+            self.wake.wait(0.05)
 
     def _end(self, stop):
         """Write the exit record, then end what the command left behind."""
@@ -229,7 +230,7 @@ class Guard:
             self._write(stop)
         if members:
             self.family.send(signal.SIGTERM)
-            self._wait_until_gone(LEFTOVER_GRACE_S)
+            self._wait_until_gone(lambda: LEFTOVER_GRACE_S)
             self.family.kill(self._reap)
         return True
 

@@ -95,7 +95,11 @@ class Lock:
 
     def acquire(self, block=False):
         """Take the lock; False where somebody else holds it."""
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666 if self.shared else 0o600)
+        try:
+            # Not with O_CREAT: in a sticky folder the kernel may refuse that for another user's file.
+            fd = os.open(self.path, os.O_RDWR)
+        except FileNotFoundError:
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666 if self.shared else 0o600)
         try:
             if self.shared and os.fstat(fd).st_uid == os.geteuid():
                 os.fchmod(fd, 0o666)

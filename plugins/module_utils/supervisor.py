@@ -17,7 +17,7 @@ import traceback
 import uuid
 
 from . import cgroups, gpu_queue, identity, launch, logs, recorder
-from .processes import Family
+from .processes import Family, send_signal
 from .samples import Sampler
 from .statedir import Lock, NodeError, StateDir, from_os_error
 
@@ -183,7 +183,7 @@ class Supervisor:
             )
             state = self.attempt.read("state.json") or {}
             if identity.is_alive(state.get("recorder")):
-                os.kill(state["recorder"]["pid"], signal.SIGUSR1)
+                send_signal(state["recorder"]["pid"], state["recorder"]["start"], signal.SIGUSR1)
 
     def _enforce_timeout(self):
         limit = self.spec.get("timeout_s")

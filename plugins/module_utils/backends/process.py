@@ -13,7 +13,10 @@ import time
 
 from .. import gpu_queue, identity, launch, logs, schemas
 from ..observe import Evidence, observe
+from ..processes import send_signal
 from ..statedir import NodeError, is_locked
+
+TIDY_S = 2.0
 
 
 class ProcessBackend:
@@ -29,6 +32,8 @@ class ProcessBackend:
     def start(self, spec, attempt_number, secrets=None):
         """Begin one attempt. Returns (changed, launch or None)."""
         spec = schemas.require(spec, "stoker.spec")
+        if spec.get("gpu_uuids"):
+            spec["gpus"] = len(spec["gpu_uuids"])
         missing = sorted(set(spec.get("secret_env") or ()) - set(secrets or ()))
         if missing:
             raise NodeError(
@@ -46,12 +51,11 @@ class ProcessBackend:
         attempt = self.state.attempt(spec["job"], attempt_number)
         if not created:
             self._check_same(attempt, spec)
-        elif spec.get("gpus"):
-            gpu_queue.take_ticket(self.state, attempt)
         return created, self._launch(attempt)
 
     def _check_attempts(self, spec, number):
         for other in self.state.attempts(spec["job"]):
+            self._check_same(other, spec)
             if other.number > number:
                 raise NodeError(
                     "stale_attempt",
@@ -75,16 +79,18 @@ class ProcessBackend:
             )
 
     def _launch(self, attempt):
-        if not Evidence(attempt).needs_launch():
+        evidence = Evidence(attempt)
+        if not evidence.needs_launch():
             return None
+        if evidence.spec.get("gpus"):
+            gpu_queue.take_ticket(self.state, attempt)
         return launch.Launch(self.entry, attempt, self.rungs)
 
     def relaunch(self, attempt):
         """Start the supervisor of an accepted attempt that never began: it was killed, or the node booted."""
-        evidence = Evidence(attempt)
         # A launch by another call may be just under way.
         age = time.time() - os.stat(attempt.file("spec.json")).st_mtime
-        return launch.Launch(self.entry, attempt, self.rungs) if evidence.needs_launch() and age > 10.0 else None
+        return self._launch(attempt) if age > 10.0 else None
 
     # -- cancel ------------------------------------------------------------------------------------------------
 
@@ -94,20 +100,22 @@ class ProcessBackend:
         evidence = Evidence(attempt)
         if evidence.judge()[0] not in ("queued", "starting", "running"):
             return False
-        changed = not os.path.exists(attempt.file("stop.json"))
-        if changed or grace_s is not None:
+        asked = attempt.read("stop.json")
+        if asked is None:
             grace = evidence.spec.get("grace_s", 10.0) if grace_s is None else grace_s
             attempt.write("stop.json", {"reason": reason, "grace_s": grace, "asked_at": identity.now()})
+        elif grace_s is not None:
+            attempt.write("stop.json", dict(asked, grace_s=grace_s))
         for role in ("recorder", "supervisor"):
             who = (evidence.state or {}).get(role)
             if identity.is_alive(who):
-                os.kill(who["pid"], signal.SIGUSR1)
+                send_signal(who["pid"], who["start"], signal.SIGUSR1)
         if not is_locked(attempt.file("supervisor.lock")) and not identity.is_alive(
             (evidence.state or {}).get("recorder")
         ):
             # Nobody is there to do it: a new supervisor ends what is left, or records that it never began.
             launch.start_supervisor(self.entry, attempt, "subreaper", adopt=evidence.began)
-        return changed
+        return asked is None
 
     def renew_lease(self, job, number, policy, seconds):
         """Move the end of the lease. Returns True where it changed."""
@@ -141,23 +149,48 @@ class ProcessBackend:
         ended = seen["state"] not in ("queued", "starting", "running")
         return logs.read(attempt, stream, offset, limit, ended), seen
 
+    @staticmethod
+    def state_of(attempt):
+        """The state of one attempt, without what else there is to say of it."""
+        return Evidence(attempt).judge()[0]
+
     # -- remove ------------------------------------------------------------------------------------------------
 
     def remove(self, job):
         """Remove a job's folder. Returns [(attempt, bytes)]. Raises NodeError while an attempt may be alive."""
-        removed = []
-        for attempt in self.state.attempts(job):
-            evidence = Evidence(attempt)
-            if evidence.judge()[0] in ("queued", "starting", "running") or evidence.holds:
-                raise NodeError(
-                    "conflict", "attempt {0} of {1} is not over".format(attempt.number, job), "stoker stop " + job
-                )
-            removed.append((attempt.number, _bytes_in(attempt.path)))
+        removed = self.removable(job)
         if removed:
             trash = os.path.join(self.state.path, "jobs", ".trash-{0}-{1}".format(job, os.getpid()))
             os.rename(self.state.job_path(job), trash)
             shutil.rmtree(trash)
         return removed
+
+    def removable(self, job):
+        """What ``remove`` would remove: [(attempt, bytes)]. Raises NodeError while an attempt may be alive."""
+        found = []
+        for attempt in self.state.attempts(job):
+            if not _over(attempt):
+                raise NodeError(
+                    "conflict", "attempt {0} of {1} is not over".format(attempt.number, job), "stoker stop " + job
+                )
+            if not _let_go(attempt):
+                raise NodeError(
+                    "conflict",
+                    "what attempt {0} of {1} left behind is still being ended".format(attempt.number, job),
+                    "try again in some seconds",
+                )
+            found.append((attempt.number, _bytes_in(attempt.path)))
+        return found
+
+
+def _let_go(attempt):
+    """Whether nobody works on an attempt that is over; its supervisor needs a moment after the exit record."""
+    deadline = time.monotonic() + TIDY_S
+    while is_locked(attempt.file("supervisor.lock")) or is_locked(attempt.file("alive.lock")):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _over(attempt):
@@ -174,5 +207,8 @@ def _bytes_in(path):
     total = 0
     for folder, _names, files in os.walk(path):
         for name in files:
-            total += os.lstat(os.path.join(folder, name)).st_size
+            try:
+                total += os.lstat(os.path.join(folder, name)).st_size
+            except FileNotFoundError:
+                continue  # a temporary name
     return total
