@@ -69,7 +69,7 @@ def test_a_script_of_100_kb_comes_from_a_file_or_standard_input(
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        (["run", "python", "x.py"], "'python': the command has to stand after -- (next: stoker run ... -- python x.py)"),
+        (["run", "python", "x.py"], "'python': the command has to stand after -- (next: stoker run ... -- python"),
         (["run"], "there is nothing to run (next: stoker run -- python train.py)"),
         (["run", "--"], "there is nothing to run"),
         (["run", "--on", "gpu", "--", "a"], "Did you mean 'gpus'?"),

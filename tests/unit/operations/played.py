@@ -85,8 +85,8 @@ class PlayedNodes:
         }  # fmt: skip
         with store.write() as transaction:
             if transaction.attempt(job, attempt) is None:
-                values = {"job_id": job, "number": attempt, "claimed_at": now, "log_start": 0, "log_end": 0}
-                transaction.add_attempt({**values, **attempt_fields})
+                values = {"job_id": job, "number": attempt, "claimed_at": now, "confirmed_at": now}
+                transaction.add_attempt({**values, "log_start": 0, "log_end": 0, **attempt_fields})
             else:
                 transaction.change_attempt(job, attempt, attempt_fields)
             transaction.change_job(

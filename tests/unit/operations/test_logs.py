@@ -92,8 +92,6 @@ def test_following_goes_on_with_the_next_attempt(session: Session, nodes_played:
         nodes_played.show(job, "running" if row.attempt == 1 else "succeeded", node="n2", attempt=2)
 
     nodes_played.on_round = starts_the_second_then_ends_it
-    with session.store.write() as transaction:
-        transaction.change_job(session.store.job(job), {"node": "n1"})  # type: ignore[arg-type]
     stream = logs.logs(session, job, follow=True)
     assert read(stream) == b"first\nsecond\n"
     assert stream.outcome is not None

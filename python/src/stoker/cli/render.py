@@ -62,7 +62,7 @@ def exit_code(value: Any) -> int:
     if isinstance(value, values.StopList):
         return int(any(result.outcome not in ("stopped", "already_over") for result in value.stopped))
     if isinstance(value, values.Submitted):
-        return int(bool(value.problems) and value.job.state == "queued")
+        return int(bool(value.problems) and not value.job.confirmed)
     if isinstance(value, values.Status):
         # That a node is away is the answer here, not a failure to give one.
         return 0

@@ -42,7 +42,7 @@ def table(jobs: tuple[Job, ...], out: Out, now: float) -> None:
 
 def _last_words(job: Job) -> str:
     if job.unreachable_since is not None:
-        return f"(last seen {job.state})"
+        return f"(last seen {job.state})" if job.confirmed else "(offered to the node, not yet taken)"
     if job.last_line:
         return fmt.one_line(job.last_line)
     return fmt.one_line(job.detail) if job.detail else "-"
@@ -56,7 +56,7 @@ def submitted(value: Submitted, out: Out) -> None:
         _figures(job, out)
         out.line(f"  next: stoker logs {job.id}    ·    stoker job {job.id}")
         return
-    if job.state == "queued" and job.node is None and value.problems:
+    if value.problems and not job.confirmed:
         out.line("  it stays queued and starts in a later round: stoker dispatch, or stoker dispatch --loop")
     out.line(f"  next: stoker logs -f {job.id}    ·    stoker watch {job.id}")
 
@@ -139,8 +139,8 @@ def job_detail(value: JobDetail, out: Out) -> None:
     if job.workdir:
         rows.append(("folder", fmt.one_line(job.workdir)))
     code = f"exit {job.exit_code}" if job.exit_code is not None else fmt.signal_name(job.signal) if job.signal else ""
-    told = job.evidence or job.detail or ""
-    if proof := "; ".join(part for part in ("" if code in told else code, told) if part):
+    said = job.evidence or job.detail or ""
+    if proof := "; ".join(part for part in ("" if code in said else code, said) if part):
         rows.append(("evidence", fmt.one_line(proof)))
     if job.gpus:
         rows.append(("GPU", f"{fmt.gpus(job)}  ({', '.join(fmt.one_line(uuid) for uuid in job.gpus)})"))

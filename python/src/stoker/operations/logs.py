@@ -53,12 +53,11 @@ class NodeAway(StokerError):
     """The node could not be reached just now."""
 
 
-def read_chunk(session: Session, row: JobRow, request: dict[str, Any]) -> Chunk:
-    """Ask the job's node for a part of its log. Raises NodeAway when not reached, NodeError when refused."""
-    node = str(row.node)
+def read_chunk(session: Session, node: str, job: str, request: dict[str, Any]) -> Chunk:
+    """Ask a node for a part of a job's log. Raises NodeAway when not reached, NodeError when refused."""
     if all(known.name != node for known in session.inventory.nodes):
         raise NodeAway(f"{node} is not in the inventory")
-    answers, problems = ask_nodes(session, "stoker.fleet.log", {"*": {"job": row.id, **request}}, [node])
+    answers, problems = ask_nodes(session, "stoker.fleet.log", {"*": {"job": job, **request}}, [node])
     if node in answers:
         chunk = answers[node].res["chunk"]
         data = zlib.decompress(base64.b64decode(chunk["data"])) if chunk["data"] else b""
@@ -100,20 +99,14 @@ class LogStream:
 
     def __iter__(self) -> Iterator[LogPiece]:
         attempt = self._named_attempt or self._row.attempt
-        while True:
-            if not attempt:
-                if not self._wait_for_attempt():
-                    break
-                attempt = self._row.attempt
+        while attempt or self._wait_for_attempt():
+            attempt = attempt or self._row.attempt
             yield from self._read(attempt)
             self._refresh()
-            if not self.follow or self._named_attempt is not None or self.outcome is None or self.outcome.finished:
+            if not self.follow or self._named_attempt is not None or not self._next_attempt(attempt):
                 break
-            if self._row.attempt > attempt:
-                attempt, self._offset, self._tail = self._row.attempt, 0, None
-                self._session.say(f"{self.job}: attempt {attempt} on {self._row.node}")
-            else:
-                self._pause_for_next_attempt()
+            attempt, self._offset, self._tail = self._row.attempt, 0, None
+            self._session.say(f"{self.job}: attempt {attempt} on {self._row.node}")
         self._refresh()
 
     def text(self) -> str:
@@ -141,14 +134,25 @@ class LogStream:
                 time.sleep(2.0)
         return True
 
-    def _pause_for_next_attempt(self) -> None:
-        due = (self.outcome.next_attempt_at if self.outcome else None) or 0.0
-        time.sleep(min(5.0, max(0.5, due - time.time())))
-        make_round(self._session, "dispatch", jobs=[self.job])
+    def _next_attempt(self, attempt: int) -> bool:
+        """Wait for an attempt after this one, which is over. False: the job is over, there will be none."""
+        while self._row.attempt <= attempt:
+            if self.outcome is None or self.outcome.finished:
+                return False
+            due = self.outcome.next_attempt_at or 0.0
+            time.sleep(min(5.0, max(0.5, due - time.time())))
+            make_round(self._session, "dispatch", jobs=[self.job])
+            self._refresh()
+        return True
+
+    def _node(self, attempt: int) -> str:
+        """The node of one attempt: a job that waits for its next one has none."""
+        return next(row.node for row in self._session.store.attempts(self.job) if row.number == attempt)
 
     def _read(self, attempt: int) -> Iterator[LogPiece]:
         """The pieces of one attempt, to its end or to the end of what is there."""
         offset, tail, pause = self._offset, self._tail, 1.0
+        node = self._node(attempt)
         while True:
             request = {
                 "attempt": attempt,
@@ -158,7 +162,7 @@ class LogStream:
                 **({"tail": tail} if tail is not None else {"offset": offset}),
             }
             try:
-                chunk = read_chunk(self._session, self._row, request)
+                chunk = read_chunk(self._session, node, self.job, request)
             except NodeAway as away:
                 for piece in self._copy(attempt, offset, tail, away):
                     yield piece

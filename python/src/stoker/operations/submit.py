@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -195,4 +196,4 @@ def _title(argv: Sequence[str], script: str | None) -> str:
             (Path(a).stem for a in argv[1:] if not a.startswith("-") and a.endswith((".py", ".sh", ".pl", ".js"))),
             program,
         )
-    return program or "job"
+    return re.sub(r"(?<=^python)[0-9.]+$", "", program) or "job"

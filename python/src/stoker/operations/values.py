@@ -61,6 +61,7 @@ class Job:
     `state` is queued, starting, running, succeeded, failed, cancelled, lost or dead. `elapsed_s` counts by the node's
     own clock to the end, or to now while the job runs (to the last observation while its node cannot be reached: then
     `unreachable_since` is set and `state` is what was last seen). `observed_at` is when the node last told.
+    `confirmed`: the node has shown that it has the newest attempt; until then it was only offered.
     """
 
     id: str
@@ -103,6 +104,7 @@ class Job:
     sample: Mapping[str, Any] | None
     rung: str | None
     left_behind: int | None
+    confirmed: bool
 
     @property
     def finished(self) -> bool:

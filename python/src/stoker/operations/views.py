@@ -76,6 +76,7 @@ def _job(row: JobRow, attempt: AttemptRow | None, node: NodeRow | None, now: flo
         sample=seen.get("sample"),
         rung=seen.get("rung"),
         left_behind=seen.get("left_behind"),
+        confirmed=attempt is not None and attempt.confirmed_at is not None,
     )
 
 

@@ -64,13 +64,13 @@ def _look(session: Session, job: str, wait_s: float) -> WatchReport:
     if row.attempt and reached:
         first = mark is None
         where = {"tail": FIRST_LOOK_LINES} if first else {"offset": start}
+        request = {"attempt": row.attempt, "limit": CHUNK_BYTES, "wait": 0, "stream": "out", **where}
+        node = session.store.attempts(job)[-1].node
         try:
-            chunk = read_chunk(
-                session, row, {"attempt": row.attempt, "limit": CHUNK_BYTES, "wait": 0, "stream": "out", **where}
-            )
+            chunk = read_chunk(session, node, job, request)
             data, start, end, source = chunk.data, chunk.offset, chunk.next, "node"
         except NodeAway as away:
-            problems = (*problems, Problem(row.node, away.message, away.next_step, "unreachable"))
+            problems = (*problems, Problem(node, away.message, away.next_step, "unreachable"))
     if row.attempt and source == "none":
         copied, kept = session.store.read_log_copy(job, row.attempt)
         if copied <= start < copied + len(kept):

@@ -1,0 +1,32 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The real command line against real ssh nodes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from cli import Cli
+
+
+@pytest.fixture
+def stoker(tmp_path: Path, inventory: Callable[..., Path]) -> Iterator[Callable[..., Cli]]:
+    """A factory: ``stoker(node, ...)`` is a command line with these nodes, an empty folder, a store of its own."""
+    made: list[Cli] = []
+
+    def make(*nodes: object, **options: object) -> Cli:
+        folder = tmp_path / f"cli{len(made)}"
+        folder.mkdir()
+        made.append(Cli(folder, inventory(list(nodes), **options)))
+        return made[-1]
+
+    yield make
+    for cli in made:
+        cli.close()
