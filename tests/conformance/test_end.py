@@ -26,7 +26,9 @@ def test_exit_code(backend: Backend, job: str, code: int, state: str, reason: st
 def test_signal(backend: Backend, job: str, name: str, number: int) -> None:
     """A command that a signal ended is told from one that ended with a code, and from one that was short of memory."""
     seen = backend.run(job, "sh", "-c", f"kill -{name} $$")
-    assert (seen["state"], seen["reason"], seen["exit_code"], seen["signal"]) == ("failed", "signal", None, number), seen
+    assert (seen["state"], seen["reason"], seen["exit_code"], seen["signal"]) == ("failed", "signal", None, number), (
+        seen
+    )
     assert f"SIG{name}" in seen["evidence"]
     assert seen["oom"] is not True
 
