@@ -239,6 +239,22 @@ def test_a_job_waits_for_a_gpu_on_the_node_and_starts_there_by_itself(stoker: St
     assert cli("logs", third["id"]).out.strip() in gpu_node.gpus.uuids
 
 
+@pytest.mark.accepts("D11")
+def test_status_and_watch_show_the_gpus(stoker: Stoker, gpu_node: PlainNode) -> None:
+    cli = stoker(gpu_node)
+    gpu_node.gpus.set(0, {"utilization.gpu": 97, "temperature.gpu": "[N/A]"})
+    job = cli.run("sh", "-c", "echo up; sleep 60", options=("--gpus", "1"))
+    gpus = cli("status", "--json").json()["nodes"][0]["gpus"]
+    assert (gpus[0]["utilisation"], gpus[0]["temperature"], gpus[0]["held_by"]) == (97, None, job)
+    assert "temperature" in gpus[0]["unknown"] or "temp_c" in gpus[0]["unknown"]
+    assert gpus[0]["memory_total"] > 2**30
+    shown = cli("status").out
+    assert "load 97%  temperature unknown" in shown
+    until(lambda: cli.job(job, "--live")["sample"], "a sample", 30)
+    assert "GPU 0 load 97%" in cli("watch", "--once", job).out
+    cli("stop", "--grace", "1", job)
+
+
 def test_a_failed_job_is_started_again_as_often_as_asked(stoker: Stoker, node: PlainNode) -> None:
     cli = stoker(node)
     following = cli("run", "--follow", "--retries", "1", "--", "sh", "-c", "echo attempt $STOKER_ATTEMPT; exit 5")

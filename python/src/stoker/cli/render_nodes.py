@@ -16,6 +16,8 @@ def status(value: Status, out: Out) -> None:
     for node in value.nodes:
         for gpu in node.gpus or ():
             out.line(f"  {node.name}  {_gpu(gpu)}")
+        if node.gpus is None and node.gpus_unknown and "no nvidia-smi" not in node.gpus_unknown:
+            out.line("  ", (node.name, "yellow"), f"  GPUs unknown: {fmt.one_line(node.gpus_unknown)}")
         if node.unreachable_message:
             out.line("  ", (node.name, "yellow"), f": {fmt.one_line(node.unreachable_message)}")
     if value.jobs:
@@ -61,7 +63,8 @@ def _count(value: int | None) -> str:
 
 def _gpus(node: Node) -> str:
     if node.gpus is None:
-        return "-"
+        absent = "no nvidia-smi" in (node.gpus_unknown or "")
+        return "none seen" if absent else "unknown" if node.gpus_unknown else "-"
     if not node.gpus:
         return "none"
     names = {gpu.name or "unknown" for gpu in node.gpus}

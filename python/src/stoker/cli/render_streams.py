@@ -119,10 +119,10 @@ def _sample(sample: object) -> str:
     gpus = sample.get("gpus") if isinstance(sample, dict) else None
     words = []
     for gpu in gpus if isinstance(gpus, list) else []:
-        load, used = gpu.get("utilisation"), gpu.get("memory_used")
+        load, used = gpu.get("util_pct"), gpu.get("mem_used_mib")
         words.append(
-            f"GPU {gpu.get('index', '?')} {'load unknown' if load is None else f'{load:.0f}%'}, "
-            f"{'memory unknown' if used is None else fmt.memory(used)}"
+            f"GPU {gpu.get('index', '?')} {'load unknown' if load is None else f'load {load:.0f}%'}, "
+            f"{'memory unknown' if used is None else fmt.memory(used * 1024 * 1024)}"
         )
     return "; ".join(words)
 

@@ -276,6 +276,8 @@ class Gpu:
 class Node:
     """A node as far as it is known. `reachable` is None when it was never asked.
 
+    `gpus` is None when they are not known; `gpus_unknown` says why.
+
     `running`, `queued` count the jobs that the store knows there.
     """
 
@@ -287,6 +289,7 @@ class Node:
     unreachable_since: float | None
     unreachable_message: str | None
     gpus: tuple[Gpu, ...] | None
+    gpus_unknown: str | None
     cpus: int | None
     memory_total: int | None
     running: int

@@ -141,20 +141,28 @@ def gpus_of(node: NodeRow | None, held: Mapping[str, str]) -> tuple[Gpu, ...] | 
     """The GPUs of a node from its facts, None when it never told. `held` says which job holds which UUID."""
     if node is None or "gpus" not in (node.facts or {}):
         return None
-    return tuple(
-        Gpu(
-            index=gpu.get("index"),
-            uuid=gpu.get("uuid"),
-            name=gpu.get("name"),
-            memory_used=gpu.get("memory_used"),
-            memory_total=gpu.get("memory_total"),
-            utilisation=gpu.get("utilisation"),
-            temperature=gpu.get("temperature"),
-            held_by=held.get(str(gpu.get("uuid"))),
-            unknown=dict(gpu.get("unknown") or {}),
-        )
-        for gpu in _gpu_facts(node)
+    if not isinstance(node.facts["gpus"], list):
+        return None
+    return tuple(_gpu(gpu, held) for gpu in _gpu_facts(node))
+
+
+def _gpu(gpu: Mapping[str, Any], held: Mapping[str, str]) -> Gpu:
+    uuid, holders = gpu.get("uuid"), gpu.get("held_by") or ()
+    return Gpu(
+        index=gpu.get("index"),
+        uuid=uuid,
+        name=gpu.get("name"),
+        memory_used=_mebibytes(gpu.get("mem_used_mib")),
+        memory_total=_mebibytes(gpu.get("mem_total_mib")),
+        utilisation=gpu.get("util_pct"),
+        temperature=gpu.get("temp_c"),
+        held_by=held.get(str(uuid)) or next(iter(holders), None),
+        unknown=dict(gpu.get("unknown") or {}),
     )
+
+
+def _mebibytes(count: float | None) -> int | None:
+    return None if count is None else int(count * 1024 * 1024)
 
 
 def freshness_of(jobs: Iterable[Job], *, live: bool, now: float | None = None) -> Freshness:
