@@ -208,8 +208,9 @@ def _gpu_facts(state):
         found = gpus.query()
     except NodeError as exc:
         return {"gpus": None, "gpus_unknown": exc.message}
+    survivors = gpu_queue.survivors_by_gpu(state)
     for gpu in found:
-        gpu["held_by"] = gpu_queue.holders(state, [gpu["uuid"]])
+        gpu["held_by"] = gpu_queue.holders(state, [gpu["uuid"]], survivors)
     return {"gpus": found}
 
 

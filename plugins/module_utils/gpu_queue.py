@@ -118,7 +118,7 @@ def lock_path(state, uuid):
 
 
 def _lock(state, path, inheritable=False):
-    return Lock(path, inheritable=inheritable, shared=not state.lock_dir.startswith(state.path + os.sep))
+    return Lock(path, inheritable=inheritable, shared=state.locks_are_shared)
 
 
 class Inventory:
@@ -178,7 +178,7 @@ def claim(state, attempt, count, wanted, inventory):
 
 def holders(state, uuids, survivors=None):
     """Names of the jobs that hold any of these GPUs now."""
-    found = set((survivors or {}).values())
+    found = {job for uuid, job in (survivors or {}).items() if uuid in uuids}
     for uuid in uuids:
         path = lock_path(state, uuid)
         if is_locked(path):

@@ -240,7 +240,14 @@ class StateDir:
             make_private(os.path.join(self.path, name))
         if not os.path.isdir(self.lock_dir):
             make_private(self.lock_dir)
+            if self.locks_are_shared:
+                os.chmod(self.lock_dir, 0o1777)
         self._claim()
+
+    @property
+    def locks_are_shared(self):
+        """Whether the GPU locks lie outside of this folder, for all users of the machine."""
+        return not self.lock_dir.startswith(self.path + os.sep)
 
     def _claim(self):
         """Refuse the folder of another machine: on a shared home its living jobs would look lost from here."""
