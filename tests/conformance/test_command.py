@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 ECHO = "import json, sys; print(json.dumps(sys.argv[1:]))"
 HOSTILE = [
-    "", " ", "a b", "'", '"', "'\"'\"'", "\\", "\\\\n", "$HOME", "${HOME}", "$(touch /tmp/no)", "`id`", "|", "a|b", "&", ";",
-    ">", "< /dev/null", "*", "?", "~", "!!", "#", "%s", "{{ 1 + 1 }}", "{% raw %}", "{a,b}", "-", "--", "-n", "-rf", "--help",
-    "\n", "a\nb\n", "\r\n", "\t", "\x01\x1b[31m", "\x7f", "äöü", "日本語", "🔥", "e\u0301", "\u202e", "\ufeff", "None", "null", "1e3",
-    "STOKER-REPLY {}", "=", "A=b", "[]", '{"a": 1}',
+    "", " ", "a b", "'", '"', "'\"'\"'", "\\", "\\\\n", "$HOME", "${HOME}", "$(touch /tmp/no)", "`id`", "|", "a|b", "&",
+    ";", ">", "< /dev/null", "*", "?", "~", "!!", "#", "%s", "{{ 1 + 1 }}", "{% raw %}", "{a,b}", "-", "--", "-n", "-rf",
+    "--help", "\n", "a\nb\n", "\r\n", "\t", "\x01\x1b[31m", "\x7f", "äöü", "日本語", "🔥", "e\u0301", "\u202e", "\ufeff",
+    "None", "null", "1e3", "STOKER-REPLY {}", "=", "A=b", "[]", '{"a": 1}',
 ]  # fmt: skip
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=30)
 

@@ -106,7 +106,7 @@ def test_timeout(backend: Backend, job: str) -> None:
 
 @pytest.mark.accepts("V20")
 def test_leases(backend: Backend, job: str) -> None:
-    """With policy move a job that nobody renewed is ended, and lost; with policy keep it goes on; a renewal holds it."""
+    """With policy move a job that nobody renewed is lost; with policy keep, or renewed, it goes on."""
     backend.start(f"{job}-m", "sleep", "74.91", lease={"policy": "move", "seconds": 1})
     backend.start(f"{job}-r", "sleep", "74.92", lease={"policy": "move", "seconds": 1})
     backend.start(f"{job}-k", "sleep", "74.92", lease={"policy": "keep", "seconds": 1})
