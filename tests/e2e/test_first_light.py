@@ -235,6 +235,8 @@ def test_a_job_waits_for_a_gpu_on_the_node_and_starts_there_by_itself(stoker: St
     assert {cli.job(job)["gpus"][0] for job in held} == set(gpu_node.gpus.uuids)
     started = gpu_node.state_dir / "jobs" / third["id"] / "1" / "exit.json"
     until(started.exists, "the third job ran without anybody asking", 30)
+    fourth = cli.start("run", "--follow", "--gpus", "2", "--", "echo", "both")
+    assert fourth.communicate(timeout=60)[0] == b"both\n"
     assert cli("wait", third["id"]).code == 0
     assert cli("logs", third["id"]).out.strip() in gpu_node.gpus.uuids
 

@@ -111,6 +111,25 @@ def test_the_stored_copy_answers_for_a_node_that_is_gone_and_says_how_old_it_is(
     assert any("stored copy" in said and "s old" in said for said in nodes_played.said)
     assert any("are only on the node" in said for said in nodes_played.said)
     assert read(logs.logs(session, job, tail=1)) == b"\xff\x00 no line end"
+    assert read(logs.logs(session, job, since_byte=len(LOG) - 7)) == LOG[-7:]
+    assert read(logs.logs(session, job, since_byte=len(LOG) + 7)) == b""
+
+
+@pytest.mark.accepts("V28")
+def test_following_shows_the_rest_of_the_copy_once_then_goes_on_from_the_node(
+    session: Session, nodes_played: PlayedNodes, job: str
+) -> None:
+    session.store.write_log_copy(job, 1, 0, LOG[:5000], keep_bytes=10**6)
+    nodes_played.away["n1"] = "No route to host"
+    pieces = []
+    for piece in logs.logs(session, job, follow=True, since_byte=1000):
+        pieces.append(piece)
+        nodes_played.away.clear()
+        if piece.offset + len(piece.data) == len(LOG):
+            nodes_played.ended.add((job, 1))
+            nodes_played.show(job, "succeeded", exit_code=0)
+    assert (pieces[0].source, pieces[1].source, pieces[1].offset) == ("copy", "node", 5000)
+    assert b"".join(p.data for p in pieces) == LOG[1000:]
 
 
 @pytest.mark.accepts("D11")

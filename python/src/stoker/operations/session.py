@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -69,6 +70,8 @@ class Session:
         """The door to Ansible."""
         from stoker.runner import Runner
 
+        # The launcher is a process of its own, started when a run needs it: it reads its settings from the environment.
+        os.environ.setdefault("STOKER_LAUNCHER_IDLE_S", str(self.config.launcher.idle_s))
         return Runner(
             self.inventory_path,
             launcher=self.config.launcher.enabled,
