@@ -56,7 +56,7 @@ def build(run: Callable[[Call], int], command: Sequence[str] | None) -> App:
         name="stoker",
         version=__version__,
         help="Jobs on every machine of an Ansible inventory, and true answers about them.",
-        default_parameter=Parameter(negative=(), show_default=lambda value: value if value else False),
+        default_parameter=Parameter(negative=(), show_default=False),
         result_action="return_value",
         help_format="plaintext",
         end_of_options_delimiter="--",
@@ -117,6 +117,8 @@ def _parameter(parameter: inspect.Parameter) -> inspect.Parameter:
     if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
         parameter = parameter.replace(kind=inspect.Parameter.POSITIONAL_ONLY)
     default = None if parameter.default == () else parameter.default
+    if default not in (None, False, inspect.Parameter.empty):
+        options["show_default"] = True
     return parameter.replace(annotation=Annotated[hint, Parameter(**options)], default=default)
 
 
@@ -191,8 +193,13 @@ def _help(op: Operation) -> str:
     """The docstring without the entry of the parameter that stands after `--` (the usage line shows it)."""
     doc = inspect.getdoc(op.function) or ""
     hidden = [name for name, p in op.signature().parameters.items() if _has(p, AfterDashes)]
+    said, args, listed = doc.partition("\n\nArgs:")
+    # The source wraps for its reader; the terminal has a width of its own.
+    paragraphs = "\n\n".join(paragraph.replace("\n", " ") for paragraph in said.split("\n\n"))
     return "\n".join(
-        line for line in doc.splitlines() if not any(line.strip().startswith(f"{name}: ") for name in hidden)
+        line
+        for line in (paragraphs + args + listed).splitlines()
+        if not any(line.strip().startswith(f"{name}: ") for name in hidden)
     )
 
 
