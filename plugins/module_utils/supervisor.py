@@ -113,7 +113,9 @@ class Supervisor:
         return False
 
     def _make_groups(self):
-        name = "{0}.{1}".format(self.attempt.job, self.attempt.number)
+        # Another state folder of this machine may have a job of the same id: it needs a group of its own.
+        token = self.attempt.read("state.json")["token"]
+        name = "{0}.{1}.{2}".format(self.attempt.job, self.attempt.number, token[:8])
         if self.rung != "subreaper":
             self.groups = cgroups.create(name, below_own=self.rung.startswith("systemd"))
         self.groups.limit(self.spec.get("memory_bytes"), self.spec.get("cpus"))
