@@ -10,6 +10,7 @@ import uuid
 
 from ansible.errors import AnsibleActionFail
 
+from ansible_collections.stoker.fleet.plugins.module_utils.statedir import JOB_ID
 from ansible_collections.stoker.fleet.plugins.plugin_utils.node_call import NodeAction, sentence
 
 _NAMESPACE = uuid.UUID("a6b2a1de-5a4f-4f0c-9a3e-0d3b1f6c2f5d")
@@ -54,6 +55,11 @@ class ActionModule(NodeAction):
             required_one_of=[("id", "name")],
         )
         job = args["id"] or args["name"]
+        if not JOB_ID.match(job):
+            raise AnsibleActionFail(
+                "{0!r} is not a job id: up to 63 of a-z 0-9 . _ -, a letter or digit first "
+                "(next: give one as id; name may be any text)".format(str(job))
+            )
         now = self._look(job, task_vars)
         wanted = getattr(self, "_" + args["state"])(args, job, now)
         result["changed"] = wanted is not None

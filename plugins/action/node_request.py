@@ -14,6 +14,8 @@ from ansible_collections.stoker.fleet.plugins.plugin_utils.node_call import Node
 class ActionModule(NodeAction):
     """See the module's documentation."""
 
+    _supports_check_mode = False
+
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         _validation, args = self.validate_argument_spec(argument_spec={"request": {"type": "dict", "required": True}})

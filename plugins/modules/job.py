@@ -41,8 +41,8 @@ options:
     choices: [started, stopped, absent]
     default: started
   attempt:
-    description: Number of this execution of the job. Raise it to run a finished job again; a lower number than one
-      known is refused.
+    description: Number of this execution of the job. Raise it to run a finished job again; one that is
+      known, or lower, changes nothing.
     type: int
     default: 1
   argv:

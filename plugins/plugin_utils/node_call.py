@@ -24,13 +24,20 @@ NO_PYTHON, NOT_PUSHED = 96, 97
 _PYTHONS = (
     "python3 /usr/bin/python3 /usr/local/bin/python3 python3.13 python3.12 python3.11 python3.10 python3.9 python3.8"
 )
-# Unpacks to a name of its own, then renames: a node never sees half a version.
-_UNPACK = (
-    "import io,os,shutil,sys,zipfile;d=sys.argv[1];t='%s.%d.tmp'%(d,os.getpid());"
-    "os.makedirs(os.path.dirname(d),0o700,exist_ok=True);"
-    "zipfile.ZipFile(io.BytesIO(sys.stdin.buffer.read())).extractall(t);"
-    "os.path.isdir(d) or os.rename(t,d);shutil.rmtree(t,ignore_errors=True)"
-)
+# Unpacks to a name of its own, then renames: a node never sees half a version, and of two that push the first wins.
+_UNPACK = """
+import io, os, shutil, sys, zipfile
+target = sys.argv[1]
+new = "%s.%d.tmp" % (target, os.getpid())
+os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+zipfile.ZipFile(io.BytesIO(sys.stdin.buffer.read())).extractall(new)
+try:
+    os.rename(new, target)
+except OSError:
+    shutil.rmtree(new, ignore_errors=True)
+    if not os.path.isdir(target):
+        raise
+"""
 
 
 class NodeAction(ActionBase):
