@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 import uuid
-from pathlib import Path
 from typing import Any
 
 import pytest
 from conformance.backend import Backend
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from testbed.command_lines import CommandLines
 
 ECHO = "import json, sys; print(json.dumps(sys.argv[1:]))"
 HOSTILE = [
     "", " ", "a b", "'", '"', "'\"'\"'", "\\", "\\\\n", "$HOME", "${HOME}", "$(touch /tmp/no)", "`id`", "|", "a|b", "&",
-    ";", ">", "< /dev/null", "*", "?", "~", "!!", "#", "%s", "{{ 1 + 1 }}", "{% raw %}", "{a,b}", "-", "--", "-n", "-rf",
-    "--help", "\n", "a\nb\n", "\r\n", "\t", "\x01\x1b[31m", "\x7f", "äöü", "日本語", "🔥", "e\u0301", "\u202e", "\ufeff",
-    "None", "null", "1e3", "STOKER-REPLY {}", "=", "A=b", "[]", '{"a": 1}',
+    ";", ">", "< /dev/null", "*", "?", "~", "!!", "#", "%s", "{{ 1 + 1 }}", "{% raw %}", "{a,b}", "-", "--", "-n",
+    "-rf", "--help", "\n", "a\nb\n", "\r\n", "\t", "\x01\x1b[31m", "\x7f", "äöü", "日本語", "🔥", "e\u0301", "\u202e",
+    "\ufeff", "None", "null", "1e3", "STOKER-REPLY {}", "=", "A=b", "[]", '{"a": 1}',
 ]  # fmt: skip
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=30)
 
@@ -111,34 +110,6 @@ def test_relative_working_directory_is_below_home(backend: Backend, job: str) ->
 def test_home_is_the_working_directory(backend: Backend, job: str) -> None:
     backend.run(job, "pwd")
     assert backend.log(job).decode() == f"{backend.node.home}\n"
-
-
-class CommandLines:
-    """Every command line of this machine that shows a text, watched from start to end."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text.encode()
-        self.found: set[bytes] = set()
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self._watch)
-
-    def _watch(self) -> None:
-        while not self.over.is_set():
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    line = path.read_bytes()
-                except OSError:
-                    continue
-                if self.text in line:
-                    self.found.add(line)
-
-    def __enter__(self) -> CommandLines:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.over.set()
-        self.thread.join()
 
 
 def test_secrets_reach_the_command_and_nothing_else(backend: Backend, job: str) -> None:

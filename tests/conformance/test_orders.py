@@ -39,6 +39,16 @@ def test_a_stranger_under_the_same_id(backend: Backend, job: str) -> None:
     assert backend.log(job) == b"mine\n"
 
 
+@pytest.mark.accepts("B09", "C51")
+def test_one_id_in_two_state_folders(backend: Backend, fresh_backend: Backend, job: str) -> None:
+    """Two controllers that do not know each other: what one of them ends is its own."""
+    backend.start(job, "sleep", "75.5")
+    fresh_backend.start(job, "sleep", "75.6")
+    assert backend.cancel(job, grace_s=0)[0]["state"] == "cancelled"
+    time.sleep(0.3)
+    assert fresh_backend.observe(job)["state"] == "running"
+
+
 @pytest.mark.accepts("C51")
 def test_attempts(backend: Backend, job: str) -> None:
     """A later attempt begins when the earlier one is over; a late order of an earlier one is refused."""
