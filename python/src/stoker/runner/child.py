@@ -16,7 +16,9 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
+from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 _PR_SET_PDEATHSIG = 1
@@ -94,6 +96,7 @@ def warm_up(program: str) -> None:
         _try_import(name)
         sys.modules.pop(name, None)
     _forget_collections()
+    _read_routes()
     gc.collect()
     gc.freeze()
 
@@ -104,6 +107,26 @@ def _try_import(name: str) -> None:
         importlib.import_module(name)
     except Exception:  # noqa: BLE001
         sys.modules.pop(name, None)
+
+
+def _read_routes() -> None:
+    """Read Ansible's own list of moved plugins beforehand, which takes 0.07 s; Ansible's reader may be replaced."""
+    import ansible
+    from ansible.utils.collection_loader import _collection_finder as finder
+
+    read = getattr(finder, "_meta_yml_to_dict", None)
+    path = Path(ansible.__file__).with_name("config") / "ansible_builtin_runtime.yml"
+    if read is None or not path.is_file():
+        return  # another version of Ansible, which has it elsewhere
+    text = path.read_bytes()
+    ready = {text: read(text, ("ansible.builtin", "runtime.yml"))}
+
+    def read_once(data: bytes | str, content_id: object) -> Any:
+        # Given away for good: what the caller changes in it is seen by nobody else.
+        found = ready.pop(data, None) if isinstance(data, bytes) else None
+        return read(data, content_id) if found is None else found
+
+    finder._meta_yml_to_dict = read_once
 
 
 def _forget_collections() -> None:
@@ -130,7 +153,34 @@ def become(request: dict[str, Any], files: list[int]) -> NoReturn:
         _count_as_foreground()
     entry = importlib.import_module(_ENTRIES[os.path.basename(argv[0])])
     _take_signals(request["ignored"], request["blocked"])
-    sys.exit(entry.main())
+    try:
+        code = _exit_code(entry.main())
+    except SystemExit as end:
+        code = _exit_code(end.code)
+    _end(code)
+
+
+def _exit_code(said: object) -> int:
+    """The exit code that Python makes of what was given to `sys.exit`."""
+    if said is None:
+        return 0
+    if isinstance(said, int):
+        return said & 0xFF
+    sys.stderr.write(f"{said}\n")
+    return 1
+
+
+def _end(code: int) -> NoReturn:
+    """End as Python does, but leave the memory to the kernel: freeing it, shared with the parent, costs 0.07 s."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if not stream.closed:
+                stream.flush()
+        except OSError:
+            code = 120  # As Python says it: what was printed did not arrive.
+    os._exit(code)
 
 
 def _die_with_parent() -> None:

@@ -19,11 +19,11 @@ _started = threading.local()
 
 
 class _Spawn(pexpect.spawn):  # type: ignore[misc]
-    """pexpect's spawn without its sleep of 0.1 s after the end: the program has ended by then, nothing is awaited."""
+    """pexpect's spawn without the sleep of 0.1 s after the end: the program has ended by then, nothing is awaited."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.delayafterclose = 0.0
+        self.ptyproc.delayafterclose = 0.0
         _started.process = self
 
 
