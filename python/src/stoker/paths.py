@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 from stoker.errors import StokerError
@@ -35,13 +34,19 @@ def runtime_dir() -> Path:
     """
     if chosen := os.environ.get("STOKER_STATE_HOME"):
         return private_folder(private_folder(Path(chosen).expanduser()) / "run")
-    import platformdirs
+    # platformdirs falls back to a folder in /tmp whose name anybody can guess, and says so on stderr.
+    for place in (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{os.geteuid()}"):
+        if place and _is_ours(Path(place)):
+            return private_folder(Path(place) / "stoker")
+    return private_folder(state_dir() / "run")
 
-    folder = Path(platformdirs.user_runtime_dir("stoker"))
-    # A session without a login manager has the variable of another one, or no such folder.
-    if not os.access(folder.parent, os.W_OK | os.X_OK):
-        folder = Path(tempfile.gettempdir()) / f"stoker-{os.getuid()}"
-    return private_folder(folder)
+
+def _is_ours(folder: Path) -> bool:
+    """A session without a login manager has the variable of another one, or no such folder."""
+    try:
+        return folder.stat().st_uid == os.geteuid() and os.access(folder, os.W_OK | os.X_OK)
+    except OSError:
+        return False
 
 
 def private_folder(folder: Path) -> Path:
