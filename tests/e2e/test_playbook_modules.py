@@ -84,7 +84,7 @@ def test_life_of_a_job(plays: Plays) -> None:
       - {name: Look, stoker.fleet.job_info: {id: [life]}, register: nothing}
       - {name: Create, stoker.fleet.job: *create, diff: true, register: create_1}
       - {name: Create (idempotency), stoker.fleet.job: *create, register: create_2}
-      - {name: Create (again, in check mode), stoker.fleet.job: *create, check_mode: true, register: create_2_check}
+      - {name: Create (again in check mode), stoker.fleet.job: *create, check_mode: true, register: create_2_check}
       - {name: Read, stoker.fleet.job_log: {id: life, wait: 10}, register: log}
       - {name: Remove while it lives, stoker.fleet.job: {id: life, state: absent}, register: too_early}
       - {name: Clean while it lives, stoker.fleet.job_clean: {}, register: clean_early}

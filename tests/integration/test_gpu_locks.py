@@ -16,10 +16,12 @@ import pytest
 from testbed import Bed, PlainNode
 from testbed.node_side import OVER, NodeSide
 
-# Writes when it had which GPUs, by a clock that all jobs of the machine share.
+# Writes when it had which GPUs, by a clock that all jobs of the machine share. A third argument is a file to wait for.
 HOLDS = """
 import os, sys, time
 gpus, began = os.environ["CUDA_VISIBLE_DEVICES"], time.monotonic()
+while sys.argv[3:] and not os.path.exists(sys.argv[3]):
+    time.sleep(0.05)
 time.sleep(float(sys.argv[2]))
 with open(sys.argv[1], "a") as out:
     out.write("%s %.6f %.6f %s\\n" % (os.environ["STOKER_JOB"], began, time.monotonic(), gpus))
@@ -36,8 +38,11 @@ def gpus(nodes: Callable[..., list[PlainNode]]) -> Callable[..., NodeSide]:
     return make
 
 
-def start_holding(side: NodeSide, job: str, record: Path, seconds: float, count: int = 1) -> dict[str, Any]:
-    return side.start(job, side.node.python, "-c", HOLDS, str(record), str(seconds), gpus=count)
+def start_holding(
+    side: NodeSide, job: str, record: Path, seconds: float, *wait_for: Path, count: int = 1
+) -> dict[str, Any]:
+    words = [str(record), str(seconds), *map(str, wait_for)]
+    return side.start(job, side.node.python, "-c", HOLDS, *words, gpus=count)
 
 
 def held(record: Path) -> list[tuple[str, float, float, list[str]]]:
@@ -182,11 +187,12 @@ def test_the_queue_goes_on_without_a_controller(gpus: Callable[..., NodeSide], t
     node = side.node
     assert isinstance(node, PlainNode)
     for index in range(4):
-        start_holding(side, f"q{index}", tmp_path / "held", 0.5)
+        start_holding(side, f"q{index}", tmp_path / "held", 0.2, tmp_path / "alone")
     seen = side.ask("reconcile", observe={"jobs": "all"})["attempts"]
     assert [item["state"] for item in seen[1:]] == ["queued"] * 3
     assert [item["waiting"]["position"] for item in seen[1:]] == [0, 1, 2]
     node.down()
+    (tmp_path / "alone").touch()
     deadline = time.monotonic() + 30
     while not (tmp_path / "held").exists() or len(held(tmp_path / "held")) < 4:
         assert time.monotonic() < deadline
