@@ -65,8 +65,11 @@ class Runner:
         on_event: Callable[[Event], None] | None = None,
         cancel: Callable[[], bool] | None = None,
         timeout_s: float | None = None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> PlayResult:
         """Run `playbook` (a path, or a name as ``stoker.fleet.dispatch``) and wait for its end.
+
+        `meanwhile` is called in a thread while Ansible works: imports, for which a caller would wait afterwards.
 
         A failed or unreachable host is in the result, not an exception. Raises StokerError when the run as a whole
         could not be made (syntax error, Ansible missing, cancelled, `timeout_s` seconds over).
@@ -79,7 +82,7 @@ class Runner:
         try:
             _write_private(folder / "env" / "extravars", dict(extra_vars))
             _write_private(folder / "env" / "settings", {"pexpect_timeout": _POLL_S, "suppress_output_file": True})
-            rc = self._run(folder, inventory, name, limit, collector, end)
+            rc = self._run(folder, inventory, name, limit, collector, end, meanwhile)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         end.check(name, timeout_s)
@@ -88,8 +91,9 @@ class Runner:
         return self._result(rc, collector, time.monotonic() - began)
 
     def _run(
-        self, folder: Path, inventory: Path, playbook: str, limit: str | None, collector: Collector, end: _End
-    ) -> int:
+        self, folder: Path, inventory: Path, playbook: str, limit: str | None, collector: Collector, end: _End,
+        meanwhile: Callable[[], None] | None,
+    ) -> int:  # fmt: skip
         from stoker.runner.process import ansible_runner_run
 
         cwd = _working_folder()
@@ -102,6 +106,7 @@ class Runner:
         return ansible_runner_run(
             command=[*environment.program("ansible-playbook", launcher=self._launcher), playbook],
             ended=end.reached,
+            meanwhile=meanwhile,
             private_data_dir=str(folder),
             project_dir=str(cwd),
             inventory=str(inventory),

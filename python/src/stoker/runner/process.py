@@ -25,6 +25,9 @@ class _Spawn(pexpect.spawn):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.ptyproc.delayafterclose = 0.0
         _started.process = self
+        if _started.meanwhile is not None:
+            # Not earlier: a process is forked with one thread only.
+            threading.Thread(target=_started.meanwhile, daemon=True).start()
 
 
 class _Pexpect:
@@ -39,13 +42,15 @@ class _Pexpect:
 ansible_runner.runner.pexpect = _Pexpect()
 
 
-def ansible_runner_run(*, command: list[str], ended: Callable[[], bool], **arguments: Any) -> int:
+def ansible_runner_run(
+    *, command: list[str], ended: Callable[[], bool], meanwhile: Callable[[], None] | None = None, **arguments: Any
+) -> int:
     """Run `command` in a pseudo terminal and wait for it; `ended` is asked now and then whether to stop it.
 
-    Returns the exit code; 254 when it was stopped or killed. `command` goes by `binary` and `cmdline`, because with
+    `meanwhile` is called in a thread of its own when the program has been started; nobody waits for it. Returns the exit code; 254 when it was stopped or killed. `command` goes by `binary` and `cmdline`, because with
     `binary` ansible-runner drops its own `playbook` argument.
     """
-    _started.process = None
+    _started.process, _started.meanwhile = None, meanwhile
 
     def cancelled() -> bool:
         if not ended():
