@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import os
-import selectors
+import select
 import shlex
+import signal
 import subprocess
 import tempfile
 import time
@@ -17,6 +18,12 @@ from . import launch, logs
 from .recorder import NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED
 
 LIMIT_BYTES = 16 * 1024 * 1024
+# The file that the answer goes to.
+ANSWER = 1
+# How often a command that has closed its streams is looked at, in seconds.
+PAUSE_S = 0.1
+# What a command gets to end itself when nobody waits for it any more, in seconds.
+GRACE_S = 2.0
 
 
 def execute(request, state):
@@ -83,23 +90,47 @@ def _not_started(code, words):
 
 
 def _collect(process, limit, timeout_s):
-    """Read both streams to their end. Returns ([stdout, stderr], truncated, timed out)."""
+    """Read both streams to their end, and wait for the command's. Returns ([stdout, stderr], truncated, timed out)."""
     deadline = None if not timeout_s else time.monotonic() + timeout_s
-    found, truncated, timed_out = [bytearray(), bytearray()], False, False
-    with selectors.DefaultSelector() as selector:
-        for index, stream in enumerate((process.stdout, process.stderr)):
-            selector.register(stream, selectors.EVENT_READ, index)
-        while selector.get_map():
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            for key, _events in selector.select(left):
-                data = os.read(key.fileobj.fileno(), 65536)
-                room = limit - len(found[key.data])
-                truncated = truncated or len(data) > room
-                found[key.data] += data[: max(0, room)]
-                if not data:
-                    selector.unregister(key.fileobj)
-            if deadline is not None and time.monotonic() >= deadline and not timed_out:
-                timed_out = True
-                os.killpg(process.pid, 9)
-                break
-    return [bytes(item) for item in found], truncated, timed_out
+    found, truncated = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}, False
+    poll = select.poll()
+    for number in found:
+        poll.register(number, select.POLLIN)
+    # No event but its end: nobody waits for the answer any more (the caller was interrupted, the connection cut).
+    poll.register(ANSWER, 0)
+    reading = set(found)
+    while reading or process.poll() is None:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not reading:
+            left = PAUSE_S if left is None else min(left, PAUSE_S)
+        for number, _event in poll.poll(None if left is None else left * 1000):
+            if number == ANSWER:
+                _end(process)
+                return [bytes(item) for item in found.values()], truncated, False
+            data = os.read(number, 65536)
+            room = limit - len(found[number])
+            truncated = truncated or len(data) > room
+            found[number] += data[: max(0, room)]
+            if not data:
+                poll.unregister(number)
+                reading.discard(number)
+        if deadline is not None and time.monotonic() >= deadline:
+            _kill(process, signal.SIGKILL)
+            return [bytes(item) for item in found.values()], truncated, True
+    return [bytes(item) for item in found.values()], truncated, False
+
+
+def _end(process):
+    _kill(process, signal.SIGTERM)
+    try:
+        process.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        pass
+    _kill(process, signal.SIGKILL)
+
+
+def _kill(process, number):
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        pass

@@ -94,7 +94,9 @@ def exec_report(value: ExecReport, out: Out) -> None:
             _prefixed(output.node, output.stderr, out)
         if output.truncated:
             out.note(f"{output.node}: the output was too long and is cut; stoker run keeps all of it")
-        if output.signal is not None:
+        if output.timed_out:
+            out.note(f"{output.node}: killed after {fmt.duration(output.elapsed_s)}, by --timeout")
+        elif output.signal is not None:
             out.note(f"{output.node}: ended by {fmt.signal_name(output.signal)}")
     if not value.single:
         for output in value.outputs:

@@ -111,7 +111,7 @@ def _output(name: str, res: Mapping[str, Any] | None, problem: Problem | None) -
         return CommandOutput(name, None, None, b"", b"", False, None, problem or Problem(name, "did not answer"))
     return CommandOutput(
         name, res.get("code"), res.get("signal"), _unpacked(res.get("stdout")), _unpacked(res.get("stderr")),
-        bool(res.get("truncated")), res.get("elapsed_s"),
+        bool(res.get("truncated")), res.get("elapsed_s"), timed_out=bool(res.get("timed_out")),
     )  # fmt: skip
 
 

@@ -237,6 +237,7 @@ class CommandOutput:
     truncated: bool
     elapsed_s: float | None
     problem: Problem | None = None
+    timed_out: bool = False
 
 
 @dataclass(frozen=True)
