@@ -14,7 +14,7 @@ import zlib
 from .logscan import LogScanner
 from .statedir import Lock, NodeError
 
-# A run of Ansible costs the controller as much as some 10 MB of log; the node holds one chunk in memory, packed as well.
+# A run of Ansible costs the controller as much as some 10 MB of log; the node holds one chunk in memory, packed too.
 CHUNK_LIMIT_BYTES = 16 * 1024 * 1024
 SCAN_STEP_BYTES = 4 * 1024 * 1024
 POLL_S = 0.1
