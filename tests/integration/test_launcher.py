@@ -370,9 +370,7 @@ def test_control_c_on_the_terminal_interrupts(launched: Launched, work: Path, wa
     wait_for(lambda: not running(f"sleep {43555 + warm}"), "the task's end")
 
 
-def test_a_run_over_ssh_through_ansible_runner(
-    work: Path, node: PlainNode, inventory: Callable[..., Path]
-) -> None:
+def test_a_run_over_ssh_through_ansible_runner(work: Path, node: PlainNode, inventory: Callable[..., Path]) -> None:
     book = work / "over_ssh.yml"
     book.write_text("- hosts: all\n  gather_facts: false\n  tasks:\n    - ansible.builtin.raw: echo {{ x }}\n")
     runner = Runner(inventory([node]), launcher=True)

@@ -111,9 +111,7 @@ def test_no_command_line_shows_an_extra_variable(runner: Runner, playbook: Calla
 
 
 @pytest.mark.accepts("D31")
-def test_the_second_run_needs_no_new_login(
-    runner: Runner, node: PlainNode, playbook: Callable[[str], Path]
-) -> None:
+def test_the_second_run_needs_no_new_login(runner: Runner, node: PlainNode, playbook: Callable[[str], Path]) -> None:
     before = node.authentications()
     for _ in range(2):
         assert runner.play(playbook(raw("true")), extra_vars={}).rc == 0
