@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ansible_runner
@@ -21,8 +22,8 @@ _started = threading.local()
 class _Spawn(pexpect.spawn):  # type: ignore[misc]
     """pexpect's spawn without the sleep of 0.1 s after the end: the program has ended by then, nothing is awaited."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *args: Any, env: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, env={**os.environ, **env}, **kwargs)
         self.ptyproc.delayafterclose = 0.0
         _started.process = self
         if _started.meanwhile is not None:
@@ -42,13 +43,23 @@ class _Pexpect:
 ansible_runner.runner.pexpect = _Pexpect()
 
 
+def _keep_to_ourselves(status: Mapping[str, Any], runner_config: Any) -> None:
+    """Before ansible-runner writes its environment into a file: leave in it what is not this process's own.
+
+    The values of secrets are in ours, and a killed run leaves its files behind. `_Spawn` puts it back.
+    """
+    if status["status"] == "starting":
+        runner_config.env = {k: v for k, v in runner_config.env.items() if os.environ.get(k) != v}
+
+
 def ansible_runner_run(
     *, command: list[str], ended: Callable[[], bool], meanwhile: Callable[[], None] | None = None, **arguments: Any
 ) -> int:
     """Run `command` in a pseudo terminal and wait for it; `ended` is asked now and then whether to stop it.
 
-    `meanwhile` is called in a thread of its own when the program has been started; nobody waits for it. Returns the exit code; 254 when it was stopped or killed. `command` goes by `binary` and `cmdline`, because with
-    `binary` ansible-runner drops its own `playbook` argument.
+    `meanwhile` is called in a thread of its own when the program has been started; nobody waits for it. Returns the
+    exit code; 254 when it was stopped or killed. `command` goes by `binary` and `cmdline`, because with `binary`
+    ansible-runner drops its own `playbook` argument.
     """
     _started.process, _started.meanwhile = None, meanwhile
 
@@ -65,6 +76,7 @@ def ansible_runner_run(
             cancel_callback=cancelled,
             quiet=True,
             suppress_env_files=True,
+            status_handler=_keep_to_ourselves,
             # Anything but "jsonfile" leaves Ansible's fact cache as the user set it.
             fact_cache_type="as_configured",
             **arguments,
