@@ -14,7 +14,7 @@ from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from stoker.errors import NotFound, StokerError
+from stoker.errors import NotFound, StokerError, UsageError
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -118,13 +118,21 @@ def find_file(start: Path) -> Path | None:
     return None
 
 
+def working_folder() -> Path:
+    """The current folder. Raises UsageError when it no longer exists."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise UsageError("the folder this was started in no longer exists", next_step="cd somewhere else") from error
+
+
 def load(path: Path | None = None, *, start: Path | None = None, env: Mapping[str, str] = os.environ) -> Config:
     """The settings: `path`, else STOKER_CONFIG, else the nearest `stoker.yml` from `start` upward, else the defaults.
 
     Raises NotFound for a file that was named and does not exist, ConfigError for one that is wrong.
     """
     named = path or (Path(env["STOKER_CONFIG"]) if env.get("STOKER_CONFIG") else None)
-    found = named or find_file((start or Path.cwd()).resolve())
+    found = named or find_file((start or working_folder()).resolve())
     if found is None:
         return Config()
     try:

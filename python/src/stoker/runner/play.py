@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stoker.errors import NotFound, StokerError, UsageError
+from stoker.config import working_folder
+from stoker.errors import NotFound, StokerError
 from stoker.runner import environment, failure
 from stoker.runner.collect import Collector
 from stoker.runner.diagnose import diagnose, result_text
@@ -96,7 +97,7 @@ class Runner:
     ) -> int:  # fmt: skip
         from stoker.runner.process import ansible_runner_run
 
-        cwd = _working_folder()
+        cwd = working_folder()
         added = environment.playbook_environment(
             forks=self._forks,
             connect_timeout_s=self._connect_timeout_s,
@@ -171,13 +172,6 @@ def _playbook_name(playbook: str | Path) -> str:
     if not path.is_file():
         raise NotFound(f"there is no playbook {path}")
     return str(path)
-
-
-def _working_folder() -> Path:
-    try:
-        return Path.cwd()
-    except FileNotFoundError as error:
-        raise UsageError("the folder this was started in no longer exists", next_step="cd somewhere else") from error
 
 
 def _write_private(path: Path, value: Mapping[str, Any]) -> None:
