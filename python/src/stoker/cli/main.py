@@ -45,6 +45,7 @@ def program() -> NoReturn:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (by default this process's own) and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_missing_streams()
     if arguments in (["--version"], ["-V"]):
         # On its own, so that it costs nothing.
         from stoker import __version__
@@ -82,6 +83,17 @@ def _run(arguments: list[str]) -> int:
         operation = next((o.name for o in operations() if o.command == named), "stoker")
         return fail(problem, as_json="--json" in before, operation=operation)
     return code if isinstance(code, int) else 0
+
+
+def _open_missing_streams() -> None:
+    """A stream that was closed before we were started: its number must not become that of another file."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str] | None]:
