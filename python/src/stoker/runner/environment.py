@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import hashlib
+import locale
 import os
 import shutil
 import stat
@@ -84,7 +85,13 @@ def playbook_environment(
         if name in own and not own[name].isdigit():
             added[name] = ""
     added["ANSIBLE_COLLECTIONS_PATH"] = _collections_path(own, config)
-    return added
+    return added | utf8_locale()
+
+
+def utf8_locale() -> dict[str, str]:
+    """What Ansible needs where the locale is not UTF-8 (LC_ALL=C, as in cron): it refuses to start there."""
+    charset = locale.nl_langinfo(locale.CODESET) if locale.setlocale(locale.LC_CTYPE) else ""
+    return {} if charset.upper().replace("-", "") == "UTF8" else {"LC_ALL": "C.UTF-8"}
 
 
 def config_file(environ: Mapping[str, str], cwd: Path) -> Path | None:

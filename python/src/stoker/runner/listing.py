@@ -57,6 +57,7 @@ def _ask_ansible(path: Path, *, launcher: bool) -> dict[str, Any]:
         ANSIBLE_INVENTORY_UNPARSED_FAILED="True",
         ANSIBLE_NOCOLOR="True",
         ANSIBLE_FORCE_COLOR="False",
+        **environment.utf8_locale(),
     )
     command = [*program, "-i", str(path), "--list"]
     try:
