@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from cli import Cli
+from cli import Cli, Said
 from testbed import PlainNode
 
 Stoker = Callable[..., Cli]
@@ -42,8 +45,6 @@ def test_a_wrong_key(stoker: Stoker, node: PlainNode, tmp_path: Path) -> None:
     (node.home / ".ssh").mkdir(exist_ok=True)
     text = cli.inventory.read_text()
     key = tmp_path / "other_key"
-    import subprocess
-
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     from ruamel.yaml import YAML
 
@@ -81,3 +82,38 @@ def test_a_program_that_is_not_there(stoker: Stoker, node: PlainNode) -> None:
     cli = stoker(node)
     check(cli("run", "--follow", "--", "absent-program"), 1, "failed", "absent-program")
     check(cli("run", "--follow", "--workdir", "/absent/folder", "--", "true"), 1, "failed", "/absent/folder")
+
+
+def test_the_folder_one_stands_in_was_deleted(stoker: Stoker, node: PlainNode) -> None:
+    cli = stoker(node)
+    for command in (("jobs",), ("run", "--", "true"), ("exec", "n1", "--", "true")):
+        gone = ["sh", "-c", 'mkdir gone; cd gone; rmdir ../gone; exec "$@"', "sh", sys.executable, "-m", "stoker"]
+        done = run([*gone, *command], cli)
+        check(Said(done.returncode, done.stdout, done.stderr), 2, "no longer exists", "(next: cd somewhere else)")
+
+
+def test_standard_streams_that_are_closed(stoker: Stoker, node: PlainNode) -> None:
+    cli = stoker(node)
+    shell = ["sh", "-c", '"$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "stoker"]
+    assert run([*shell, "run", "--", "sh", "-c", "exit 3"], cli).returncode == 0
+    assert run([*shell, "job", "nope"], cli).returncode == 2
+    assert len(cli("jobs", "--json").json()["jobs"]) == 1
+
+
+def test_a_locale_that_is_not_utf_8(stoker: Stoker, node: PlainNode) -> None:
+    cli = stoker(node)
+    plain = {"LC_ALL": "C"}
+    assert cli("exec", "n1", "--", "printf", "ü", env=plain).out == "ü"
+    assert cli("run", "--follow", "--raw", "--", "printf", "ü", env=plain).out == "ü"
+
+
+def test_a_byte_that_is_not_utf_8(stoker: Stoker, node: PlainNode) -> None:
+    cli = stoker(node)
+    odd = os.fsdecode(b"\xff\n")
+    check(cli("exec", "n1", "--", "printf", odd), 2, "is not UTF-8", "(next: stoker run takes any bytes)")
+    assert cli("run", "--follow", "--raw", "--", "printf", odd, env={"ODD": odd}).out == odd
+
+
+def run(command: list[str], cli: Cli) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, **cli.env}
+    return subprocess.run(command, cwd=cli.folder, env=env, capture_output=True, text=True, timeout=60, check=False)

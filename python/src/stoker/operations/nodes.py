@@ -91,6 +91,7 @@ def execute(
         raise UsageError(
             "give a command after --, or a script (one of the two)", next_step="stoker exec NODE -- nvidia-smi"
         )
+    _refuse_bytes([*argv, *(env or {}).values()])
     names = [n.name for n in session.inventory.nodes] if node is None else session.inventory.match(node)
     request = {
         "argv": list(argv) or None,
@@ -104,6 +105,17 @@ def execute(
     told = {problem.node: problem for problem in problems}
     outputs = tuple(_output(name, answers[name].res if name in answers else None, told.get(name)) for name in names)
     return ExecReport(outputs, single=len(names) == 1 and names == [node])
+
+
+def _refuse_bytes(texts: Sequence[str]) -> None:
+    """Ansible's filters take no text that is not UTF-8; a job's command does not go through them."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"{text.encode(errors='surrogateescape')!r} is not UTF-8", next_step="stoker run takes any bytes"
+            ) from None
 
 
 def _output(name: str, res: Mapping[str, Any] | None, problem: Problem | None) -> CommandOutput:
