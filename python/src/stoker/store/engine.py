@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -78,8 +79,9 @@ def _sqlite(url: URL) -> Engine:
     if path.is_dir():
         raise StokerError(f"the store {path} is a folder", next_step="name a file, such as stoker.db in that folder")
     try:
-        # SQLite would make it readable for everybody; its -wal and -shm files take over this mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        _make(path)
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as problem:
         raise StokerError(
             f"the store {path} cannot be opened: {problem.strerror}",
@@ -100,6 +102,18 @@ def _sqlite(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _make(path: Path) -> None:
+    """Make an empty file for this user alone: SQLite would make it readable for everybody; -wal and -shm follow it.
+
+    One that is there is not opened: to close it again would end the locks that another store of this process has on
+    it, and SQLite in another process would then remove its -wal file.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        pass
 
 
 def _use_wal(connection: Any) -> None:
