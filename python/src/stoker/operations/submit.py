@@ -137,7 +137,11 @@ def _submit(
 ) -> Submitted:
     """Write the job down, then make rounds until it is on a node or the reason why not is known."""
     row = session.store.add_job(name, spec, target, retries, retry_of=retry_of)
-    problems = _place(session, row)
+    try:
+        problems = _place(session, row)
+    except KeyboardInterrupt:
+        session.say(f"\nstoker: {row.id} is accepted: stoker job --live {row.id} shows, stoker stop {row.id} ends it")
+        raise
     return Submitted(job_of(session, job_row(session, row.id)), time.monotonic() - began, problems)
 
 
