@@ -42,10 +42,14 @@ def table(jobs: tuple[Job, ...], out: Out, now: float) -> None:
 
 def _last_words(job: Job) -> str:
     if job.unreachable_since is not None:
-        return f"(last seen {job.state})" if job.confirmed else "(offered to the node, not yet taken)"
+        return f"({_last_seen(job)})"
     if job.last_line:
         return fmt.one_line(job.last_line)
     return fmt.one_line(job.detail) if job.detail else "-"
+
+
+def _last_seen(job: Job) -> str:
+    return f"last seen {job.state}" if job.confirmed else "offered to the node, not yet taken"
 
 
 def submitted(value: Submitted, out: Out) -> None:
@@ -53,6 +57,8 @@ def submitted(value: Submitted, out: Out) -> None:
     job = value.job
     out.line((job.id, "bold"), "  ", *_sentence(job))
     if job.finished:
+        if job.state != "succeeded" and (why := job.evidence or job.detail):
+            out.line(f"  {fmt.one_line(why)}")
         _figures(job, out)
         out.line(f"  next: stoker logs {job.id}    ·    stoker job {job.id}")
         return
@@ -106,8 +112,8 @@ def outcome(job: Job, out: Out) -> None:
     where = f" on {job.node}" if job.node else ""
     took = f" in {fmt.duration(job.elapsed_s)}" if job.elapsed_s is not None else ""
     out.line((job.id, "bold"), "  ", state(job, time.time()), f"{where}{took}{code}")
-    if job.evidence and job.state != "succeeded":
-        out.line(f"  {fmt.one_line(job.evidence)}")
+    if job.state != "succeeded" and (why := job.evidence or job.detail):
+        out.line(f"  {fmt.one_line(why)}")
     _figures(job, out)
     step = f"stoker retry {job.id}" if job.state in ("failed", "dead", "lost", "cancelled") else f"stoker job {job.id}"
     out.line(f"  next: stoker logs {job.id}    ·    {step}")
@@ -151,7 +157,7 @@ def job_detail(value: JobDetail, out: Out) -> None:
         rows.append(("attempts", ", ".join(told)))
     if job.unreachable_since is not None:
         rows.append(
-            ("node", fmt.one_line(f"{job.node} cannot be reached: {job.unreachable_message}; last seen {job.state}"))
+            ("node", fmt.one_line(f"{job.node} cannot be reached: {job.unreachable_message}; {_last_seen(job)}"))
         )
     if job.left_behind:
         rows.append(("left", f"{job.left_behind} processes could not be ended"))
