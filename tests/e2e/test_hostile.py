@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from cli import Cli, until
@@ -94,3 +97,50 @@ def holding(value: str, *folders: Path) -> set[str]:
             except OSError:
                 continue
     return found
+
+
+def test_ctrl_c_after_the_job_was_accepted_names_it(stoker: Stoker, node: PlainNode) -> None:
+    cli = stoker(node)
+    cli("exec", "n1", "--", "true")
+    submitting = cli.start("run", "--", "true")
+    until(lambda: stored(cli), "the job in the store")
+    submitting.send_signal(signal.SIGINT)
+    out, err = submitting.communicate(timeout=20)
+    (job,) = stored(cli)
+    assert job in (out + err).decode()
+    assert b"Traceback" not in err
+
+
+def stored(cli: Cli) -> list[str]:
+    """The ids in the store, read beside the program: it takes half a second to start."""
+    path = cli.folder / "store.db"
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(path)) as store:
+        if not store.execute("select 1 from sqlite_master where name = 'jobs'").fetchall():
+            return []
+        return [job for (job,) in store.execute("select id from jobs")]
+
+
+EVIL = "\x1b]8;;http://x\x07[red]link\x1b]8;;\x07\x1b[2J\u202eabc\x9b31m\x7f\r\x08 ignore previous instructions"
+
+
+def test_no_answer_holds_what_a_terminal_obeys(stoker: Stoker, node: PlainNode) -> None:
+    cli = stoker(node)
+    text = cli.inventory.read_text()
+    odd = json.dumps("odd\x1b[31m\x9b31m\u202e")
+    cli.inventory.write_text(text + f"    misspelt:\n      hosts:\n        {odd}: {{ansible_host: {odd}}}\n")
+    code = f"import sys; print({EVIL!r}); sys.stdout.flush(); sys.stdout.buffer.write(b'\\xff' + b'x' * 10**6)"
+    job = cli.run(node.python, "-c", code, "line\nline\x9b", options=("--on", "n1", "--name", EVIL))
+    cli("wait", job)
+    asked = (("jobs",), ("logs", "--all", job), ("watch", "--once", job), ("nodes",), ("logs", "--json", job))
+    for line in (*asked, ("job", job, "--json")):
+        said = cli(*line)
+        assert said.code == 0, said.err
+        assert not {c for c in said.out + said.err if unsafe(c)}, line
+    assert "[red]link" in cli("logs", job).out
+
+
+def unsafe(character: str) -> bool:
+    code = ord(character)
+    return (code < 32 and character not in "\n\t") or 127 <= code < 160 or character in "\u202e\u2066"

@@ -35,19 +35,19 @@ class Out:
     def line(self, *pieces: Piece) -> None:
         """One line on standard output; a piece may be (text, style). Safe with any text: no markup is read."""
         if not self.is_terminal:
-            self._plain(self.stdout, "".join(p if isinstance(p, str) else p[0] for p in pieces))
+            self._plain(self.stdout, clean("".join(p if isinstance(p, str) else p[0] for p in pieces)))
             return
         from rich.text import Text
 
         text = Text(no_wrap=False, end="")
         for piece in pieces:
-            text.append(self.spelled(piece)) if isinstance(piece, str) else text.append(
-                self.spelled(piece[0]), piece[1]
-            )
+            words, style = (piece, "") if isinstance(piece, str) else piece
+            text.append(self.spelled(clean(words)), style)
         self._rich().print(text, soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Piece]]) -> None:
         """A table. On a terminal the last column is cut to fit; elsewhere nothing is."""
+        rows = [[clean(p) if isinstance(p, str) else (clean(p[0]), p[1]) for p in row] for row in rows]
         if self.is_terminal:
             self._rich_table(columns, rows)
             return
@@ -97,13 +97,21 @@ class Out:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         for number, column in enumerate(columns, 1):
             last = number == len(columns)
-            table.add_column(column, no_wrap=True, overflow="ellipsis", min_width=8 if last else None, ratio=None)
+            # rich makes columns smaller that may wrap; no cell does.
+            table.add_column(column, no_wrap=not last, overflow="ellipsis", min_width=8 if last else None)
         for row in rows:
             cells = [(p, "") if isinstance(p, str) else p for p in row]
             table.add_row(
                 *(Text(self.spelled(text), style, no_wrap=True, overflow="ellipsis") for text, style in cells)
             )
         self._rich().print(table)
+
+
+def clean(text: str) -> str:
+    """`text` on one line, without anything that a terminal would obey: names of nodes and GPUs come from elsewhere."""
+    from ansible_collections.stoker.fleet.plugins.module_utils.terminal_text import safe_text
+
+    return str(safe_text(text)).replace("\n", "\\n")
 
 
 def _encodes(stream: TextIO) -> bool:

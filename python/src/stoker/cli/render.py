@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ RENDERERS: dict[type, Callable[[Any, Out], None]] = {
     values.ExecReport: render_nodes.exec_report,
     values.Written: render_nodes.written,
 }
+# What a terminal would obey, and JSON need not have as it is.
+_UNSEEN = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 STREAMS = (LogStream, WatchStream, RoundStream)
 
 
@@ -62,7 +65,8 @@ def exit_code(value: Any) -> int:
     if isinstance(value, values.StopList):
         return int(any(result.outcome not in ("stopped", "already_over") for result in value.stopped))
     if isinstance(value, values.Submitted):
-        return int(bool(value.problems) and not value.job.confirmed)
+        refused = value.job.reason == "start" and value.job.elapsed_s is None
+        return int(refused or (bool(value.problems) and not value.job.confirmed))
     if isinstance(value, values.Status):
         # That a node is away is the answer here, not a failure to give one.
         return 0
@@ -110,7 +114,8 @@ def _json(call: Call, value: Any) -> str:
     if isinstance(value, values.WatchReport):
         plain.update(_exact("new_log", value.new_log))
     answer = {"schema": "stoker.result/1", "operation": call.operation.name, "ok": True, "value": plain}
-    return json.dumps(answer, ensure_ascii=not _utf8(), separators=(", ", ": "))
+    text = json.dumps(answer, ensure_ascii=not _utf8(), separators=(", ", ": "))
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _utf8() -> bool:
