@@ -114,6 +114,18 @@ def test_a_byte_that_is_not_utf_8(stoker: Stoker, node: PlainNode) -> None:
     assert cli("run", "--follow", "--raw", "--", "printf", odd, env={"ODD": odd}).out == odd
 
 
+def test_more_gpus_than_there_are(stoker: Stoker, gpu_node: PlainNode) -> None:
+    cli = stoker(gpu_node)
+    check(cli("run", "--gpus", "3", "--on", "n1", "--", "true"), 1, "failed (start) on n1", "asks for 3 GPU(s)")
+    check(cli("run", "--gpus", "3", "--on", "n1", "--follow", "--", "true"), 1, "failed (start)", "asks for 3 GPU(s)")
+
+
+def test_a_command_that_does_not_exist(stoker: Stoker, node: PlainNode) -> None:
+    cli = stoker(node)
+    check(cli("bogus"), 2, "(next: stoker --help)")
+    check(cli("jobs", "--limit", "-1"), 2, "--limit: -1")
+
+
 def run(command: list[str], cli: Cli) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **cli.env}
     return subprocess.run(command, cwd=cli.folder, env=env, capture_output=True, text=True, timeout=60, check=False)

@@ -227,7 +227,7 @@ def _completion(app: App) -> Callable[[str], int]:
 
 def usage_error(problem: Exception, command: str | None) -> StokerError:
     """What cyclopts refused, as one sentence and a next step."""
-    from cyclopts.exceptions import UnusedCliTokensError
+    from cyclopts.exceptions import UnknownCommandError, UnusedCliTokensError
 
     sentence = " ".join(str(problem).split())
     tokens = getattr(problem, "unused_tokens", None) or []
@@ -236,6 +236,8 @@ def usage_error(problem: Exception, command: str | None) -> StokerError:
         return UsageError(
             f"{tokens[0]!r}: the command has to stand after --", next_step=f"stoker {command} ... -- {rest}"
         )
+    if isinstance(problem, UnknownCommandError):
+        command = None  # There is no help for what is not there.
     return UsageError(
         sentence[:1].lower() + sentence[1:], next_step=f"stoker {command} --help" if command else "stoker --help"
     )

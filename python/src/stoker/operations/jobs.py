@@ -47,6 +47,8 @@ def list_jobs(
     """
     if unknown := [name for name in state if name not in STATES]:
         raise UsageError(f"--state: there is no state {unknown[0]!r}", next_step=f"one of {', '.join(STATES)}")
+    if limit < 0:
+        raise UsageError(f"--limit: {limit} is not a number of 0 or more", next_step="0 shows all")
     asked_live = _live(live, stored)
     nodes = session.inventory.match(on) if on is not None else None
     problems = make_round(session, "observe", nodes=nodes) if asked_live else ()
