@@ -23,8 +23,9 @@ from tests.bench.table import Table
 def main() -> int:
     """Measure what was asked for."""
     asked = arguments()
-    print(f"{machine()}; medians of {asked.runs} runs after a warm-up, one after the other in turn")
-    print("controller and nodes on this machine; CPU is the controller's, daemons included, the nodes' is not\n")
+    print(machine())
+    print(f"medians of {asked.runs} after a warm-up, in turn; controller and nodes are this one machine;")
+    print("CPU is the controller's, with its daemons, without the nodes'\n")
     tables = []
     with place() as here:
         for make in chosen(here, asked):
@@ -50,7 +51,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to measure (all)")
     asked = parser.parse_args()
     asked.nodes = asked.nodes or ([1, 3] if asked.quick else [1, 20])
-    asked.runs = asked.runs or (2 if asked.quick else 7)
+    asked.runs = asked.runs or (1 if asked.quick else 7)
     return asked
 
 
