@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import uuid
 from pathlib import Path
 from typing import Any, Literal
@@ -108,7 +109,9 @@ class FakeGpus:
         self._write()
         # The interpreter is named here, since a job may well change PATH.
         script = folder / "nvidia-smi"
-        words = shlex.join([python, "-I", "-S", str(PROGRAM)])
+        # A copy: a node with a /tmp of its own does not see a checkout that lies in this machine's.
+        program = shutil.copy(PROGRAM, folder / "nvidia-smi.py")
+        words = shlex.join([python, "-I", "-S", str(program)])
         script.write_text(f'#!/bin/sh\nFAKE_NVIDIA_SMI_STATE={shlex.quote(str(self._file))} exec {words} "$@"\n')
         script.chmod(0o755)
 
