@@ -78,6 +78,14 @@ def test_a_broken_inventory(stoker: Stoker, node: PlainNode) -> None:
     check(said, said.code, "inventory.yml")
 
 
+def test_an_inventory_with_a_name_that_ansible_does_not_take(stoker: Stoker, node: PlainNode) -> None:
+    cli = stoker(node)
+    cli.inventory.write_text("all:\n  hosts:\n    'n[1': {}\n")
+    said = cli("nodes")
+    check(said, 1, "inventory.yml: Ansible cannot read this inventory")
+    assert "plugin" not in said.err
+
+
 def test_a_program_that_is_not_there(stoker: Stoker, node: PlainNode) -> None:
     cli = stoker(node)
     check(cli("run", "--follow", "--", "absent-program"), 1, "failed", "absent-program")

@@ -11,6 +11,8 @@ from stoker.runner.diagnose import one_line, plain
 _ORIGIN = re.compile(r"^Origin: (?P<file>.+?):(?P<line>\d+)(?::\d+)?$")
 _OLD_ORIGIN = re.compile(r"The error appears to be in '(?P<file>[^']+)': line (?P<line>\d+)")
 _UNPARSED = re.compile(r"^.*Failed to parse inventory with '[^']*' plugin:\s*", re.I)
+# What Ansible says of every file that is no plugin's configuration.
+_NO_PLUGIN = re.compile(r"no root 'plugin' key found")
 _ERROR = re.compile(r"^\[?(ERROR|FATAL)\]?\s*!?:?\s*", re.I)
 _MISSING = re.compile(r"could not be found|unable to retrieve file|does not exist", re.I)
 _NO_HOSTS = re.compile(r"Specified inventory, host pattern and/or --limit leaves us with no hosts", re.I)
@@ -35,7 +37,8 @@ def of_inventory(path: Path, rc: int, lines: list[str]) -> StokerError:
     """The error for an inventory that Ansible could not read: `lines` is what it wrote to standard error."""
     lines = [plain(line) for line in lines]
     where = _origin(lines) or str(path)
-    warning = next((line for line in lines if _UNPARSED.search(line)), None)
+    told = [line for line in lines if _UNPARSED.search(line)]
+    warning = next((line for line in told if not _NO_PLUGIN.search(line)), told[0] if told else None)
     what = (_UNPARSED.sub("", warning) if warning else None) or _sentence(lines) or f"exit code {rc}"
     return StokerError(f"{where}: Ansible cannot read this inventory: {one_line(what).rstrip('.')}")
 
