@@ -127,9 +127,9 @@ EVIL = "\x1b]8;;http://x\x07[red]link\x1b]8;;\x07\x1b[2J\u202eabc\x9b31m\x7f\r\x
 
 def test_no_answer_holds_what_a_terminal_obeys(stoker: Stoker, node: PlainNode) -> None:
     cli = stoker(node)
-    text = cli.inventory.read_text()
-    odd = json.dumps("odd\x1b[31m\x9b31m\u202e")
-    cli.inventory.write_text(text + f"    misspelt:\n      hosts:\n        {odd}: {{ansible_host: {odd}}}\n")
+    odd = json.dumps("odd\x1b]0;x\x07\x9b m\u202e")
+    with cli.inventory.open("a") as file:
+        file.write(f"odd:\n  hosts:\n    {odd}: {{ansible_host: {odd}}}\n")
     code = f"import sys; print({EVIL!r}); sys.stdout.flush(); sys.stdout.buffer.write(b'\\xff' + b'x' * 10**6)"
     job = cli.run(node.python, "-c", code, "line\nline\x9b", options=("--on", "n1", "--name", EVIL))
     cli("wait", job)
@@ -138,6 +138,7 @@ def test_no_answer_holds_what_a_terminal_obeys(stoker: Stoker, node: PlainNode) 
         said = cli(*line)
         assert said.code == 0, said.err
         assert not {c for c in said.out + said.err if unsafe(c)}, line
+    assert "odd" in cli("nodes").out
     assert "[red]link" in cli("logs", job).out
 
 
