@@ -6,9 +6,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from cli import Cli, Said
@@ -35,6 +39,9 @@ def test_a_node_that_is_down(stoker: Stoker, node: PlainNode) -> None:
     node.down()
     said = cli("run", "--on", "n1", "--", "true")
     check(said, 1, "n1: could not be asked", "stays queued")
+    told = cli("status", "--stored").out + cli("job", "true").out
+    assert "n1 cannot be reached: Connection refused; offered to the node" in told
+    assert "Make sure this host" not in told
     node.start()
     assert cli("dispatch").code == 0
     assert cli("wait", cli("jobs", "--json").json()["jobs"][0]["id"]).code == 0
@@ -137,3 +144,50 @@ def test_a_command_that_does_not_exist(stoker: Stoker, node: PlainNode) -> None:
 def run(command: list[str], cli: Cli) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **cli.env}
     return subprocess.run(command, cwd=cli.folder, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_node_that_answers_nothing_and_keys_that_do_not_fit(
+    stoker: Stoker, nodes: Callable[..., list[PlainNode]]
+) -> None:
+    some = nodes(3)
+    cli = stoker(*some)
+    some[0].down()
+    known = some[1].known_hosts.read_text().split()
+    some[1].known_hosts.write_text(" ".join([known[0], *some[2].known_hosts.read_text().split()[1:]]) + "\n")
+    some[2].known_hosts.write_text("")
+    (cli.folder / "stoker.yml").write_text("connect_timeout_s: 2\n")
+    with socket.create_server(("127.0.0.1", some[0].port), backlog=8):
+        said = cli("exec", "--all", "--", "true")
+    check(said, 1, "n1: Connection to 127.0.0.1", "timed out", "n2: Host key verification failed", "not the one known")
+    assert "ssh-keyscan" in said.err.partition("n3: Host key")[2]
+
+
+def test_a_store_that_cannot_be_used(stoker: Stoker, node: PlainNode) -> None:
+    cli = stoker(node)
+    assert cli("jobs").code == 0
+    (cli.folder / "broken.db").write_text("not a database, but long enough to be looked at")
+    shutil.copy(cli.folder / "store.db", cli.folder / "newer.db")
+    with closing(sqlite3.connect(cli.folder / "newer.db")) as newer:
+        newer.execute("update stoker_version set version_num = '9999'")
+        newer.commit()
+    for url, words in (
+        (f"sqlite:///{cli.folder}/broken.db", "is not an SQLite database"),
+        (f"sqlite:///{cli.folder}/newer.db", "written by a newer Stoker"),
+        ("postgresql+psycopg://me:PassWord@127.0.0.1:1/x", "cannot be reached"),
+    ):
+        for command in (("jobs",), ("run", "--", "true")):
+            said = cli(*command, env={"STOKER_STORE_URL": url})
+            check(said, 1, words, "(next: ")
+            assert "PassWord" not in said.err
+
+
+def test_settings_that_are_wrong(stoker: Stoker, node: PlainNode) -> None:
+    cli = stoker(node)
+    for text, words in (
+        ("forks: [", "not valid YAML"),
+        ("fork: 1", "Did you mean"),
+        ("forks: many", "'many'"),
+        ("- a", "is not a mapping"),
+    ):
+        (cli.folder / "stoker.yml").write_text(text + "\n")
+        check(cli("jobs"), 2, "stoker.yml:", words)

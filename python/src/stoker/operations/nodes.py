@@ -15,7 +15,7 @@ from stoker.operations.registry import Command, FileText, Short, operation
 from stoker.operations.rounds import ask_nodes, make_round
 from stoker.operations.session import Session
 from stoker.operations.values import CommandOutput, ExecReport, Freshness, Job, Node, NodeList, Problem, Status
-from stoker.operations.views import gpus_of, jobs_of
+from stoker.operations.views import gpus_of, jobs_of, why_unreachable
 
 if TYPE_CHECKING:
     from stoker.runner import InventoryNode
@@ -161,7 +161,7 @@ def _node(
         reachable=(row.unreachable_since is None) if row is not None and known else None,
         last_seen=row.last_seen if row else None,
         unreachable_since=row.unreachable_since if row else None,
-        unreachable_message=row.unreachable_message if row else None,
+        unreachable_message=why_unreachable(row),
         gpus=gpus_of(row, held),
         gpus_unknown=facts.get("gpus_unknown"),
         cpus=facts.get("cpus"),

@@ -60,7 +60,7 @@ def _job(row: JobRow, attempt: AttemptRow | None, node: NodeRow | None, now: flo
         ended_at=row.ended_at,
         observed_at=attempt.observed_at if attempt else None,
         unreachable_since=unreachable_since,
-        unreachable_message=node.unreachable_message if node and unreachable_since is not None else None,
+        unreachable_message=why_unreachable(node) if unreachable_since is not None else None,
         stopping=bool(seen.get("stopping")),
         stop_requested=row.stop_requested,
         retry_of=row.retry_of,
@@ -78,6 +78,15 @@ def _job(row: JobRow, attempt: AttemptRow | None, node: NodeRow | None, now: flo
         left_behind=seen.get("left_behind"),
         confirmed=attempt is not None and attempt.confirmed_at is not None,
     )
+
+
+def why_unreachable(node: NodeRow | None) -> str | None:
+    """Why a node could not be asked, in one line, without Ansible's and ssh's introductions."""
+    if node is None or node.unreachable_message is None:
+        return None
+    from stoker.runner.diagnose import one_line
+
+    return one_line(node.unreachable_message)
 
 
 def _elapsed(row: JobRow, attempt: AttemptRow | None, unreachable_since: float | None, now: float) -> float | None:
