@@ -18,6 +18,7 @@ from .statedir import Lock, NodeError
 CHUNK_LIMIT_BYTES = 16 * 1024 * 1024
 SCAN_STEP_BYTES = 4 * 1024 * 1024
 POLL_S = 0.1
+FINISH_WAIT_S = 20.0
 FILES = {"out": "out.log", "stdout": "stdout.log", "stderr": "stderr.log"}
 
 
@@ -87,11 +88,12 @@ def wait_for_more(attempt, stream, offset, seconds, ended):
 def scan(attempt, spec, budget_bytes, finish=False):
     """Scan what is new in out.log, at most ``budget_bytes`` (None: all). Returns what is known so far.
 
-    Whoever comes first scans; the others read what it knew last.
+    Whoever comes first scans; the others read what it knew last. ``finish``: the log has ended, and what is returned is
+    what stays known, so the supervisor's own last scan is waited for.
     """
     lock = Lock(attempt.file("scan.lock"))
     try:
-        if not lock.acquire():
+        if not _acquire(lock, FINISH_WAIT_S if finish else 0.0):
             return attempt.read("scan.json")
     except OSError:
         # A full or read-only disk: what the log says can be told all the same, it is only not kept.
@@ -103,6 +105,15 @@ def scan(attempt, spec, budget_bytes, finish=False):
         return found
     finally:
         lock.release()
+
+
+def _acquire(lock, patience_s):
+    deadline = time.monotonic() + patience_s
+    while not lock.acquire():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(POLL_S / 2)
+    return True
 
 
 def _keep(attempt, found):

@@ -175,7 +175,8 @@ def observe(attempt, with_spec=False, write=True):
 
 
 def _scanned(attempt, evidence, ended):
-    known = logs.scan(attempt, evidence.spec, SCAN_BYTES_PER_LOOK, finish=ended and not evidence.holds) or {}
+    over = ended and not evidence.holds
+    known = logs.scan(attempt, evidence.spec, None if over else SCAN_BYTES_PER_LOOK, finish=over) or {}
     metrics = known.get("metrics") or {}
     if not ended:
         # The curve of a running job is long, and goes over the wire in every round: it follows at the end.
