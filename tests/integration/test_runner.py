@@ -330,3 +330,16 @@ def test_a_broken_inventory_names_file_and_line(tmp_path: Path) -> None:
     with pytest.raises(StokerError, match=r"broken\.yml:\d+: Ansible cannot read this inventory: .*YAML") as caught:
         Runner(path, launcher=False).inventory()
     assert "\n" not in str(caught.value)
+
+
+def test_the_folder_of_a_killed_run_is_removed_by_the_next_one(
+    runner: Runner, playbook: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left, living = tmp_path / f"stoker-run-{dead.pid}-abc", tmp_path / f"stoker-run-{os.getpid()}-abc"
+    left.mkdir()
+    living.mkdir()
+    runner.play(playbook("- hosts: all\n  gather_facts: false\n  tasks: []\n"), extra_vars={})
+    assert [folder.name for folder in tmp_path.glob("stoker-run-*")] == [living.name]

@@ -1,5 +1,7 @@
 """Stoker keeps your GPUs fed: jobs on every machine of an Ansible inventory, and true answers about them.
 
+For example:
+
     from stoker import Fleet
 
     fleet = Fleet("inventory.yml")

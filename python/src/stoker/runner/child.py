@@ -237,7 +237,11 @@ def _text(number: int, mode: str, encoding: str, errors: str, lines: bool) -> Te
     name = {0: "<stdin>", 1: "<stdout>", 2: "<stderr>"}[number]
     raw.name = name
     stream = io.TextIOWrapper(
-        buffer, encoding, errors, newline="\n" if mode == "w" else None, line_buffering=tty or lines,
+        buffer,
+        encoding,
+        errors,
+        newline="\n" if mode == "w" else None,
+        line_buffering=tty or lines,
         write_through=unbuffered,
     )
     stream.mode = mode  # type: ignore[misc]

@@ -122,8 +122,12 @@ _KINDS: tuple[_Kind, ...] = tuple(
         ("no_route", r"no route to host|network is unreachable|host is down", _no_way),
         ("timeout", r"timed out|timeout exceeded|connection timeout", _no_way),
         ("name", r"could not resolve hostname|name or service not known", _no_name),
-        ("python", r"interpreter .*was not found|python\S*: (not found|no such file|command not found)"
-                   r"|no such file or directory.*python|failed to find .*python", _python),
+        (
+            "python",
+            r"interpreter .*was not found|python\S*: (not found|no such file|command not found)"
+            r"|no such file or directory.*python|failed to find .*python",
+            _python,
+        ),
         ("space", r"no space left on device|disk quota exceeded", _space),
         ("sudo", r"missing sudo password|incorrect sudo password|sudo: a (password|terminal) is required", _sudo),
         ("closed", r"connection (closed|reset)|broken pipe|kex_exchange_identification", _retry),

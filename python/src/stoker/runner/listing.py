@@ -62,7 +62,12 @@ def _ask_ansible(path: Path, *, launcher: bool) -> dict[str, Any]:
     command = [*program, "-i", str(path), "--list"]
     try:
         done = subprocess.run(
-            command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
             timeout=_READ_TIMEOUT_S,
         )
     except subprocess.TimeoutExpired as error:

@@ -22,6 +22,8 @@ from stoker.runner.results import Event, PlayResult, TaskResult
 
 # How often a wish to cancel is looked for, in seconds. ansible-runner's own default is 5.
 _POLL_S = 0.2
+# Then the caller's process id, a dash and chance.
+_FOLDER = "stoker-run-"
 _COLLECTION_PLAYBOOK = re.compile(r"^\w+\.\w+(\.\w+)+$")
 
 
@@ -79,7 +81,8 @@ class Runner:
         began = time.monotonic()
         collector = Collector(on_event)
         end = _End(cancel, began + timeout_s if timeout_s is not None else None, collector)
-        folder = Path(tempfile.mkdtemp(prefix="stoker-run-"))  # mode 0700
+        _sweep()
+        folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))  # mode 0700
         try:
             _write_private(folder / "env" / "extravars", dict(extra_vars))
             _write_private(folder / "env" / "settings", {"pexpect_timeout": _POLL_S, "suppress_output_file": True})
@@ -172,6 +175,17 @@ def _playbook_name(playbook: str | Path) -> str:
     if not path.is_file():
         raise NotFound(f"there is no playbook {path}")
     return str(path)
+
+
+def _sweep() -> None:
+    """Remove the folders of runs whose controller was killed: nobody else does."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*-*"):
+        pid = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        try:
+            if pid.isdigit() and folder.lstat().st_uid == os.geteuid() and not Path("/proc", pid).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+        except FileNotFoundError:
+            continue  # another run swept it
 
 
 def _write_private(path: Path, value: Mapping[str, Any]) -> None:
