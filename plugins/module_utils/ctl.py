@@ -74,6 +74,8 @@ class Node:
                 result["changed"] = self.backend.cancel(
                     order["job"], order["attempt"], order.get("grace_s"), order.get("reason", "cancelled")
                 )
+            elif kind == "signal":
+                result["changed"] = self.backend.signal(order["job"], order["attempt"], order["signal"])
             elif kind == "lease":
                 result["changed"] = self.backend.renew_lease(
                     order["job"], order["attempt"], order.get("policy", "keep"), order.get("seconds")

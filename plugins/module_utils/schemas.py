@@ -104,7 +104,8 @@ METRIC_VALUE = {
     "pattern": r"^(nan|inf|-inf)$(?!\n)",
     "description": "a number, 'nan', 'inf' or '-inf'",
 }
-
+# Those that a program may handle.
+SIGNAL = {"type": "string", "enum": ["HUP", "INT", "QUIT", "USR1", "USR2", "TERM", "ALRM", "WINCH", "CONT"]}
 LOG_PATTERN = _object(["name", "regex"], {"name": LABEL, "regex": REGEX, "severity": SEVERITY})
 METRIC = _object(
     ["name", "regex"], {"name": LABEL, "regex": REGEX, "keep": {"type": "string", "enum": ["first", "last", "series"]}}
@@ -137,9 +138,7 @@ _BODIES["spec"] = _object(
         memory_bytes=_nullable({"type": "integer", "minimum": 1048576}),
         cpus=_nullable(POSITIVE),
         grace_s=SECONDS,
-        checkpoint_signal=_nullable(
-            {"type": "string", "enum": ["HUP", "INT", "QUIT", "USR1", "USR2", "TERM", "ALRM", "WINCH", "CONT"]}
-        ),
+        checkpoint_signal=_nullable(SIGNAL),
         checkpoint_grace_s=SECONDS,
         split_output=FLAG,
         sample_interval_s=POSITIVE,
@@ -154,7 +153,7 @@ _BODIES["spec"] = _object(
 ORDER = _object(
     ["order"],
     {
-        "order": {"type": "string", "enum": ["start", "stop", "lease", "remove"]},
+        "order": {"type": "string", "enum": ["start", "stop", "signal", "lease", "remove"]},
         "spec": OPEN,
         "secrets": ENV,
         "job": JOB,
@@ -164,6 +163,7 @@ ORDER = _object(
         "wait_s": SECONDS,
         "seconds": POSITIVE,
         "policy": LEASE_POLICY,
+        "signal": SIGNAL,
     },
 )
 
@@ -519,6 +519,7 @@ def _spec_rules(spec: dict[str, Any]) -> list[str]:
 _ORDER_NEEDS: dict[str, tuple[str, ...]] = {
     "start": ("spec", "attempt"),
     "stop": ("job", "attempt"),
+    "signal": ("job", "attempt", "signal"),
     "lease": ("job", "attempt", "seconds", "policy"),
     "remove": ("job",),
 }

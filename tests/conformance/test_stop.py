@@ -19,6 +19,8 @@ signal.signal(signal.SIGUSR1, save)
 print('ready', flush=True)
 time.sleep(74.5)
 """
+# Interrupted by the signal, Python sleeps on for the rest of the time.
+BUSY = "import subprocess; subprocess.Popen(['sleep', '74.6']); time.sleep(74.7)"
 
 
 @pytest.mark.accepts("D09", "C51", "V14")
@@ -155,3 +157,21 @@ def test_samples(backend: Backend, job: str) -> None:
     assert seen["sample"]["processes"] >= 1, json.dumps(seen["sample"])
     assert seen["sample"]["rss_bytes"] > 100_000
     backend.cancel(job, grace_s=0)
+
+
+@pytest.mark.accepts("V14")
+def test_a_signal_reaches_only_what_handles_it(backend: Backend, job: str) -> None:
+    goes_on = HANDLES_USR1.replace("sys.exit(0)", "None").replace("time.sleep(74.5)", BUSY)
+    backend.start(job, backend.node.python, "-c", goes_on)
+    backend.wait_for_line(job, "ready")
+    order = {"order": "signal", "job": job, "attempt": 1, "signal": "USR1"}
+    answer = backend.side.order(order)["orders"][0]
+    assert answer["changed"] is True
+    backend.wait_for_line(job, "saved")
+    if "processes" in backend.promises:
+        assert backend.processes("sleep 74.6") != []
+    nobody = backend.side.order({**order, "signal": "USR2"}, accepted=False)["orders"][0]
+    assert nobody["error"]["code"] == "not_supported", nobody
+    backend.cancel(job, grace_s=0)
+    over = backend.side.order(order, accepted=False)["orders"][0]
+    assert over["error"]["code"] == "conflict", over

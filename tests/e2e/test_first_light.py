@@ -117,6 +117,21 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(stoker: Stoker,
     assert (stopped.code, stopped.out) == (0, f"{job} stopped\n")
 
 
+@pytest.mark.accepts("V14")
+def test_a_signal_to_a_running_job(stoker: Stoker, node: PlainNode) -> None:
+    cli = stoker(node)
+    job = cli.run("sh", "-c", "trap 'echo saved' USR1; echo ready; while :; do sleep 0.1; done")
+    sent = cli("signal", job, "usr1")
+    assert (sent.code, sent.out.splitlines()[0]) == (0, f"SIGUSR1 sent to {job} on n1")
+    refused = cli("signal", job, "USR2")
+    assert refused.code == 1
+    assert "no process of" in refused.err
+    assert cli("signal", job, "KILL").code == 2
+    cli("stop", "--grace", "0", job)
+    assert cli("logs", job).out == "ready\nsaved\n"
+    assert cli("signal", job, "USR1").code == 2
+
+
 @pytest.mark.accepts("D06", "B10")
 def test_a_killed_controller_and_a_cut_connection_end_no_job(stoker: Stoker, node: PlainNode) -> None:
     cli = stoker(node)

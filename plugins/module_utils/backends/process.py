@@ -13,7 +13,7 @@ import time
 
 from .. import gpu_queue, identity, launch, logs, schemas
 from ..observe import Evidence, observe
-from ..processes import send_signal
+from ..processes import Family, send_signal
 from ..statedir import NodeError, is_locked
 
 TIDY_S = 2.0
@@ -116,6 +116,20 @@ class ProcessBackend:
             # Nobody is there to do it: a new supervisor ends what is left, or records that it never began.
             launch.start_supervisor(self.entry, attempt, "subreaper", adopt=evidence.began)
         return asked is None
+
+    def signal(self, job, number, name):
+        """Send a signal to those processes of an attempt that handle it: the others it would only end."""
+        attempt = self.state.attempt(job, number)
+        state = self.state_of(attempt)
+        if state != "running":
+            raise NodeError("conflict", "attempt {0} of {1} is {2}, not running".format(number, job, state))
+        if not Family(attempt).send_to_catchers(getattr(signal, "SIG" + name)):
+            raise NodeError(
+                "not_supported",
+                "no process of {0} handles SIG{1}: it would only end it".format(job, name),
+                "stoker stop {0}, to end it".format(job),
+            )
+        return True
 
     def renew_lease(self, job, number, policy, seconds):
         """Move the end of the lease. Returns True where it changed."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from stoker.operations import clean, dispatch, jobs, logs, nodes, registry, setup, submit, values, watch
+from stoker.operations import clean, dispatch, jobs, logs, nodes, registry, setup, signals, submit, values, watch
 from stoker.operations.session import Session
 
 P = ParamSpec("P")
@@ -104,6 +104,7 @@ class Jobs(Namespace):
     clean = bound(clean.clean)
     logs = bound(logs.logs)
     watch = bound(watch.watch)
+    signal = bound(signals.signal)
 
     def __getitem__(self, job: str) -> Job:
         """A handle on the job whose id is, or begins with, `job`. Raises NotFound."""

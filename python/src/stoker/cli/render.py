@@ -27,6 +27,7 @@ RENDERERS: dict[type, Callable[[Any, Out], None]] = {
     values.Submitted: render_jobs.submitted,
     values.Ended: render_jobs.ended,
     values.StopList: render_jobs.stop_list,
+    values.Signalled: render_jobs.signalled,
     values.CleanReport: render_jobs.clean_report,
     values.AdoptReport: render_jobs.adopt_report,
     values.Status: render_nodes.status,

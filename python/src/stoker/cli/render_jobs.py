@@ -6,7 +6,17 @@ import time
 
 from stoker.cli import format as fmt
 from stoker.cli.out import Out, Piece
-from stoker.operations.values import AdoptReport, CleanReport, Ended, Job, JobDetail, JobList, StopList, Submitted
+from stoker.operations.values import (
+    AdoptReport,
+    CleanReport,
+    Ended,
+    Job,
+    JobDetail,
+    JobList,
+    Signalled,
+    StopList,
+    Submitted,
+)
 
 STYLES = {
     "running": "green", "starting": "green", "succeeded": "dim", "queued": "cyan", "cancelled": "dim",
@@ -188,6 +198,12 @@ def stop_list(value: StopList, out: Out) -> None:
     """`stoker stop`."""
     for result in value.stopped:
         out.line(fmt.one_line(result.message))
+
+
+def signalled(value: Signalled, out: Out) -> None:
+    """`stoker signal`."""
+    out.line(f"SIG{value.signal} sent to {value.job} on {fmt.one_line(value.node)}")
+    out.line(f"  next: stoker logs -f {value.job}")
 
 
 def clean_report(value: CleanReport, out: Out) -> None:

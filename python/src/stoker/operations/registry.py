@@ -19,6 +19,7 @@ _MODULES = (
     "stoker.operations.submit",
     "stoker.operations.jobs",
     "stoker.operations.logs",
+    "stoker.operations.signals",
     "stoker.operations.watch",
     "stoker.operations.clean",
     "stoker.operations.nodes",

@@ -184,6 +184,16 @@ class StopList:
 
 
 @dataclass(frozen=True)
+class Signalled:
+    """A signal that the processes of a job which handle it have got."""
+
+    job: str
+    attempt: int
+    node: str
+    signal: str
+
+
+@dataclass(frozen=True)
 class Removed:
     """A finished job whose folders are gone. `bytes` were freed on the node."""
 
