@@ -26,7 +26,7 @@ def claim(folder: Path) -> None:
 
 def clear_leftovers() -> list[Path]:
     """End processes, networks, cgroups and folders of this user's beds without an owner. Returns the folders."""
-    dead = [folder for folder in Path("/tmp").glob(f"{PREFIX}*/owner") if folder.stat().st_uid == os.geteuid()]
+    dead = [owner for owner in Path("/tmp").glob(f"{PREFIX}*/owner") if is_mine(owner)]
     cleared = []
     for folder in (owner.parent for owner in dead if not owner_lives(owner)):
         kill_until_gone(partial(belonging, folder))
@@ -38,9 +38,20 @@ def clear_leftovers() -> list[Path]:
     return cleared
 
 
+def is_mine(owner: Path) -> bool:
+    """False also for a bed that was removed meanwhile."""
+    try:
+        return owner.stat().st_uid == os.geteuid()
+    except FileNotFoundError:
+        return False
+
+
 def owner_lives(owner: Path) -> bool:
     """True while the process that claimed the bed runs (same pid, same start); false for an empty claim."""
-    words = owner.read_text().split()
+    try:
+        words = owner.read_text().split()
+    except FileNotFoundError:
+        return True  # just now removed by whoever it belonged to
     process = read_process(int(words[0])) if len(words) == 2 else None
     return process is not None and process.start == int(words[1])
 
