@@ -19,7 +19,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from stoker.operations import clean, dispatch, jobs, logs, nodes, registry, setup, signals, submit, values, watch
+from stoker.operations import (
+    clean,
+    compare,
+    dispatch,
+    jobs,
+    logs,
+    nodes,
+    registry,
+    setup,
+    signals,
+    stats,
+    submit,
+    templates,
+    values,
+    watch,
+)
 from stoker.operations.session import Session
 
 P = ParamSpec("P")
@@ -105,10 +120,23 @@ class Jobs(Namespace):
     logs = bound(logs.logs)
     watch = bound(watch.watch)
     signal = bound(signals.signal)
+    stats = bound(stats.stats)
+    compare = bound(compare.compare)
 
     def __getitem__(self, job: str) -> Job:
         """A handle on the job whose id is, or begins with, `job`. Raises NotFound."""
         return Job(self._session, jobs.get(self._session, job).job)
+
+
+class Templates(Namespace):
+    """`fleet.templates`: saved commands with parameters, for everybody who uses the same store."""
+
+    area = "templates"
+    save = bound(templates.save)
+    list = bound(templates.list_templates)
+    get = bound(templates.get)
+    run = bound_job(templates.run)
+    delete = bound(templates.delete)
 
 
 class Nodes(Namespace):
@@ -216,6 +244,7 @@ class Fleet:
             config_file=Path(config) if config is not None else None,
         )
         self.jobs = Jobs(self._session)
+        self.templates = Templates(self._session)
         self.nodes = Nodes(self._session)
         self.dispatch = Dispatch(self._session)
         self.setup = Setup(self._session)

@@ -84,6 +84,16 @@ def test_a_script_of_100_kb_comes_from_a_file_or_standard_input(
         (["job", "nope"], "there is no job 'nope'"),
         (["logs", "nope"], "(next: stoker jobs lists them)"),
         (["stop"], "which job?"),
+        (["template", "sav"], 'unknown command "sav". Did you mean "save"?'),
+        (["template", "save", "t", "python", "x"], "'python': the command has to stand after --"),
+        (["template", "save", "t"], "there is nothing to save (next: stoker template save NAME -- python train.py)"),
+        (["template", "save", "t", "-p", "lr", "--", "a"], "--param: 'lr' is not KEY=VALUE"),
+        (["template", "save"], "(next: stoker template save --help)"),
+        (["template", "list", "--", "x"], "stoker template list takes no command after --"),
+        (["template", "delete", "nope"], "there is no template 'nope'. (next: stoker template list shows them)"),
+        (["template", "run", "nope"], "there is no template 'nope'"),
+        (["stats", "--by", "name"], 'Choose from: "template", "node"'),
+        (["compare", "nope", "nope"], "there is no job 'nope'"),
         (["exec", "--", "a"], "name a node or group, or say --all"),
         (["exec", "n1"], "give a command after --"),
         (["jobs", "-i", "absent.yml", "--on", "n1"], "there is no inventory absent.yml"),
@@ -198,7 +208,7 @@ def test_every_operation_is_in_the_api_with_the_same_signature(stoker: Stoker) -
         assert list(inspect.signature(method).parameters)[-len(operation.signature().parameters) :] == list(
             operation.signature().parameters
         )
-        assert stoker(operation.command, "--help").code == 0
+        assert stoker(*operation.command.split(), "--help").code == 0
 
 
 @pytest.mark.accepts("B14")

@@ -13,7 +13,7 @@ from cyclopts import App, Group, Parameter
 
 from stoker import __version__
 from stoker.errors import NotFound, StokerError, UsageError
-from stoker.operations.registry import AfterDashes, Operation, Short, TextFile, operations
+from stoker.operations.registry import GROUPS, AfterDashes, Operation, Short, TextFile, operations
 
 EVERYWHERE = Group("With every command", sort_key=100)
 ANY_COMMAND = {
@@ -61,8 +61,13 @@ def build(run: Callable[[Call], int], command: Sequence[str] | None) -> App:
         help_format="plaintext",
         end_of_options_delimiter="--",
     )
+    groups: dict[str, App] = {}
     for op in operations():
-        app.command(_function(op, run, command), name=op.command, usage=_usage(op))
+        group, _, name = op.command.rpartition(" ")
+        if group and group not in groups:
+            groups[group] = App(name=group, help=GROUPS[group])
+            app.command(groups[group])
+        (groups[group] if group else app).command(_function(op, run, command), name=name, usage=_usage(op))
     app.command(_completion(app), name="completion")
     return app
 
@@ -206,7 +211,7 @@ def _help(op: Operation) -> str:
 def _usage(op: Operation) -> str | None:
     if not any(_has(p, AfterDashes) for p in op.signature().parameters.values()):
         return None
-    node = "[NODE] " if op.command == "exec" else ""
+    node = {"exec": "[NODE] ", "template save": "TEMPLATE "}.get(op.command, "")
     return f"Usage: stoker {op.command} {node}[OPTIONS] -- COMMAND [ARG...]\n"
 
 
@@ -225,13 +230,22 @@ def _completion(app: App) -> Callable[[str], int]:
     return completion
 
 
+def command_named(arguments: Sequence[str]) -> str | None:
+    """The command that a command line begins with, of one word or two; None where it begins with none."""
+    words = [word for word in arguments[:2] if not word.startswith("-")]
+    if not words or arguments[0] != words[0]:
+        return None
+    both = " ".join(words)
+    return both if any(op.command == both for op in operations()) else words[0]
+
+
 def usage_error(problem: Exception, command: str | None) -> StokerError:
     """What cyclopts refused, as one sentence and a next step."""
     from cyclopts.exceptions import UnknownCommandError, UnusedCliTokensError
 
     sentence = " ".join(str(problem).split())
     tokens = getattr(problem, "unused_tokens", None) or []
-    if isinstance(problem, UnusedCliTokensError) and command in ("run", "exec") and tokens:
+    if isinstance(problem, UnusedCliTokensError) and command in ("run", "exec", "template save") and tokens:
         rest = " ".join(tokens)
         return UsageError(
             f"{tokens[0]!r}: the command has to stand after --", next_step=f"stoker {command} ... -- {rest}"

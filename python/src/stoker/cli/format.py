@@ -66,9 +66,14 @@ def number(value: float | None) -> str:
 
 def command(job: Job) -> str:
     """The command on one line, as a shell would take it; newlines and control characters are shown, not obeyed."""
-    if job.argv is not None:
-        return one_line(" ".join(quoted(argument) for argument in job.argv))
-    lines = (job.script or "").strip().splitlines()
+    return command_text(job.argv, job.script)
+
+
+def command_text(argv: Sequence[str] | None, script: str | None) -> str:
+    """The same for a command that is no job."""
+    if argv is not None:
+        return one_line(" ".join(quoted(argument) for argument in argv))
+    lines = (script or "").strip().splitlines()
     more = f"   (script of {len(lines)} lines)" if len(lines) > 1 else ""
     return one_line(lines[0] if lines else "") + more
 

@@ -65,12 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     from cyclopts import CycloptsError
 
-    from stoker.cli.build import build, usage_error
+    from stoker.cli.build import build, command_named, usage_error
     from stoker.errors import StokerError
 
     before, command = split(arguments)
     before = _options_last(before)
-    named = before[0] if before and not before[0].startswith("-") else None
+    named = command_named(before)
     try:
         app = build(_answer, command)
         try:

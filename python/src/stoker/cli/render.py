@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from stoker.cli import format as fmt
-from stoker.cli import render_jobs, render_nodes, render_streams
+from stoker.cli import render_history, render_jobs, render_nodes, render_streams, render_templates
 from stoker.cli.out import Out
 from stoker.errors import UsageError
-from stoker.operations import values
+from stoker.operations import compare, stats, template, values
 from stoker.operations.dispatch import RoundStream
 from stoker.operations.logs import LogPiece, LogStream, logs
 from stoker.operations.session import Session
@@ -30,6 +30,12 @@ RENDERERS: dict[type, Callable[[Any, Out], None]] = {
     values.Signalled: render_jobs.signalled,
     values.CleanReport: render_jobs.clean_report,
     values.AdoptReport: render_jobs.adopt_report,
+    template.TemplateSaved: render_templates.saved,
+    template.TemplateList: render_templates.template_list,
+    template.TemplateDetail: render_templates.template_detail,
+    template.TemplateDeleted: render_templates.deleted,
+    stats.JobStats: render_history.job_stats,
+    compare.Comparison: render_history.comparison,
     values.Status: render_nodes.status,
     values.NodeList: render_nodes.node_list,
     values.ExecReport: render_nodes.exec_report,

@@ -162,6 +162,8 @@ def job_detail(value: JobDetail, out: Out) -> None:
         rows.append(("GPU", f"{fmt.gpus(job)}  ({', '.join(fmt.one_line(uuid) for uuid in job.gpus)})"))
     if job.retry_of:
         rows.append(("again", f"of {job.retry_of}"))
+    if job.template:
+        rows.append(("template", job.template))
     if len(value.attempts) > 1:
         told = [f"{a.number} {a.state} on {a.node} ({fmt.duration(a.elapsed_s)})" for a in value.attempts]
         rows.append(("attempts", ", ".join(told)))

@@ -1,8 +1,9 @@
-"""Finding the job that a caller means."""
+"""Finding what a caller means, and the near name when there is no such thing."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from stoker.errors import NotFound
@@ -17,7 +18,11 @@ def job_row(session: Session, named: str) -> JobRow:
     row = session.store.job(named) if named else None
     if row is not None:
         return row
-    ids = [known.id for known in session.store.jobs(limit=1000)]
-    near = difflib.get_close_matches(named, ids, n=1, cutoff=0.5)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
+    hint = near(named, [known.id for known in session.store.jobs(limit=1000)])
     raise NotFound(f"there is no job {named!r}.{hint}", next_step="stoker jobs lists them")
+
+
+def near(named: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the name in `known` that is like `named`; empty where none is."""
+    found = difflib.get_close_matches(named, list(known), n=1, cutoff=0.5)
+    return f" Did you mean '{found[0]}'?" if found else ""

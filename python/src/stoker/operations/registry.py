@@ -18,6 +18,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _MODULES = (
     "stoker.operations.submit",
     "stoker.operations.jobs",
+    "stoker.operations.templates",
+    "stoker.operations.stats",
+    "stoker.operations.compare",
     "stoker.operations.logs",
     "stoker.operations.signals",
     "stoker.operations.watch",
@@ -44,6 +47,8 @@ class Short:
 
     flag: str
 
+
+GROUPS = {"template": "Saved commands with parameters, for everybody who uses the same store."}
 
 Command = Annotated[Sequence[str], AfterDashes()]
 FileText = Annotated[str | None, TextFile()]
@@ -79,6 +84,7 @@ def operation(
 ) -> Callable[[Function], Function]:
     """Declare the function below as the operation `area.method`, and as `stoker <command>`.
 
+    Two words make a command of a group, `template save`; GROUPS says what a group is for.
     `method` is the name in the Python API; by default that of the function. Two operations of one name or one command
     are an error.
     """

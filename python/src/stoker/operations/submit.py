@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from stoker.store import JobRow
 
 PLACING_ROUNDS = 3
+_UNNAMED: Mapping[str, Any] = {
+    "argv": None, "script": None, "env": {}, "timeout_s": None, "memory_bytes": None, "cpus": None,
+    "checkpoint_signal": None, "split_output": False,
+}  # fmt: skip
 
 
 @operation("jobs", "run", "operate", follow=True)
@@ -75,33 +79,63 @@ def run(
         if script is None:
             raise UsageError("there is nothing to run", next_step="stoker run -- python train.py")
         raise UsageError("give either a command or a script, not both")
-    settings = session.config.defaults
-    target = on if on is not None else settings.on
-    nodes = _chosen(session, target)
+    named = named_spec(
+        argv, script=script, env=env, secret=secret, workdir=workdir, gpus=gpus, timeout=timeout, memory=memory,
+        cpus=cpus, grace=grace, checkpoint_signal=checkpoint_signal, metric=metric, split_output=split_output,
+    )  # fmt: skip
+    return submit(session, named, on, retries, name if name is not None else _title(argv, script), began=began)
+
+
+def named_spec(
+    argv: Sequence[str], *, script: str | None, env: Mapping[str, str] | None, secret: Sequence[str],
+    workdir: str | None, gpus: int | None, timeout: float | str | None, memory: int | str | None, cpus: float | None,
+    grace: float | str | None, checkpoint_signal: str | None, metric: Mapping[str, str] | None, split_output: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """What a caller named of a spec, and nothing else: the rest is for the settings of whoever submits it to say.
+
+    Raises UsageError for a quantity that cannot be read, and for a secret that is not a name.
+    """
     spec: dict[str, Any] = {
-        "schema": "stoker.spec/1",
         "argv": list(argv) or None,
         "script": script,
-        "workdir": _workdir(workdir, nodes),
-        "env": dict(env or {}),
-        "secret_env": _secrets(secret),
-        "gpus": settings.gpus if gpus is None else gpus,
+        "workdir": workdir,
+        "env": dict(env) if env else None,
+        "secret_env": _names_only(secret) or None,
+        "gpus": gpus,
         "timeout_s": quantities.seconds(timeout, "--timeout") if timeout is not None else None,
         "memory_bytes": quantities.size(memory, "--memory") if memory is not None else None,
         "cpus": cpus,
-        "grace_s": quantities.seconds(grace, "--grace") if grace is not None else settings.grace_s,
+        "grace_s": quantities.seconds(grace, "--grace") if grace is not None else None,
         "checkpoint_signal": checkpoint_signal.upper().removeprefix("SIG") if checkpoint_signal else None,
-        "split_output": split_output,
-        "log_patterns": [
-            {"name": p.name, "regex": p.regex, "severity": p.severity} for p in session.config.log_patterns
-        ],
-        "metrics": _metrics(session, metric or {}),
+        "split_output": split_output or None,
+        "metrics": [{"name": name, "regex": regex, "keep": "series"} for name, regex in (metric or {}).items()] or None,
     }
-    title = name if name is not None else _title(argv, script)
+    return {key: value for key, value in spec.items() if value is not None}
+
+
+def submit(
+    session: Session, named: Mapping[str, Any], on: str | None, retries: int | None, title: str, *,
+    template: str | None = None, began: float,
+) -> Submitted:  # fmt: skip
+    """Complete a spec of which a part was named, write the job down and offer it to the nodes."""
+    settings = session.config.defaults
+    target = on if on is not None else settings.on
+    patterns = [{"name": p.name, "regex": p.regex, "severity": p.severity} for p in session.config.log_patterns]
+    spec = {
+        "schema": "stoker.spec/1",
+        **_UNNAMED,
+        "gpus": settings.gpus,
+        "grace_s": settings.grace_s,
+        "log_patterns": patterns,
+        **named,
+        "workdir": _workdir(named.get("workdir"), _chosen(session, target)),
+        "secret_env": _secrets(named.get("secret_env") or ()),
+        "metrics": _metrics(session, named.get("metrics") or ()),
+    }
     most = settings.retries if retries is None else retries
     if most < 0:
         raise UsageError(f"--retries: {most} is not a number of 0 or more")
-    return _submit(session, title, spec, target, most, None, began)
+    return _submit(session, title, spec, target, most, began, template=template)
 
 
 @operation("jobs", "retry", "operate", follow=True)
@@ -123,7 +157,7 @@ def retry(session: Session, job: str, *, env: Annotated[Mapping[str, str] | None
     spec = {key: value for key, value in row.spec.items() if key not in ("job", "uid")}
     spec["env"] = {**(spec.get("env") or {}), **(env or {})}
     _secrets(spec.get("secret_env") or ())
-    return _submit(session, row.name, spec, row.target, row.max_retries, row.id, began)
+    return _submit(session, row.name, spec, row.target, row.max_retries, began, retry_of=row.id, template=row.template)
 
 
 def _submit(
@@ -132,11 +166,13 @@ def _submit(
     spec: dict[str, Any],
     target: str | None,
     retries: int,
-    retry_of: str | None,
     began: float,
+    *,
+    retry_of: str | None = None,
+    template: str | None = None,
 ) -> Submitted:
     """Write the job down, then make rounds until it is on a node or the reason why not is known."""
-    row = session.store.add_job(name, spec, target, retries, retry_of=retry_of)
+    row = session.store.add_job(name, spec, target, retries, retry_of=retry_of, template=template)
     try:
         problems = _place(session, row)
     except KeyboardInterrupt:
@@ -172,21 +208,27 @@ def _workdir(named: str | None, nodes: Sequence[InventoryNode]) -> str | None:
     return str(Path(named).expanduser().absolute()) if here else named
 
 
-def _secrets(names: Sequence[str]) -> list[str]:
+def _names_only(names: Sequence[str]) -> list[str]:
     for name in names:
         if "=" in name:
             raise UsageError(
                 f"--secret takes a name, not a value (others would see it in ps): {name.split('=')[0]}=...",
                 next_step=f"export {name.split('=')[0]}, then --secret {name.split('=')[0]}",
             )
+    return list(names)
+
+
+def _secrets(names: Sequence[str]) -> list[str]:
+    """The names, all of which have a value here. Raises UsageError for one that has none."""
+    for name in _names_only(names):
         if name not in os.environ:
             raise UsageError(f"--secret {name}: there is no {name} in the environment", next_step=f"export {name}=...")
     return list(names)
 
 
-def _metrics(session: Session, named: Mapping[str, str]) -> list[dict[str, str]]:
+def _metrics(session: Session, named: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     settings = {m.name: {"name": m.name, "regex": m.regex, "keep": m.keep} for m in session.config.metrics}
-    settings.update({name: {"name": name, "regex": regex, "keep": "series"} for name, regex in named.items()})
+    settings.update({metric["name"]: dict(metric) for metric in named})
     return list(settings.values())
 
 

@@ -94,6 +94,7 @@ class Job:
     stopping: bool
     stop_requested: str | None
     retry_of: str | None
+    template: str | None
     submitted_by: str | None
     waiting: Mapping[str, Any] | None
     last_line: str | None

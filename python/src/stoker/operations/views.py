@@ -64,6 +64,7 @@ def _job(row: JobRow, attempt: AttemptRow | None, node: NodeRow | None, now: flo
         stopping=bool(seen.get("stopping")),
         stop_requested=row.stop_requested,
         retry_of=row.retry_of,
+        template=row.template,
         submitted_by=row.submitted_by,
         waiting=seen.get("waiting") if row.state == "queued" else None,
         last_line=seen.get("last_line"),

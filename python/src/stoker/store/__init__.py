@@ -11,7 +11,17 @@ advisory lock on PostgreSQL), and every transition writes its event in the same 
 stored, only their names.
 """
 
-from stoker.store.rows import FINISHED_STATES, JOB_STATES, LIVE_STATES, AttemptRow, EventRow, JobRow, NodeRow
+from stoker.store.rows import (
+    FINISHED_STATES,
+    JOB_STATES,
+    LIVE_STATES,
+    AttemptRow,
+    EventRow,
+    JobOutcome,
+    JobRow,
+    NodeRow,
+    TemplateRow,
+)
 from stoker.store.store import Store, open_store
 from stoker.store.transaction import Transaction
 
@@ -21,9 +31,11 @@ __all__ = [
     "LIVE_STATES",
     "AttemptRow",
     "EventRow",
+    "JobOutcome",
     "JobRow",
     "NodeRow",
     "Store",
+    "TemplateRow",
     "Transaction",
     "open_store",
 ]

@@ -18,7 +18,8 @@ class JobRow:
     `target` is what the caller named (a node or a group), None: any node. `node` is where the attempt of now was
     placed; a job that is `queued` and has no node waits in the store, one that has a node waits there. `attempt` is the
     newest attempt's number, 0: there was none. `number` grows with each job of the store: the order in which they came.
-    `stop_ordered_at` is when the node took the order to stop.
+    `stop_ordered_at` is when the node took the order to stop. `template` is the name of the one it was made from, which
+    may have been changed or deleted since.
     """
 
     id: str
@@ -48,6 +49,7 @@ class JobRow:
     signal: int | None
     submitted_by: str | None
     stop_ordered_at: float | None = None
+    template: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -115,3 +117,28 @@ class EventRow:
     attempt: int | None
     node: str | None
     data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TemplateRow:
+    """A saved command. `body` holds what a job made from it gets, and the parameters; see `stoker.operations.template`.
+
+    `project` is a word of the user's own, to find it by.
+    """
+
+    name: str
+    description: str | None
+    project: str | None
+    body: Mapping[str, Any]
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True)
+class JobOutcome:
+    """What statistics need of a job: `elapsed_s` is that of its newest attempt, by its node's clock."""
+
+    template: str | None
+    node: str | None
+    state: str
+    elapsed_s: float | None

@@ -26,7 +26,7 @@ from sqlalchemy.engine import Dialect
 from stoker.errors import StokerError
 
 # The newest migration, and all before it. Kept here so that opening a store that is up to date needs no Alembic.
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "stoker_version"
 
@@ -123,6 +123,8 @@ jobs = Table(
     Column("exit_code", Integer),
     Column("signal", Integer),
     Column("submitted_by", Words),
+    # A name, not a reference: a job outlives the template that it was made from.
+    Column("template", String(63)),
     Index("jobs_by_state", "state"),
     Index("jobs_by_number", "number"),
 )
@@ -175,4 +177,15 @@ events = Table(
     Index("events_by_job", "job_id", "seq"),
     # A number is never given twice, even after the newest row went.
     sqlite_autoincrement=True,
+)
+
+templates = Table(
+    "templates",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("description", Words),
+    Column("project", Words),
+    Column("body", Document("stoker.template"), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
 )

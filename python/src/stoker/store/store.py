@@ -16,7 +16,8 @@ from stoker.store import schema
 from stoker.store.engine import connect, shown, speaking, store_url
 from stoker.store.identity import new_id
 from stoker.store.logs import LogCopies
-from stoker.store.rows import AttemptRow, EventRow, JobRow, NodeRow
+from stoker.store.rows import AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
+from stoker.store.templates import Templates
 from stoker.store.transaction import Transaction
 
 _ID_TRIES = 20
@@ -42,6 +43,7 @@ class Store:
         self._engine = engine
         self.url = shown(engine.url)
         self.log_copies = LogCopies(state_dir() / "logs")
+        self.templates = Templates(self)
 
     def close(self) -> None:
         """Give back the connections."""
@@ -62,7 +64,8 @@ class Store:
                 yield Transaction(connection)
 
     @contextmanager
-    def _read(self) -> Iterator[Connection]:
+    def read(self) -> Iterator[Connection]:
+        """A connection for reading; what it reads is of one moment only within one statement."""
         with speaking(self._engine.url), self._engine.connect() as connection:
             yield connection
 
@@ -78,6 +81,7 @@ class Store:
         priority: int = 0,
         retry_of: str | None = None,
         submitted_by: str | None = None,
+        template: str | None = None,
         now: float | None = None,
     ) -> JobRow:
         """Add a job that is `queued`, with an id made from `name`.
@@ -94,7 +98,8 @@ class Store:
             checked = checked_spec({**spec, "schema": "stoker.spec/1", "job": job_id, "uid": uid, "name": name})
             with self.write() as transaction:
                 if transaction.job(job_id) is None:
-                    return _add(transaction, checked, target, max_retries, priority, retry_of, submitted_by, at)
+                    more = {"retry_of": retry_of, "submitted_by": submitted_by, "template": template}
+                    return _add(transaction, checked, target, max_retries, priority, more, at)
         raise UsageError(
             f"no free job id begins with {job_id[:-5]!r}: there are too many jobs of this name",
             next_step="choose another --name, or remove old jobs with stoker clean",
@@ -108,7 +113,7 @@ class Store:
         table = schema.jobs
         prefix = table.c.id.startswith(job_id, autoescape=True)
         query = select(table).where((table.c.id == job_id) | prefix).order_by(table.c.id).limit(6)
-        with self._read() as connection:
+        with self.read() as connection:
             found = [JobRow(**row) for row in connection.execute(query).mappings()]
         exact = [job for job in found if job.id == job_id]
         if exact or len(found) < 2:
@@ -139,14 +144,14 @@ class Store:
             query = query.where(table.c.node == node)
         if limit is not None:
             query = query.limit(limit)
-        with self._read() as connection:
+        with self.read() as connection:
             return [JobRow(**row) for row in connection.execute(query).mappings()]
 
     def attempts(self, job_id: str) -> list[AttemptRow]:
         """All attempts of one job, oldest first."""
         table = schema.attempts
         query = select(table).where(table.c.job_id == job_id).order_by(table.c.number)
-        with self._read() as connection:
+        with self.read() as connection:
             return [AttemptRow(**row) for row in connection.execute(query).mappings()]
 
     def newest_attempts(self, job_ids: Iterable[str]) -> list[AttemptRow]:
@@ -155,12 +160,25 @@ class Store:
         query = select(table).join(jobs, (jobs.c.id == table.c.job_id) & (jobs.c.attempt == table.c.number))
         found: list[AttemptRow] = []
         wanted = list(job_ids)
-        with self._read() as connection:
+        with self.read() as connection:
             # SQLite takes 32,766 values in one statement, older ones 999.
             for start in range(0, len(wanted), 900):
                 rows = connection.execute(query.where(table.c.job_id.in_(wanted[start : start + 900]))).mappings()
                 found.extend(AttemptRow(**row) for row in rows)
         return found
+
+    def outcomes(self, since: float | None = None) -> list[JobOutcome]:
+        """How each job stands, in one query and without the observations; those submitted from `since` (Unix) on."""
+        jobs, attempts = schema.jobs, schema.attempts
+        newest = (attempts.c.job_id == jobs.c.id) & (attempts.c.number == jobs.c.attempt)
+        elapsed = func.coalesce(attempts.c.elapsed_s, jobs.c.elapsed_s)
+        query = select(jobs.c.template, jobs.c.node, jobs.c.state, elapsed).select_from(
+            jobs.outerjoin(attempts, newest)
+        )
+        if since is not None:
+            query = query.where(jobs.c.created_at >= since)
+        with self.read() as connection:
+            return [JobOutcome(*row) for row in connection.execute(query)]
 
     def request_stop(
         self, job_id: str, reason: str = "cancelled", grace_s: float | None = None, *, now: float | None = None
@@ -215,14 +233,14 @@ class Store:
 
     def node(self, name: str) -> NodeRow | None:
         """What is known of one node; None: it was never asked."""
-        with self._read() as connection:
+        with self.read() as connection:
             row = connection.execute(select(schema.nodes).where(schema.nodes.c.name == name)).mappings().one_or_none()
         return NodeRow(**row) if row is not None else None
 
     def nodes(self) -> list[NodeRow]:
         """Every node that was ever asked, by name."""
         query = select(schema.nodes).order_by(schema.nodes.c.name)
-        with self._read() as connection:
+        with self.read() as connection:
             return [NodeRow(**row) for row in connection.execute(query).mappings()]
 
     def events(
@@ -237,12 +255,12 @@ class Store:
             query = query.where(table.c.job_id == job_id)
         if limit is not None:
             query = query.limit(limit)
-        with self._read() as connection:
+        with self.read() as connection:
             return [EventRow(**row) for row in connection.execute(query).mappings()]
 
     def last_event(self) -> int:
         """The number of the newest event; 0: there is none."""
-        with self._read() as connection:
+        with self.read() as connection:
             return int(connection.execute(select(func.max(schema.events.c.seq))).scalar() or 0)
 
     def delete_events(self, before: float) -> int:
@@ -290,15 +308,15 @@ def checked_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def _add(
     transaction: Transaction, spec: Mapping[str, Any], target: str | None, max_retries: int, priority: int,
-    retry_of: str | None, submitted_by: str | None, at: float,
+    more: Mapping[str, str | None], at: float,
 ) -> JobRow:  # fmt: skip
     job_id = str(spec["job"])
-    number = transaction.event("job.queued", at, job=job_id, data={"target": target, "retry_of": retry_of})
+    number = transaction.event("job.queued", at, job=job_id, data={"target": target, "retry_of": more["retry_of"]})
     transaction.add_job(
         {
             "id": job_id, "uid": spec["uid"], "number": number, "name": spec["name"], "spec": spec, "target": target,
             "attempt": 0, "state": "queued", "max_retries": max_retries, "retries_used": 0, "priority": priority,
-            "retry_of": retry_of, "created_at": at, "updated_at": at, "submitted_by": submitted_by,
+            "created_at": at, "updated_at": at, **more,
         }
     )  # fmt: skip
     return _known(transaction, job_id)

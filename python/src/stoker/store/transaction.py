@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from stoker.store import schema
-from stoker.store.rows import AttemptRow, JobRow, NodeRow
+from stoker.store.rows import AttemptRow, JobRow, NodeRow, TemplateRow
 
 
 class Transaction:
@@ -53,6 +53,12 @@ class Transaction:
         """Every node that was ever asked, by name."""
         query = select(schema.nodes).order_by(schema.nodes.c.name)
         return [NodeRow(**row) for row in self._connection.execute(query).mappings()]
+
+    def template(self, name: str) -> TemplateRow | None:
+        """The template with exactly this name."""
+        query = select(schema.templates).where(schema.templates.c.name == name)
+        row = self._connection.execute(query).mappings().one_or_none()
+        return TemplateRow(**row) if row is not None else None
 
     # ---- writing ----
 
@@ -107,6 +113,16 @@ class Transaction:
         """Remove a job and its attempts; its events stay."""
         self._connection.execute(delete(schema.attempts).where(schema.attempts.c.job_id == job_id))
         self._connection.execute(delete(schema.jobs).where(schema.jobs.c.id == job_id))
+
+    def put_template(self, template: TemplateRow) -> None:
+        """Insert a template, or replace the one of its name."""
+        self.remove_template(template.name)
+        self._insert(schema.templates, vars(template))
+
+    def remove_template(self, name: str) -> bool:
+        """Remove a template; False where there is none of this name. Jobs made from it keep its name."""
+        table = schema.templates
+        return self._connection.execute(delete(table).where(table.c.name == name)).rowcount == 1
 
     def _insert(self, table: Table, values: Mapping[str, Any]) -> None:
         self._connection.execute(insert(table).values(**values))
