@@ -15,7 +15,7 @@ Stoker = Callable[..., Cli]
 FOLLOWED = 'echo "$0" "$1" "$LR"; echo loss 0.5; until test -e "$1"; do sleep 0.1; done; echo loss 0.25'
 
 
-@pytest.mark.accepts("D16", "D18", "D19", "D29", "D30")
+@pytest.mark.accepts("D16", "D19", "D29", "D30")
 def test_a_template_from_saving_to_the_comparison_of_its_jobs(stoker: Stoker, node: PlainNode) -> None:
     cli = stoker(node)
     go = node.home / "go"

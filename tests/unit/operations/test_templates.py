@@ -30,7 +30,6 @@ def spec_of(session: Session, job: str) -> dict[str, Any]:
     return dict(row.spec)
 
 
-@pytest.mark.accepts("D18")
 def test_a_run_puts_the_values_where_the_parameters_stand(session: Session) -> None:
     templates.save(
         session, "t", ["train", "--lr={{lr}}", "{{lr}}{{seed}}", "x"], param={"lr": "1e-3"}, require=["seed"],
@@ -126,7 +125,6 @@ def test_a_wrong_template_is_refused_and_not_saved(session: Session, arguments: 
     assert session.store.templates.list() == []
 
 
-@pytest.mark.accepts("D18")
 def test_a_parameter_that_is_wrong_or_missing_starts_nothing(session: Session, nodes_played: PlayedNodes) -> None:
     templates.save(session, "t", ["{{lr}}", "{{seed}}"], param={"lr": "1"}, require=["seed"])
     with pytest.raises(UsageError, match="template t needs a value for seed") as told:
