@@ -19,7 +19,7 @@ from stoker.operations.session import Session
 from stoker.operations.template import filled
 
 HOSTILE = [
-    "", " ", "--", "{{ lr }}", "{{lr }}", "{lr}", "${lr}", "${{lr}", "%(lr)s", "{{{}}}", '{"a": {"lr": {}}}', "{{LR}}",
+    "", " ", "--", "{{ lr }}", "{{ lr}}", "{{lr }}", "{lr}", "${lr}", "${{lr}", "%(lr)s", "{{{}}}", '{"a": {"lr": {}}}', "{{LR}}",
     "{{seed}}", "{{lr", "lr}}", "{% raw %}", "$(id)", "`id`", "'", '"', "\\1", "\\g<0>", "\n", "ünï", "{{7*7}}",
 ]  # fmt: skip
 
