@@ -19,8 +19,9 @@ from stoker.operations.session import Session
 from stoker.operations.template import filled
 
 HOSTILE = [
-    "", " ", "--", "{{ lr }}", "{{ lr}}", "{{lr }}", "{lr}", "${lr}", "${{lr}", "%(lr)s", "{{{}}}", '{"a": {"lr": {}}}', "{{LR}}",
-    "{{seed}}", "{{lr", "lr}}", "{% raw %}", "$(id)", "`id`", "'", '"', "\\1", "\\g<0>", "\n", "ünï", "{{7*7}}",
+    "", " ", "--", "{{ lr }}", "{{ lr}}", "{{lr }}", "{lr}", "${lr}", "${{lr}", "%(lr)s", "{{{}}}", "{{LR}}",
+    '{"a": {"lr": {}}}', "{{seed}}", "{{lr", "lr}}", "{% raw %}", "$(id)", "`id`", "'", '"', "\\1", "\\g<0>", "\n",
+    "ünï", "{{7*7}}",
 ]  # fmt: skip
 
 
