@@ -19,7 +19,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from stoker.operations import clean, dispatch, jobs, logs, nodes, registry, setup, signals, submit, values, watch
+from stoker.operations import (
+    clean, dispatch, gpus, jobs, logs, nodes, registry, setup, signals, submit, values, watch,
+)  # fmt: skip
 from stoker.operations.session import Session
 
 P = ParamSpec("P")
@@ -117,6 +119,7 @@ class Nodes(Namespace):
     area = "nodes"
     status = bound(nodes.status)
     list = bound(nodes.list_nodes)
+    gpus = bound(gpus.list_gpus)
     execute = bound(nodes.execute)
 
 
