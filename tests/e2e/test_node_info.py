@@ -175,7 +175,8 @@ def test_gpus_lists_one_record_per_gpu_of_all_nodes(stoker: Stoker, bed: Bed) ->
         assert (shared["memory_total"], shared["memory_used"], shared["unified"]) == (None, None, True)
         assert shared["unknown"]["mem_total_mib"] == shared["unknown"]["mem_used_mib"] == "[N/A]"
         assert shared["unified_total"] == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MIB * MIB
-        assert list(value["unknown"]) == ["stuck"]
+        assert list(value["unknown"]) == ["stuck", "off"]
+        assert value["unknown"]["off"] == "it cannot be reached"
         assert value["unknown"]["stuck"].endswith("gave no answer within 10 s")
         assert [(problem["node"], problem["kind"]) for problem in value["problems"]] == [("off", "unreachable")]
         shown = cli("gpus", "--stored")

@@ -20,8 +20,19 @@ from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from stoker.operations import (
-    clean, dispatch, gpus, jobs, logs, nodes, registry, setup, signals, submit, values, watch,
-)  # fmt: skip
+    clean,
+    dispatch,
+    gpus,
+    jobs,
+    logs,
+    nodes,
+    registry,
+    setup,
+    signals,
+    submit,
+    values,
+    watch,
+)
 from stoker.operations.session import Session
 
 P = ParamSpec("P")

@@ -34,7 +34,7 @@ def status(value: Status, out: Out) -> None:
 
 
 def _usage(node: Node, now: float, out: Out) -> None:
-    """`n1  cpu 12% of 8  load 0.31  memory 3.1 of 24 GB  disk / 41%  up 3 d 2 h`, once the node was asked for these."""
+    """`n1  cpu 12% of 8  load 0.31  memory 3.1 of 24 GB  up 3 d 2 h`, once the node was asked for these."""
     facts = node.facts
     if "read_at" not in facts or not node.reachable:
         return
@@ -62,6 +62,8 @@ def _percent(value: float | None) -> str:
 
 
 def _containers(node: Node, out: Out) -> None:
+    if not node.reachable:
+        return  # what ran there once says nothing of now
     for container in node.containers or ():
         told = f"{container.name}  {container.state}  {container.image}  {container.status or ''}".rstrip()
         out.line(f"  {node.name}  container  {fmt.one_line(told)}")

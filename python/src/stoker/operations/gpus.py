@@ -9,7 +9,7 @@ from stoker.operations.nodes import list_nodes
 from stoker.operations.registry import operation
 from stoker.operations.rounds import make_round
 from stoker.operations.session import Session
-from stoker.operations.values import Freshness, GpuList
+from stoker.operations.values import Freshness, GpuList, Node
 
 
 @operation("nodes", "gpus", "read", method="gpus")
@@ -31,8 +31,15 @@ def list_gpus(session: Session, on: str | None = None, *, live: bool = False, st
     now = time.time()
     ages = [now - node.facts["gpus_at"] for node in nodes if "gpus_at" in node.facts and node.reachable]
     return GpuList(
-        tuple(gpu for node in nodes for gpu in node.gpus or ()),
-        {node.name: node.gpus_unknown for node in nodes if node.reachable and node.gpus_unknown},
+        tuple(gpu for node in nodes if node.reachable for gpu in node.gpus or ()),
+        {node.name: why for node in nodes if (why := _why_unknown(node))},
         Freshness("stored" if stored else "live", now, max(ages, default=None)),
         problems,
     )
+
+
+def _why_unknown(node: Node) -> str | None:
+    """Why nothing is listed of a node; None where its GPUs are known. What it told long ago says nothing of now."""
+    if node.reachable is None:
+        return "it was never asked"
+    return node.gpus_unknown if node.reachable else "it cannot be reached"

@@ -321,10 +321,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class GpuList:
-    """Every GPU of the nodes asked. `unknown`: the nodes that answered and whose GPUs are not known, with the reason.
-
-    A node that could not be asked is among the `problems`; what is listed of it is what it told last.
-    """
+    """Every GPU of the nodes asked. `unknown`: the nodes whose GPUs are not known, with the reason."""
 
     gpus: tuple[Gpu, ...]
     unknown: Mapping[str, str]
