@@ -90,6 +90,35 @@ def _number(path, key=None):
     return None
 
 
+# What version 1 shows where there is no limit: the largest number of whole pages.
+_NO_LIMIT = 1 << 60
+
+
+def memory_limit(total):
+    """The tightest memory limit on this process below ``total``: {"bytes", "used", "group"}; None where there is none.
+
+    ``used`` counts everything in the group that sets it, caches too.
+    """
+    mounts, own = _mounts(), _own_paths()
+    tightest = None
+    for hierarchy, limit_file, used_file in (
+        ("v2", "memory.max", "memory.current"),
+        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ):
+        if hierarchy not in mounts:
+            continue
+        mount = mounts[hierarchy].rstrip("/")
+        folder = os.path.normpath(os.path.join(mount, own.get(hierarchy, "/").lstrip("/")))
+        while folder.startswith(mount):
+            # "max" is no number, and the root group has no such file.
+            limit = _number(os.path.join(folder, limit_file))
+            if limit is not None and limit < min(total, _NO_LIMIT) and (not tightest or limit < tightest["bytes"]):
+                used = _number(os.path.join(folder, used_file))
+                tightest = {"bytes": limit, "used": used, "group": folder[len(mount) :] or "/"}
+            folder = os.path.dirname(folder)
+    return tightest
+
+
 class Groups:
     """The groups that hold the command of one attempt: role -> folder. Roles: v2, v1, memory, cpu, freezer."""
 

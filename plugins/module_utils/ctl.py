@@ -171,9 +171,25 @@ class Node:
             "disk_free_bytes": usage.f_bavail * usage.f_frsize,
             "state_dir": self.state.path,
         }
-        if self.request.get("gpus"):
+        parts = self.request.get("parts")
+        if parts:
+            facts.update(self._read(parts))
+        if self.request.get("gpus") and "gpus" not in facts:
             facts.update(_gpu_facts(self.state))
         return facts
+
+    def _read(self, parts):
+        from . import facts
+
+        return facts.read(self.state, parts, self.request.get("proc_dir"))
+
+    def info(self):
+        """Everything about the node itself; ``parts`` null is all of it."""
+        from . import facts
+
+        if self.request.get("parts") is None:
+            self.request["parts"] = list(facts.PARTS)
+        return {"node": self._facts()}
 
     # -- the others --------------------------------------------------------------------------------------------
 

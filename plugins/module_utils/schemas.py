@@ -172,7 +172,7 @@ _BODIES["request"] = _object(
     dict(
         _COMMAND,
         schema=_version("request"),
-        op={"type": "string", "enum": ["reconcile", "log", "exec", "clean"]},
+        op={"type": "string", "enum": ["reconcile", "log", "exec", "clean", "info"]},
         state_dir=dict(ARGUMENT, minLength=1),
         lock_dir=_nullable(dict(ARGUMENT, minLength=1)),
         rungs=_nullable(_list(TEXT)),
@@ -194,6 +194,8 @@ _BODIES["request"] = _object(
             )
         ),
         gpus=FLAG,
+        parts=_nullable(_list({"type": "string", "enum": ["cpu", "memory", "disks", "network", "gpus", "containers"]})),
+        proc_dir=_nullable(dict(ARGUMENT, minLength=1)),
         wait=SECONDS,
         job=JOB,
         attempt=_nullable(ATTEMPT),

@@ -55,6 +55,11 @@ options:
         description: How many of the last bytes of each log the store keeps a copy of.
         type: int
         default: 1048576
+      parts:
+        description: What to read of the nodes themselves, besides their jobs. See M(stoker.fleet.node_info).
+        type: list
+        elements: str
+        choices: [cpu, memory, disks, network, gpus, containers]
 attributes:
   check_mode:
     support: full

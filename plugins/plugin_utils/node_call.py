@@ -39,6 +39,14 @@ except OSError:
         raise
 """
 
+# Field of a request: the host variable that sets it.
+_SETTINGS = {
+    "lock_dir": "stoker_lock_dir",
+    "rungs": "stoker_launch",
+    "backend": "stoker_backend",
+    "proc_dir": "stoker_proc_dir",
+}
+
 
 class NodeAction(ActionBase):
     """Base of the actions that ask a node."""
@@ -54,7 +62,7 @@ class NodeAction(ActionBase):
         """
         state_dir = self._variable("stoker_state_dir", task_vars) or "~/.stoker"
         request = dict(request, schema="stoker.request/1", state_dir=state_dir)
-        for field, name in (("lock_dir", "stoker_lock_dir"), ("rungs", "stoker_launch"), ("backend", "stoker_backend")):
+        for field, name in _SETTINGS.items():
             value = self._variable(name, task_vars)
             if value and value != "auto":
                 request[field] = [value] if field == "rungs" and isinstance(value, str) else value

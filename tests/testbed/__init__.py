@@ -9,6 +9,7 @@ from .bed import Bed, MissingError, find_python, write_inventory
 from .gpus import FakeGpus
 from .isolated import IsolatedNode, start_isolated
 from .network import Network
+from .nvml import FakeNvml
 from .plain import PlainNode, start_all
 from .postgres import Postgres
 from .ssh_node import SshNode, wait_until
@@ -17,6 +18,7 @@ from .systemd import SystemdNode, start_systemd
 __all__ = [
     "Bed",
     "FakeGpus",
+    "FakeNvml",
     "IsolatedNode",
     "MissingError",
     "Network",

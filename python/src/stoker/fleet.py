@@ -23,6 +23,7 @@ from stoker.operations import (
     clean,
     compare,
     dispatch,
+    gpus,
     jobs,
     logs,
     nodes,
@@ -145,6 +146,7 @@ class Nodes(Namespace):
     area = "nodes"
     status = bound(nodes.status)
     list = bound(nodes.list_nodes)
+    gpus = bound(gpus.list_gpus)
     execute = bound(nodes.execute)
 
 

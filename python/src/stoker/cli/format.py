@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from stoker.operations.values import Freshness, Job, Metric
+from stoker.operations.values import Freshness, Gpu, Job, Metric
 
 
 def duration(seconds: float | None) -> str:
@@ -177,6 +177,8 @@ def plain(value: Any) -> Any:
         out = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
         if isinstance(value, Job):
             out["finished"] = value.finished
+        if isinstance(value, Gpu):
+            out["jobs"] = list(value.jobs)
         return out
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}

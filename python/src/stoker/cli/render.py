@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from stoker.cli import format as fmt
-from stoker.cli import render_history, render_jobs, render_nodes, render_streams, render_templates
+from stoker.cli import render_gpus, render_history, render_jobs, render_nodes, render_streams, render_templates
 from stoker.cli.out import Out
 from stoker.errors import UsageError
 from stoker.operations import compare, stats, template, values
@@ -38,6 +38,7 @@ RENDERERS: dict[type, Callable[[Any, Out], None]] = {
     compare.Comparison: render_history.comparison,
     values.Status: render_nodes.status,
     values.NodeList: render_nodes.node_list,
+    values.GpuList: render_gpus.gpu_list,
     values.ExecReport: render_nodes.exec_report,
     values.Written: render_nodes.written,
 }
@@ -65,7 +66,7 @@ def show(value: Any, call: Call, out: Out, session: Session) -> int:
 
 def exit_code(value: Any) -> int:
     """0: all well. 1: a node could not be asked, or the job that was waited for did not succeed."""
-    if isinstance(value, values.ExecReport):
+    if isinstance(value, values.ExecReport | values.Status):
         return value.exit_code
     if isinstance(value, values.Ended):
         return 0 if value.job.state == "succeeded" else 1
@@ -74,9 +75,6 @@ def exit_code(value: Any) -> int:
     if isinstance(value, values.Submitted):
         refused = value.job.reason == "start" and value.job.elapsed_s is None
         return int(refused or (bool(value.problems) and not value.job.confirmed))
-    if isinstance(value, values.Status):
-        # That a node is away is the answer here, not a failure to give one.
-        return 0
     return int(bool(getattr(value, "problems", ())))
 
 

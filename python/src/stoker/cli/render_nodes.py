@@ -5,19 +5,24 @@ from __future__ import annotations
 import time
 
 from stoker.cli import format as fmt
-from stoker.cli import render_jobs
+from stoker.cli import render_gpus, render_jobs
 from stoker.cli.out import Out, Piece
 from stoker.operations.values import ExecReport, Gpu, Node, NodeList, Status, Written
+
+# A figure that is older is shown with its age.
+_FRESH_S = 30.0
 
 
 def status(value: Status, out: Out) -> None:
     """`stoker status`."""
     _table(value.nodes, out)
     for node in value.nodes:
+        _usage(node, value.freshness.asked_at, out)
         for gpu in node.gpus or ():
             out.line(f"  {node.name}  {_gpu(gpu)}")
         if node.gpus is None and node.gpus_unknown and "no nvidia-smi" not in node.gpus_unknown:
             out.line("  ", (node.name, "yellow"), f"  GPUs unknown: {fmt.one_line(node.gpus_unknown)}")
+        _containers(node, out)
         if node.unreachable_message:
             out.line("  ", (node.name, "yellow"), f": {fmt.one_line(node.unreachable_message)}")
     if value.jobs:
@@ -26,6 +31,44 @@ def status(value: Status, out: Out) -> None:
     else:
         out.line("no job runs or waits")
     out.line((fmt.freshness(value.freshness, "stoker status"), "dim"))
+
+
+def _usage(node: Node, now: float, out: Out) -> None:
+    """`n1  cpu 12% of 8  load 0.31  memory 3.1 of 24 GB  up 3 d 2 h`, once the node was asked for these."""
+    facts = node.facts
+    if "read_at" not in facts or not node.reachable:
+        return
+    cpu, memory, disks = facts.get("cpu"), facts.get("memory"), facts.get("disks")
+    said = [f"cpu {_percent(cpu['used_pct'])} of {cpu['count']}  load {cpu['load'][0]:.2f}" if cpu else "cpu unknown"]
+    said.append(f"memory {fmt.memory(memory['used'])} of {fmt.memory(memory['total'])}" if memory else "memory unknown")
+    if memory and memory["limit"]:
+        said.append(f"limited to {fmt.memory(memory['limit']['bytes'])}")
+    if facts.get("uptime_s") is not None:
+        said.append(f"up {fmt.age(facts['uptime_s'])}")
+    age = now - facts["read_at"]
+    out.line(f"  {node.name}  ", "  ".join(said), f"  ({fmt.age(age)} ago)" if age > _FRESH_S else "")
+    for disk in disks or ():
+        if disk["warn"] is not False:
+            share = f"{_percent(disk['used_pct'])} full, {fmt.size(disk['free'])} free"
+            why = disk["unknown"] and f"unknown: {disk['unknown']}"
+            out.line(f"  {node.name}  ", (fmt.one_line(f"disk {disk['mount']}  {why or share}"), "yellow"))
+    for part in ("cpu", "memory", "disks", "network"):
+        if facts.get(f"{part}_unknown"):
+            out.line(f"  {node.name}  ", (f"{part} unknown: {fmt.one_line(facts[f'{part}_unknown'])}", "yellow"))
+
+
+def _percent(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.0f}%"
+
+
+def _containers(node: Node, out: Out) -> None:
+    if not node.reachable:
+        return  # what ran there once says nothing of now
+    for container in node.containers or ():
+        told = f"{container.name}  {container.state}  {container.image}  {container.status or ''}".rstrip()
+        out.line(f"  {node.name}  container  {fmt.one_line(told)}")
+    if node.containers_unknown and "no podman and no docker" not in node.containers_unknown:
+        out.line("  ", (node.name, "yellow"), f"  containers unknown: {fmt.one_line(node.containers_unknown)}")
 
 
 def node_list(value: NodeList, out: Out) -> None:
@@ -73,13 +116,11 @@ def _gpus(node: Node) -> str:
 
 def _gpu(gpu: Gpu) -> str:
     """`GPU 0  NVIDIA GB10  memory 12 of 24 GB  load 97%  61 °C  train-9x2a`; a figure not given is unknown."""
-    used = "unknown" if gpu.memory_used is None else fmt.memory(gpu.memory_used)
-    total = "unknown" if gpu.memory_total is None else fmt.memory(gpu.memory_total)
     load = "unknown" if gpu.utilisation is None else f"{gpu.utilisation:.0f}%"
     heat = "unknown" if gpu.temperature is None else f"{gpu.temperature:.0f} C"
     held = f"  {gpu.held_by}" if gpu.held_by else ""
     name = fmt.one_line(gpu.name or "unknown")
-    return f"GPU {_count(gpu.index)}  {name}  memory {used} of {total}  load {load}  temperature {heat}{held}"
+    return f"GPU {_count(gpu.index)}  {name}  memory {render_gpus.memory(gpu)}  load {load}  temperature {heat}{held}"
 
 
 def exec_report(value: ExecReport, out: Out) -> None:

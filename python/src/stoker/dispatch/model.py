@@ -28,7 +28,8 @@ class RoundRequest:
 
     `dispatch` starts, stops and retries; `observe` only asks; `adopt` reads jobs back that the store does not know.
     `nodes` and `jobs` None: all that matter. `wait_s` lets a node hold its answer until something changes (only when
-    few nodes are asked). Of each log the last `log_keep_bytes` are copied.
+    few nodes are asked). Of each log the last `log_keep_bytes` are copied. `parts` of the nodes themselves are read
+    too (cpu, memory, disks, network, gpus, containers).
     """
 
     mode: Mode = "dispatch"
@@ -36,6 +37,7 @@ class RoundRequest:
     jobs: tuple[str, ...] | None = None
     wait_s: float = 0.0
     log_keep_bytes: int = LOG_KEEP_BYTES
+    parts: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, asked: Mapping[str, Any]) -> RoundRequest:
@@ -54,6 +56,7 @@ class RoundRequest:
                 _names(asked.get("jobs"), "jobs"),
                 max(0.0, float(asked.get("wait_s") or 0.0)),
                 LOG_KEEP_BYTES if keep is None else max(0, int(keep)),
+                _names(asked.get("parts"), "parts") or (),
             )
         except (TypeError, ValueError):
             raise UsageError("stoker_round: wait_s and log_keep_bytes have to be numbers") from None

@@ -15,6 +15,8 @@ def heard(known: NodeRow | None, name: str, facts: Mapping[str, Any], now: float
     if "gpus" in facts:
         merged.pop("gpus_unknown", None)
         merged["gpus_at"] = now
+    if "cpu" in facts:
+        merged["read_at"] = now
     merged.update({key: value for key, value in facts.items() if key != "schema"})
     return NodeRow(name, merged, now, None, None, 0)
 

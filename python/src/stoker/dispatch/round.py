@@ -70,6 +70,7 @@ def _request(
         "schema": "stoker.request/1", "op": "reconcile",
         "orders": [dict(order) for order in planned.orders.get(node, ())],
         "observe": observe, "gpus": node in planned.gpus, "wait": planned.wait_s,
+        **({"parts": list(request.parts)} if request.parts else {}),
     }  # fmt: skip
 
 

@@ -15,30 +15,39 @@ from stoker.operations.registry import Command, FileText, Short, operation
 from stoker.operations.rounds import ask_nodes, make_round
 from stoker.operations.session import Session
 from stoker.operations.values import CommandOutput, ExecReport, Freshness, Job, Node, NodeList, Problem, Status
-from stoker.operations.views import gpus_of, jobs_of, why_unreachable
+from stoker.operations.views import containers_of, gpus_of, jobs_of, why_unreachable
 
 if TYPE_CHECKING:
     from stoker.runner import InventoryNode
     from stoker.store import NodeRow
 
 
+# What `status` reads of the nodes themselves.
+PARTS = ("cpu", "memory", "disks", "network", "gpus", "containers")
+
+
 @operation("nodes", "status", "read")
-def status(session: Session, on: str | None = None, *, live: bool = False, stored: bool = False) -> Status:
-    """Show the fleet at a glance: which nodes answer, their GPUs, and the jobs that are not over. Asks the nodes.
+def status(
+    session: Session, on: str | None = None, *, live: bool = False, stored: bool = False, strict: bool = False
+) -> Status:
+    """Show the fleet at a glance: which nodes answer, their load, GPUs and containers, and the jobs that are not over.
+
+    All nodes are asked at once. One that is down costs the time that a connection may take, and hides no other.
 
     Args:
         on: Only this node or group.
         live: Ask the nodes first (the default).
         stored: Answer from the store.
+        strict: Exit with 4 when a node cannot be reached.
     """
     if live and stored:
         raise UsageError("--live and --stored say the opposite of each other")
     names = session.inventory.match(on) if on is not None else [n.name for n in session.inventory.nodes]
-    problems = () if stored else make_round(session, "observe", nodes=names)
+    problems = () if stored else make_round(session, "observe", nodes=names, parts=PARTS)
     jobs = _open_jobs(session)
     nodes = tuple(node for node in _nodes(session, jobs) if node.name in names)
     shown = tuple(job for job in jobs if on is None or job.node in names)
-    return Status(nodes, shown, _inventory(session), _freshness(nodes, live=not stored), problems)
+    return Status(nodes, shown, _inventory(session), _freshness(nodes, live=not stored), problems, strict)
 
 
 @operation("nodes", "nodes", "read", method="list")
@@ -170,6 +179,8 @@ def _node(
         queued=queued,
         facts=facts,
         in_inventory=listed is not None,
+        containers=containers_of(row),
+        containers_unknown=facts.get("containers_unknown"),
     )
 
 

@@ -26,6 +26,7 @@ _MODULES = (
     "stoker.operations.watch",
     "stoker.operations.clean",
     "stoker.operations.nodes",
+    "stoker.operations.gpus",
     "stoker.operations.dispatch",
     "stoker.operations.setup",
 )

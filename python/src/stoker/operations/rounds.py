@@ -23,10 +23,12 @@ def make_round(
     nodes: Sequence[str] | None = None,
     jobs: Sequence[str] | None = None,
     wait_s: float = 0.0,
+    parts: Sequence[str] = (),
 ) -> tuple[Problem, ...]:
     """Make one round; return what went wrong on single nodes. `None` leaves the choice of nodes and jobs to it.
 
-    `wait_s` lets nodes hold their answer that long for something to change. Raises StokerError when no round could be
+    `wait_s` lets nodes hold their answer that long for something to change; `parts` of the nodes themselves are read in
+    the same round trip. Raises StokerError when no round could be
     made.
     """
     request: dict[str, Any] = {
@@ -36,6 +38,8 @@ def make_round(
         "wait_s": wait_s,
         "log_keep_bytes": session.config.log_keep_bytes,
     }
+    if parts:
+        request["parts"] = list(parts)
     played = session.runner.play(
         "stoker.fleet.dispatch",
         extra_vars={"stoker_store_url": session.store_url, "stoker_round": request},

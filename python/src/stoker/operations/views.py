@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from stoker.operations.values import Attempt, Finding, Freshness, Gpu, Job, Metric
+from stoker.operations.values import Attempt, Container, Finding, Freshness, Gpu, GpuProcess, Job, Metric
 
 if TYPE_CHECKING:
     from stoker.operations.session import Session
@@ -153,11 +153,12 @@ def gpus_of(node: NodeRow | None, held: Mapping[str, str]) -> tuple[Gpu, ...] | 
         return None
     if not isinstance(node.facts["gpus"], list):
         return None
-    return tuple(_gpu(gpu, held) for gpu in _gpu_facts(node))
+    return tuple(_gpu(node.name, gpu, held) for gpu in _gpu_facts(node))
 
 
-def _gpu(gpu: Mapping[str, Any], held: Mapping[str, str]) -> Gpu:
+def _gpu(node: str, gpu: Mapping[str, Any], held: Mapping[str, str]) -> Gpu:
     uuid, holders = gpu.get("uuid"), gpu.get("held_by") or ()
+    unified, throttle, processes = gpu.get("unified_memory"), gpu.get("throttle"), gpu.get("processes")
     return Gpu(
         index=gpu.get("index"),
         uuid=uuid,
@@ -168,7 +169,31 @@ def _gpu(gpu: Mapping[str, Any], held: Mapping[str, str]) -> Gpu:
         temperature=gpu.get("temp_c"),
         held_by=held.get(str(uuid)) or next(iter(holders), None),
         unknown=dict(gpu.get("unknown") or {}),
+        node=node,
+        source=gpu.get("source"),
+        memory_utilisation=gpu.get("mem_util_pct"),
+        unified=unified is not None,
+        unified_total=_mebibytes(unified["total_mib"]) if unified else None,
+        unified_used=_mebibytes(unified["used_mib"]) if unified else None,
+        power=gpu.get("power_w"),
+        power_limit=gpu.get("power_limit_w"),
+        clock=gpu.get("clock_sm_mhz"),
+        clock_memory=gpu.get("clock_mem_mhz"),
+        throttle=None if throttle is None else tuple(throttle),
+        ecc_uncorrected=gpu.get("ecc_uncorrected"),
+        ecc_uncorrected_total=gpu.get("ecc_uncorrected_total"),
+        processes=None
+        if processes is None
+        else tuple(GpuProcess(p["pid"], p["name"], _mebibytes(p["mem_mib"]), p["job"]) for p in processes),
     )
+
+
+def containers_of(node: NodeRow | None) -> tuple[Container, ...] | None:
+    """The containers of a node from its facts; None when it never told."""
+    told = (node.facts if node else {}).get("containers")
+    if not isinstance(told, list):
+        return None
+    return tuple(Container(**{name: item.get(name) for name in Container.__dataclass_fields__}) for item in told)
 
 
 def _mebibytes(count: float | None) -> int | None:
