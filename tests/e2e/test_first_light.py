@@ -242,12 +242,14 @@ def test_adopt_reads_the_jobs_back_into_an_empty_store(stoker: Stoker, node: Pla
 @pytest.mark.accepts("B08", "B09")
 def test_a_job_waits_for_a_gpu_on_the_node_and_starts_there_by_itself(stoker: Stoker, gpu_node: PlainNode) -> None:
     cli = stoker(gpu_node)
-    held = [cli.run("sleep", "5", options=("--gpus", "1")) for _ in range(2)]
+    until_told = "while [ ! -e ~/go ]; do sleep 0.1; done"
+    held = [cli.run("sh", "-c", until_told, options=("--gpus", "1")) for _ in range(2)]
     waiting = cli("run", "--gpus", "1", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES")
     third = cli("jobs", "--json").json()["jobs"][0]
     assert "waiting for a GPU" in waiting.out
     assert (third["state"], third["waiting"]["free"]) == ("queued", 0)
     assert {cli.job(job)["gpus"][0] for job in held} == set(gpu_node.gpus.uuids)
+    (gpu_node.home / "go").touch()
     started = gpu_node.state_dir / "jobs" / third["id"] / "1" / "exit.json"
     until(started.exists, "the third job ran without anybody asking", 30)
     fourth = cli.start("run", "--follow", "--gpus", "2", "--", "echo", "both")
