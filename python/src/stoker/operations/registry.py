@@ -26,6 +26,7 @@ _MODULES = (
     "stoker.operations.watch",
     "stoker.operations.clean",
     "stoker.operations.nodes",
+    "stoker.operations.sync",
     "stoker.operations.dispatch",
     "stoker.operations.setup",
 )
@@ -48,7 +49,10 @@ class Short:
     flag: str
 
 
-GROUPS = {"template": "Saved commands with parameters, for everybody who uses the same store."}
+GROUPS = {
+    "sync": "The files of a project: to nodes, and results back.",
+    "template": "Saved commands with parameters, for everybody who uses the same store.",
+}
 
 Command = Annotated[Sequence[str], AfterDashes()]
 FileText = Annotated[str | None, TextFile()]
