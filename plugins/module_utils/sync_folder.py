@@ -25,7 +25,8 @@ def look(state, request):
     folder = _folder(request)
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise NodeError("bad_request", "{0} is not a folder".format(folder), "name another one")
-    if request.get("make"):
+    rsync = shutil.which("rsync")
+    if request.get("make") and rsync:
         try:
             os.makedirs(folder, exist_ok=True)
         except OSError as exc:
@@ -37,7 +38,7 @@ def look(state, request):
         "folder": folder,
         "exists": exists,
         "missing": missing,
-        "rsync": shutil.which("rsync"),
+        "rsync": rsync,
         "last_push": read_json(os.path.join(_place(state, folder), "last_push.json")),
     }
 

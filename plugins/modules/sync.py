@@ -47,7 +47,8 @@ options:
       - By default the folder of the name of O(local), in the home folder.
     type: str
   paths:
-    description: With O(direction=pull), only these files and folders of O(remote). One that is missing is told in RV(notes).
+    description:
+      - With O(direction=pull), only these files and folders of O(remote). One that is missing is told in RV(notes).
     type: list
     elements: str
     default: []
@@ -59,7 +60,8 @@ options:
     type: bool
     default: false
   force:
-    description: With O(direction=pull), overwrite files that are newer here. Otherwise they stay and are listed in RV(kept).
+    description:
+      - With O(direction=pull), overwrite files that are newer here. Otherwise they stay and are listed in RV(kept).
     type: bool
     default: false
   with_secrets:

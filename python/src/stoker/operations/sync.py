@@ -167,7 +167,7 @@ def _request(
 
 
 def _text(name: str) -> str:
-    """Ansible's settings hold text only. (Files within the folder may be called anything.)"""
+    """Refuse what is no text: Ansible's settings hold nothing else. Files within the folder may be called anything."""
     try:
         name.encode()
     except UnicodeEncodeError:
