@@ -232,6 +232,28 @@ def test_a_transfer_that_was_killed_goes_on_where_it_stopped(
     assert not (there / ".stoker-partial").exists()
 
 
+@pytest.mark.accepts("V04")
+def test_a_pull_that_lost_its_connection_goes_on_where_it_stopped(
+    stoker: Callable[..., Cli], node: PlainNode, project: Path, throttled: dict[str, str]
+) -> None:
+    cli = stoker(node)
+    put(node.home / "proj", **{"results/a.csv": "1"})
+    (node.home / "proj/results/last.pt").write_bytes(random.Random(5).randbytes(12_000_000))
+    process = cli.start("sync", "pull", "n1", "results", "--local", str(project), env=throttled)
+    here = project / "results"
+    until(lambda: any(path.stat().st_size > 2_000_000 for path in here.glob(".last.pt.*")), "part of it is here")
+    node.cut()
+    _out, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert b"rsync failed with code" in err
+    assert not (here / "last.pt").exists()
+    assert (here / ".stoker-partial/last.pt").exists()
+    again = sync(cli, "pull", "n1", "results", "--local", str(project))
+    assert again["wire_bytes"] < 11_000_000
+    assert (here / "last.pt").read_bytes() == (node.home / "proj/results/last.pt").read_bytes()
+    assert (here / "a.csv").exists()
+
+
 def test_what_changes_or_goes_away_meanwhile_is_said_and_sent_the_next_time(
     stoker: Callable[..., Cli], node: PlainNode, project: Path, throttled: dict[str, str]
 ) -> None:

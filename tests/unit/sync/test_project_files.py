@@ -85,6 +85,8 @@ def test_a_stokerignore_leaves_out_more_also_of_what_is_committed(project: Path)
 
 def test_without_a_repository_everything_is_sent_but_what_stokerignore_names(tmp_path: Path) -> None:
     write(tmp_path, "a", "d/.gitignore", "d/b.log", "data/x", *ODD)
+    # What an interrupted run left is not half a file to send.
+    write(tmp_path, ".stoker-partial/a", "d/.stoker-partial/b.log")
     (tmp_path / "d/.gitignore").write_text("*.log\n")
     (tmp_path / "link").symlink_to("d")
     (tmp_path / ".stokerignore").write_text("data/\n")
