@@ -218,6 +218,16 @@ class Node:
 
         return clean(self.backend, self.state, self.request)
 
+    def sync_look(self):
+        from . import sync_folder
+
+        return sync_folder.look(self.state, self.request)
+
+    def sync_done(self):
+        from . import sync_folder
+
+        return sync_folder.done(self.state, self.request)
+
 
 def _gpu_facts(state):
     from . import gpu_queue, gpus

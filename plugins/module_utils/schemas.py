@@ -172,7 +172,7 @@ _BODIES["request"] = _object(
     dict(
         _COMMAND,
         schema=_version("request"),
-        op={"type": "string", "enum": ["reconcile", "log", "exec", "clean", "info"]},
+        op={"type": "string", "enum": ["reconcile", "log", "exec", "clean", "info", "sync_look", "sync_done"]},
         state_dir=dict(ARGUMENT, minLength=1),
         lock_dir=_nullable(dict(ARGUMENT, minLength=1)),
         rungs=_nullable(_list(TEXT)),
@@ -207,6 +207,12 @@ _BODIES["request"] = _object(
         keep_last=_nullable(COUNT),
         dry_run=FLAG,
         jobs=_nullable(_list(JOB)),
+        folder=dict(ARGUMENT, minLength=1),
+        paths=_list(ARGUMENT),
+        make=FLAG,
+        names=TEXT,
+        delete=FLAG,
+        source=_nullable(TEXT),
     ),
 )
 

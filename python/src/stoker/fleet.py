@@ -32,6 +32,7 @@ from stoker.operations import (
     signals,
     stats,
     submit,
+    sync,
     templates,
     values,
     watch,
@@ -150,6 +151,15 @@ class Nodes(Namespace):
     execute = bound(nodes.execute)
 
 
+class Sync(Namespace):
+    """`fleet.sync`: the files of a project to a node, and results back."""
+
+    area = "sync"
+    push = bound(sync.push)
+    pull = bound(sync.pull)
+    diff = bound(sync.diff)
+
+
 class Dispatch(Namespace):
     """`fleet.dispatch`: rounds."""
 
@@ -248,6 +258,7 @@ class Fleet:
         self.jobs = Jobs(self._session)
         self.templates = Templates(self._session)
         self.nodes = Nodes(self._session)
+        self.sync = Sync(self._session)
         self.dispatch = Dispatch(self._session)
         self.setup = Setup(self._session)
 

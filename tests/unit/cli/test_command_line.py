@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
 import signal
 import subprocess
@@ -240,6 +241,8 @@ def test_a_reader_that_goes_away_ends_it_quietly(stoker: Stoker) -> None:
     process = start("jobs", "--limit", "0")
     assert process.stdout is not None
     assert process.stderr is not None
+    # Smaller than the list: it cannot all be written before the reader goes.
+    fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
     process.stdout.read(10)
     process.stdout.close()
     assert process.wait(30) == 141

@@ -208,7 +208,7 @@ def test_a_whole_number_written_as_a_float_becomes_an_int() -> None:
     ("changes", "message"),
     [
         ({"orders": [{"order": "stop", "job": "a"}]}, "request.orders[0].attempt: missing"),
-        ({"orders": [{"order": "burn"}]}, "request.orders[0].order: must be one of start, stop, lease, remove"),
+        ({"orders": [{"order": "burn"}]}, "request.orders[0].order: must be one of start, stop, signal, lease, remove"),
         ({"op": "exec"}, "request: needs exactly one of argv and script, has none"),
         ({"op": "log"}, "request.job: missing"),
         ({"op": "log", "job": "a", "offset": 0, "tail": 1}, "needs at most one of offset and tail"),

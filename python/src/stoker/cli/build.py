@@ -137,6 +137,7 @@ def _values(
     """What was typed, as the operation takes it."""
     if command is not None and not any(_has(p, AfterDashes) for p in public):
         raise UsageError(f"stoker {op.command} takes no command after --")
+    several = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in public)
     positional: list[Any] = []
     keywords: dict[str, Any] = {}
     for parameter in public:
@@ -146,6 +147,8 @@ def _values(
             value = typed[parameter.name]
             if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
                 positional += value
+            elif several and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+                positional.append(_value(parameter, value))
             else:
                 keywords[parameter.name] = _value(parameter, value)
     return tuple(positional), keywords

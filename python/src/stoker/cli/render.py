@@ -9,13 +9,22 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from stoker.cli import format as fmt
-from stoker.cli import render_gpus, render_history, render_jobs, render_nodes, render_streams, render_templates
+from stoker.cli import (
+    render_gpus,
+    render_history,
+    render_jobs,
+    render_nodes,
+    render_streams,
+    render_sync,
+    render_templates,
+)
 from stoker.cli.out import Out
 from stoker.errors import UsageError
 from stoker.operations import compare, stats, template, values
 from stoker.operations.dispatch import RoundStream
 from stoker.operations.logs import LogPiece, LogStream, logs
 from stoker.operations.session import Session
+from stoker.operations.sync import SyncReport
 from stoker.operations.watch import WatchStream
 
 if TYPE_CHECKING:
@@ -41,6 +50,7 @@ RENDERERS: dict[type, Callable[[Any, Out], None]] = {
     values.GpuList: render_gpus.gpu_list,
     values.ExecReport: render_nodes.exec_report,
     values.Written: render_nodes.written,
+    SyncReport: render_sync.sync_report,
 }
 # What a terminal would obey, and JSON need not have as it is.
 _UNSEEN = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -27,6 +27,7 @@ _MODULES = (
     "stoker.operations.clean",
     "stoker.operations.nodes",
     "stoker.operations.gpus",
+    "stoker.operations.sync",
     "stoker.operations.dispatch",
     "stoker.operations.setup",
 )
@@ -49,7 +50,10 @@ class Short:
     flag: str
 
 
-GROUPS = {"template": "Saved commands with parameters, for everybody who uses the same store."}
+GROUPS = {
+    "sync": "The files of a project: to nodes, and results back.",
+    "template": "Saved commands with parameters, for everybody who uses the same store.",
+}
 
 Command = Annotated[Sequence[str], AfterDashes()]
 FileText = Annotated[str | None, TextFile()]
