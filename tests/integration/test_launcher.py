@@ -197,7 +197,10 @@ def without_times(runs: dict[str, tuple[int, str, str]]) -> dict[str, tuple[int,
     return {name: (rc, TIMES.sub("", out), TIMES.sub("", err)) for name, (rc, out, err) in runs.items()}
 
 
-def test_a_setting_in_the_folders_ansible_cfg_counts(launched: Launched, work: Path) -> None:
+def test_a_setting_in_the_folders_ansible_cfg_counts(
+    launched: Launched, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANSIBLE_CONFIG", raising=False)  # it would win over the folder's
     launched.warm()
     first = launched.socket
     assert '"msg": "5 10"' in launched.run("-i", "hosts", "play.yml")[1]
