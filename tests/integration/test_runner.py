@@ -287,6 +287,7 @@ def test_the_users_own_ansible_cfg_counts_but_not_against_host_keys(
 ) -> None:  # fmt: skip
     settings = "[defaults]\nforks = 7\nhost_key_checking = False\n[connection]\npipelining=no\n"
     (tmp_path / "ansible.cfg").write_text(settings)
+    monkeypatch.delenv("ANSIBLE_CONFIG", raising=False)  # it would win over the folder's
     monkeypatch.chdir(tmp_path)
     book = playbook(
         "- hosts: all\n  gather_facts: false\n  tasks:\n    - ansible.builtin.debug:\n"
