@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from stoker.operations.values import Freshness, Gpu, Job, Metric
+from stoker.operations.node_values import Gpu
+from stoker.operations.values import Freshness, Job, Metric
 
 
 def duration(seconds: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stoker.cli import format as fmt
 from stoker.cli.out import Out, Piece
-from stoker.operations.values import Gpu, GpuList
+from stoker.operations.node_values import Gpu, GpuList
 
 COLUMNS = ("NODE", "GPU", "NAME", "MEMORY", "LOAD", "TEMP", "POWER", "CLOCK", "ECC", "JOBS")
 

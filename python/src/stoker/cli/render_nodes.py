@@ -7,7 +7,8 @@ import time
 from stoker.cli import format as fmt
 from stoker.cli import render_gpus, render_jobs
 from stoker.cli.out import Out, Piece
-from stoker.operations.values import ExecReport, Gpu, Node, NodeList, Status, Written
+from stoker.operations.node_values import Gpu, Node, NodeList, Status
+from stoker.operations.values import ExecReport, Written
 
 # A figure that is older is shown with its age.
 _FRESH_S = 30.0

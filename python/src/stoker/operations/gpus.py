@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 
 from stoker.errors import UsageError
+from stoker.operations.node_values import GpuList, Node
 from stoker.operations.nodes import list_nodes
 from stoker.operations.registry import operation
 from stoker.operations.rounds import make_round
 from stoker.operations.session import Session
-from stoker.operations.values import Freshness, GpuList, Node
+from stoker.operations.values import Freshness
 
 
 @operation("nodes", "gpus", "read", method="gpus")

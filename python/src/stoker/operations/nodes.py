@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from stoker.errors import UsageError
 from stoker.operations import quantities
+from stoker.operations.node_values import Node, NodeList, Status
 from stoker.operations.registry import Command, FileText, Short, operation
 from stoker.operations.rounds import ask_nodes, make_round
 from stoker.operations.session import Session
-from stoker.operations.values import CommandOutput, ExecReport, Freshness, Job, Node, NodeList, Problem, Status
+from stoker.operations.values import CommandOutput, ExecReport, Freshness, Job, Problem
 from stoker.operations.views import containers_of, gpus_of, jobs_of, why_unreachable
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from stoker.operations.values import Attempt, Container, Finding, Freshness, Gpu, GpuProcess, Job, Metric
+from stoker.operations.node_values import Container, Gpu, GpuProcess
+from stoker.operations.values import Attempt, Finding, Freshness, Job, Metric
 
 if TYPE_CHECKING:
     from stoker.operations.session import Session
