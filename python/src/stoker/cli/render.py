@@ -20,7 +20,7 @@ from stoker.cli import (
 )
 from stoker.cli.out import Out
 from stoker.errors import UsageError
-from stoker.operations import compare, stats, template, values
+from stoker.operations import compare, node_values, stats, template, values
 from stoker.operations.dispatch import RoundStream
 from stoker.operations.logs import LogPiece, LogStream, logs
 from stoker.operations.session import Session
@@ -45,9 +45,9 @@ RENDERERS: dict[type, Callable[[Any, Out], None]] = {
     template.TemplateDeleted: render_templates.deleted,
     stats.JobStats: render_history.job_stats,
     compare.Comparison: render_history.comparison,
-    values.Status: render_nodes.status,
-    values.NodeList: render_nodes.node_list,
-    values.GpuList: render_gpus.gpu_list,
+    node_values.Status: render_nodes.status,
+    node_values.NodeList: render_nodes.node_list,
+    node_values.GpuList: render_gpus.gpu_list,
     values.ExecReport: render_nodes.exec_report,
     values.Written: render_nodes.written,
     SyncReport: render_sync.sync_report,
@@ -75,9 +75,13 @@ def show(value: Any, call: Call, out: Out, session: Session) -> int:
 
 
 def exit_code(value: Any) -> int:
-    """0: all well. 1: a node could not be asked, or the job that was waited for did not succeed."""
-    if isinstance(value, values.ExecReport | values.Status):
-        return value.exit_code
+    """0: all well. 1: a node could not be asked, or the job that was waited for did not succeed.
+
+    A value that has an `exit_code` of its own knows better.
+    """
+    code: int | None = getattr(value, "exit_code", None)
+    if code is not None:
+        return code
     if isinstance(value, values.Ended):
         return 0 if value.job.state == "succeeded" else 1
     if isinstance(value, values.StopList):
