@@ -9,6 +9,8 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -323,3 +325,38 @@ def test_a_log_of_200_mb_follows_in_bounded_memory(stoker: Stoker, node: PlainNo
     process.returncode = os.waitstatus_to_exitcode(status)
     assert (process.returncode, count) == (0, 200 * 10000 * 100)
     assert usage.ru_maxrss < 200 * 1024
+
+
+@pytest.mark.accepts("C14")
+def test_run_all_tells_of_each_node_and_a_dead_one_hides_no_other(
+    stoker: Stoker, nodes: Callable[..., list[PlainNode]]
+) -> None:
+    made = nodes(3)
+    cli = stoker(*made)
+    made[1].down()
+    command = ("sh", "-c", 'echo "$0"; echo err >&2; test "$0" = yes', "{{ x }}")
+    told = cli("exec", "--all", "--json", "--", *command)
+    assert told.code == 1
+    outputs = {output["node"]: output for output in told.json()["outputs"]}
+    assert list(outputs) == ["n1", "n2", "n3"]
+    for name in ("n1", "n3"):
+        shown = tuple(outputs[name][field] for field in ("exit_code", "stdout", "stderr", "problem"))
+        assert shown == (1, "{{ x }}\n", "err\n", None)
+    assert (outputs["n2"]["exit_code"], outputs["n2"]["problem"]["kind"]) == (None, "unreachable")
+    said = cli("exec", "--all", "--", "true")
+    assert said.code == 1
+    assert "n1: exit 0\nn2: could not be asked\nn3: exit 0\n2 of 3 nodes: exit 0, 1 could not be asked\n" in said.err
+
+
+def test_an_answer_that_cannot_be_written_is_one_sentence(stoker: Stoker, node: PlainNode) -> None:
+    cli = stoker(node)
+    for argv in (("jobs",), ("jobs", "--json"), ("nodes",), ("job", "no-such", "--json")):
+        with open("/dev/full", "wb") as full:
+            said = subprocess.run(
+                [sys.executable, "-m", "stoker", *argv], cwd=cli.folder, env={**os.environ, **cli.env}, stdout=full,
+                stderr=subprocess.PIPE, check=False, timeout=60,
+            )  # fmt: skip
+        assert said.returncode == 120
+        assert said.stderr.decode().splitlines()[-1:] == [
+            "stoker: the answer could not be written: No space left on device"
+        ]

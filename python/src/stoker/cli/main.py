@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -37,8 +38,7 @@ def program() -> NoReturn:
     except BrokenPipeError:
         code = BROKEN_PIPE
     except OSError as problem:
-        code = UNPRINTED
-        os.write(2, f"stoker: the answer could not be written: {problem.strerror}\n".encode())
+        code = _unprinted(str(problem.strerror))
     os._exit(code)
 
 
@@ -52,14 +52,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(f"stoker {__version__}\n")
         return 0
+    from stoker.cli.out import OutputError
+
     try:
         return _run(arguments)
     except BrokenPipeError:
         # Whoever read us has gone. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+    except OutputError as problem:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _unprinted(str(problem))
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _unprinted(why: str) -> int:
+    with contextlib.suppress(OSError):  # that may be where nothing can be written
+        os.write(2, f"stoker: the answer could not be written: {why}\n".encode())
+    return UNPRINTED
 
 
 def _run(arguments: list[str]) -> int:
@@ -150,7 +161,7 @@ def fail(problem: StokerError, *, as_json: bool, operation: str) -> int:
             "node": getattr(problem, "node", None),
         }
         answer = {"schema": "stoker.result/1", "operation": operation, "ok": False, "error": error}
-        sys.stdout.write(json.dumps(answer) + "\n")
+        out.text(json.dumps(answer) + "\n")
     return problem.exit_code
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -17,6 +18,21 @@ _ASCII = str.maketrans({
     "·": "-", "…": "~", "→": "->", "✓": "ok", "×": "x",
     "▁": "_", "▂": "_", "▃": ".", "▄": "-", "▅": "-", "▆": "=", "▇": "^",
 })  # fmt: skip
+
+
+class OutputError(Exception):
+    """The answer could not be written: the disk behind standard output is full, say."""
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Tell a stream that takes no more from every other fault. That its reader has gone is for `main` to judge."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        raise OutputError(problem.strerror or str(problem)) from problem
 
 
 class Out:
@@ -43,7 +59,8 @@ class Out:
         for piece in pieces:
             words, style = (piece, "") if isinstance(piece, str) else piece
             text.append(self.spelled(clean(words)), style)
-        self._rich().print(text, soft_wrap=True)
+        with _writing():
+            self._rich().print(text, soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Piece]]) -> None:
         """A table. On a terminal the last column is cut to fit; elsewhere nothing is."""
@@ -69,18 +86,21 @@ class Out:
 
     def bytes(self, data: bytes) -> None:
         """Exactly these bytes on standard output."""
-        self.stdout.flush()
-        self.stdout.buffer.write(data)
-        self.stdout.buffer.flush()
+        with _writing():
+            self.stdout.flush()
+            self.stdout.buffer.write(data)
+            self.stdout.buffer.flush()
 
     def text(self, text: str) -> None:
         """Text on standard output, at once, with no line end added."""
-        self.stdout.write(text)
-        self.stdout.flush()
+        with _writing():
+            self.stdout.write(text)
+            self.stdout.flush()
 
     def _plain(self, stream: TextIO, text: str) -> None:
-        stream.write(self.spelled(text) + "\n")
-        stream.flush()
+        with _writing():
+            stream.write(self.spelled(text) + "\n")
+            stream.flush()
 
     def _rich(self) -> Console:
         if self._console is None:
@@ -104,7 +124,8 @@ class Out:
             table.add_row(
                 *(Text(self.spelled(text), style, no_wrap=True, overflow="ellipsis") for text, style in cells)
             )
-        self._rich().print(table)
+        with _writing():
+            self._rich().print(table)
 
 
 def clean(text: str) -> str:

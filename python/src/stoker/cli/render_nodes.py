@@ -8,7 +8,7 @@ from stoker.cli import format as fmt
 from stoker.cli import render_gpus, render_jobs
 from stoker.cli.out import Out, Piece
 from stoker.operations.node_values import Gpu, Node, NodeList, Status
-from stoker.operations.values import ExecReport, Written
+from stoker.operations.values import CommandOutput, ExecReport, Written
 
 # A figure that is older is shown with its age.
 _FRESH_S = 30.0
@@ -141,20 +141,31 @@ def exec_report(value: ExecReport, out: Out) -> None:
         elif output.signal is not None:
             out.note(f"{output.node}: ended by {fmt.signal_name(output.signal)}")
     if not value.single:
-        for output in value.outputs:
-            code = (
-                "could not be asked"
-                if output.problem
-                else f"exit {output.exit_code}"
-                if output.signal is None
-                else "signal"
-            )
-            out.note(f"{output.node}: {code}")
+        _summary(value, out)
     for output in value.outputs:
         if output.problem is not None:
             out.note(fmt.one_line(f"{output.node}: {output.problem.message}"))
             if output.problem.next_step:
                 out.note(fmt.one_line(f"  next: {output.problem.next_step}"))
+
+
+def _summary(value: ExecReport, out: Out) -> None:
+    """A line for each node, and one for all of them."""
+    for output in value.outputs:
+        out.note(f"{output.node}: {_ended(output)}")
+    away = sum(output.problem is not None for output in value.outputs)
+    well = sum(output.problem is None and output.exit_code == 0 for output in value.outputs)
+    failed = len(value.outputs) - well - away
+    told = [f"{well} of {len(value.outputs)} nodes: exit 0"]
+    told += [f"{failed} failed"] if failed else []
+    told += [f"{away} could not be asked"] if away else []
+    out.note(", ".join(told))
+
+
+def _ended(output: CommandOutput) -> str:
+    if output.problem is not None:
+        return "could not be asked"
+    return f"exit {output.exit_code}" if output.signal is None else fmt.signal_name(output.signal)
 
 
 def _streams(stdout: bytes, stderr: bytes, out: Out) -> None:
