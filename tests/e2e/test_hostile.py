@@ -9,6 +9,8 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
+import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -145,3 +147,26 @@ def test_no_answer_holds_what_a_terminal_obeys(stoker: Stoker, node: PlainNode) 
 def unsafe(character: str) -> bool:
     code = ord(character)
     return (code < 32 and character not in "\n\t") or 127 <= code < 160 or character in "\u202e\u2066"
+
+
+def test_a_secret_of_the_inventory_serves_runs_without_being_in_the_environment(
+    stoker: Stoker, node: PlainNode, tmp_path: Path
+) -> None:
+    cli = stoker(node)
+    value, password = "Zq9sEcReTvAlUe78", tmp_path / "password"
+    password.write_text("open sesame\n")
+    line = ("ansible-vault", "encrypt_string", "--vault-password-file", str(password), "--stdin-name", "MY_TOKEN")
+    vaulted = subprocess.run(line, input=value, capture_output=True, text=True, check=True).stdout
+    beside = cli.inventory.parent / "group_vars"
+    beside.mkdir()
+    (beside / "all.yml").write_text("stoker_secrets:\n" + textwrap.indent(vaulted, "  "))
+    env = {"ANSIBLE_VAULT_PASSWORD_FILE": str(password)}
+    command = ("sh", "-c", 'printf %s "$MY_TOKEN" | wc -c')
+    said = cli("run", "--follow", "--secret", "MY_TOKEN", "--", *command, env=env)
+    assert (said.code, said.out.strip()) == (0, str(len(value))), said
+    again = cli("retry", cli("jobs", "--json").json()["jobs"][0]["id"], "--follow", env=env)
+    assert (again.code, again.out.strip()) == (0, str(len(value))), again
+    refused = cli("run", "--secret", "OTHER", "--", "true", env=env)
+    assert refused.code == 2
+    assert "no OTHER in the environment, nor in stoker_secrets" in refused.err
+    assert not holding(value, tmp_path, node.home)

@@ -129,7 +129,7 @@ def submit(
         "log_patterns": patterns,
         **named,
         "workdir": _workdir(named.get("workdir"), _chosen(session, target)),
-        "secret_env": _secrets(named.get("secret_env") or ()),
+        "secret_env": _secrets(session, named.get("secret_env") or (), target),
         "metrics": _metrics(session, named.get("metrics") or ()),
     }
     most = settings.retries if retries is None else retries
@@ -156,7 +156,7 @@ def retry(session: Session, job: str, *, env: Annotated[Mapping[str, str] | None
         )
     spec = {key: value for key, value in row.spec.items() if key not in ("job", "uid")}
     spec["env"] = {**(spec.get("env") or {}), **(env or {})}
-    _secrets(spec.get("secret_env") or ())
+    _secrets(session, spec.get("secret_env") or (), row.target)
     return _submit(session, row.name, spec, row.target, row.max_retries, began, retry_of=row.id, template=row.template)
 
 
@@ -218,11 +218,19 @@ def _names_only(names: Sequence[str]) -> list[str]:
     return list(names)
 
 
-def _secrets(names: Sequence[str]) -> list[str]:
-    """The names, all of which have a value here. Raises UsageError for one that has none."""
-    for name in _names_only(names):
-        if name not in os.environ:
-            raise UsageError(f"--secret {name}: there is no {name} in the environment", next_step=f"export {name}=...")
+def _secrets(session: Session, names: Sequence[str], target: str | None) -> list[str]:
+    """The names. Raises UsageError for one that has no value here: not in the environment, in no `stoker_secrets`.
+
+    Where these are encrypted as a whole only Ansible can tell; the node refuses the job when one is missing then.
+    """
+    missing = [name for name in _names_only(names) if name not in os.environ]
+    kept = [node.secrets for node in _chosen(session, target)] if missing else []
+    for name in missing:
+        if not any(secrets is None or name in secrets for secrets in kept):
+            raise UsageError(
+                f"--secret {name}: there is no {name} in the environment, nor in stoker_secrets of the inventory",
+                next_step=f"export {name}=...",
+            )
     return list(names)
 
 

@@ -17,11 +17,15 @@ _SUBSCRIPT = re.compile(r"^(?P<name>.+)\[(?P<first>-?\d+)?(?P<range>:)?(?P<last>
 
 @dataclass(frozen=True)
 class InventoryNode:
-    """A node as the inventory describes it. ``vars`` holds only ``ansible_*`` and ``stoker_*``, no secrets."""
+    """A node as the inventory describes it. ``vars`` holds only ``ansible_*`` and ``stoker_*``, no secrets.
+
+    ``secrets`` are the names in its ``stoker_secrets``, None when they are encrypted, too.
+    """
 
     name: str
     groups: tuple[str, ...] = ()
     vars: Mapping[str, Any] = field(default_factory=dict)
+    secrets: tuple[str, ...] | None = ()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from stoker.errors import StokerError
 from stoker.runner import environment, failure
 from stoker.runner.inventory import Inventory, InventoryNode
 
-_SCHEMA = 1
+_SCHEMA = 2
 _PLAIN_SUFFIXES = {"", ".yml", ".yaml", ".ini", ".json", ".cfg"}
 _PLUGIN = re.compile(rb"^\s*[\"']?plugin[\"']?\s*:", re.MULTILINE)
 _SECRET = re.compile(r"pass(word|wd|phrase)?(_|$)|_pass|secret|token|private_key$|api_key", re.IGNORECASE)
@@ -44,7 +44,10 @@ def cached_inventory(path: Path) -> Inventory | None:
         return None
     if not isinstance(found, dict) or found.get("key") != key:
         return None
-    nodes = tuple(InventoryNode(n["name"], tuple(n["groups"]), n["vars"]) for n in found["nodes"])
+    nodes = tuple(
+        InventoryNode(n["name"], tuple(n["groups"]), n["vars"], None if n["secrets"] is None else tuple(n["secrets"]))
+        for n in found["nodes"]
+    )
     return Inventory(path, nodes, {name: tuple(members) for name, members in found["groups"].items()})
 
 
@@ -103,7 +106,10 @@ def inventory_of(path: Path, listing: Mapping[str, Any]) -> Inventory:
     hostvars = listing.get("_meta", {}).get("hostvars", {})
     nodes = tuple(
         InventoryNode(
-            host, tuple(sorted(g for g, hosts in groups.items() if host in hosts)), _shown(hostvars.get(host, {}))
+            host,
+            tuple(sorted(g for g, hosts in groups.items() if host in hosts)),
+            _shown(hostvars.get(host, {})),
+            _secret_names(hostvars.get(host, {}).get("stoker_secrets")),
         )
         for host in order
     )
@@ -116,6 +122,13 @@ def _shown(variables: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in variables.items()
         if name.startswith(("ansible_", "stoker_")) and not _SECRET.search(name) and not _encrypted(value)
     }
+
+
+def _secret_names(secrets: Any) -> tuple[str, ...] | None:
+    """The names in `stoker_secrets`; None when all of it is encrypted, or only known once it is templated."""
+    if secrets is None:
+        return ()
+    return tuple(secrets) if isinstance(secrets, dict) and not _encrypted(secrets) else None
 
 
 def _encrypted(value: Any) -> bool:
@@ -174,7 +187,10 @@ def _cache_file(path: Path) -> Path:
 def _keep(path: Path, key: str, inventory: Inventory) -> None:
     content = {
         "key": key,
-        "nodes": [{"name": n.name, "groups": list(n.groups), "vars": dict(n.vars)} for n in inventory.nodes],
+        "nodes": [
+            {"name": n.name, "groups": list(n.groups), "vars": dict(n.vars), "secrets": n.secrets}
+            for n in inventory.nodes
+        ],
         "groups": {name: list(members) for name, members in inventory.groups.items()},
     }
     target = _cache_file(path)
