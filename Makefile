@@ -8,6 +8,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 test test-fast bench lint: export ANSIBLE_CONFIG := $(CURDIR)/.ci/ansible.cfg
 STEP := .ci/step
 PYTEST_ARGS ?=
+# Most tests wait for something real: a worker more than the machine that they were measured on has cores.
+PYTEST_WORKERS ?= 3
+PYTEST := pytest -n $(PYTEST_WORKERS) --dist loadscope
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -33,11 +36,11 @@ demo: venv ## train a small model on this machine, through stoker
 
 test: venv packages lint ## everything that CI checks
 	@rm -f .acceptance.json
-	@pytest --durations=10 --durations-min=5 $(PYTEST_ARGS)
+	@$(PYTEST) --durations=10 --durations-min=5 $(PYTEST_ARGS)
 	@python tests/acceptance.py --check
 
 test-fast: venv ## unit tests and conformance, without the slow ones
-	@pytest -q -m 'not slow and not root' tests/unit tests/conformance $(PYTEST_ARGS)
+	@$(PYTEST) -q -m 'not slow and not root' tests/unit tests/conformance $(PYTEST_ARGS)
 
 bench: venv packages ## measure against ssh and plain Ansible, side by side
 	@python -m tests.bench

@@ -114,12 +114,10 @@ def test_two_users_share_their_locks(gpus: Callable[..., NodeSide], tmp_path: Pa
         pytest.skip(f"no {python}")
     locks = tmp_path / "locks"
     first = gpus(1, lock_dir=str(locks), python=python, gpu_python=python)
-    reach = first.node.folder
-    while reach != Path("/tmp"):
-        reach.chmod(0o755)
-        reach = reach.parent
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
+    for reach in (first.node.folder, tmp_path):
+        while reach not in (Path("/tmp"), Path("/")):
+            reach.chmod(0o755)
+            reach = reach.parent
     start_holding(first, "roots", tmp_path / "held", 60)
     home = tmp_path / "nobody"
     home.mkdir()
