@@ -55,6 +55,11 @@ class Evidence:
         """Accepted, never begun, and nobody at it: starting its supervisor (again) is safe, after a reboot too."""
         return self.exit is None and not self.began and not self.supervised
 
+    def unguarded(self):
+        """Whether the command lives, and neither supervisor nor recorder is there to see to its limits and its end."""
+        here = self.exit is None and self.began and self.same_boot and self.holds and not self.supervised
+        return here and not identity.is_alive(self.state.get("recorder"))
+
     def judge(self):
         """Return (state, reason, evidence)."""
         if self.exit is not None:

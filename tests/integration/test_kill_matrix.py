@@ -146,6 +146,20 @@ def test_both_killed_and_the_command_ends(side: NodeSide) -> None:
     assert side.observe("orphan")["state"] == "lost"
 
 
+@pytest.mark.accepts("D15", "V20")
+def test_both_killed_and_the_next_look_sees_to_its_limits_again(side: NodeSide) -> None:
+    side.start("late", script="echo ready; sleep 614", gpus=1, grace_s=1, timeout_s=8)
+    ready(side, "late")
+    side.kill("late", "supervisor", "recorder")
+    assert not side.observe("late")["supervised"], "a launch may be under way: nobody takes over yet"
+    side.node.ssh(f"touch -d '1 minute ago' {side.state_dir}/jobs/late/1/spec.json")
+    side.observe("late")
+    seen = side.wait("late")
+    assert (seen["state"], seen["reason"], seen["exit_code"]) == ("failed", "timeout", None), seen
+    assert sleepers(side) == []
+    released(side)
+
+
 @pytest.mark.accepts("D15", "V16", "V20")
 def test_all_three_killed(side: NodeSide) -> None:
     side.start("all", "sleep", "612", gpus=1)

@@ -17,6 +17,7 @@ from ..processes import Family, send_signal
 from ..statedir import NodeError, is_locked
 
 TIDY_S = 2.0
+SETTLED_S = 10.0
 
 
 class ProcessBackend:
@@ -78,8 +79,8 @@ class ProcessBackend:
                 "start this one under another id",
             )
 
-    def _launch(self, attempt):
-        evidence = Evidence(attempt)
+    def _launch(self, attempt, evidence=None):
+        evidence = evidence or Evidence(attempt)
         if not evidence.needs_launch():
             return None
         if evidence.spec.get("gpus"):
@@ -87,10 +88,19 @@ class ProcessBackend:
         return launch.Launch(self.entry, attempt, self.rungs)
 
     def relaunch(self, attempt):
-        """Start the supervisor of an accepted attempt that never began: it was killed, or the node booted."""
+        """Give an accepted attempt the supervisor that it lacks. Returns a Launch where its command is to begin.
+
+        It was killed or the node booted before the command began; or recorder and supervisor were both killed, and
+        nobody would enforce the limits of what still runs.
+        """
         # A launch by another call may be just under way.
-        age = time.time() - os.stat(attempt.file("spec.json")).st_mtime
-        return self._launch(attempt) if age > 10.0 else None
+        if time.time() - os.stat(attempt.file("spec.json")).st_mtime <= SETTLED_S:
+            return None
+        evidence = Evidence(attempt)
+        if evidence.unguarded():
+            launch.start_supervisor(self.entry, attempt, "subreaper", adopt=True)
+            return None
+        return self._launch(attempt, evidence)
 
     # -- cancel ------------------------------------------------------------------------------------------------
 
