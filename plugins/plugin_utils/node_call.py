@@ -21,22 +21,33 @@ from ansible_collections.stoker.fleet.plugins.plugin_utils import bundle
 
 MARK = "STOKER-REPLY "
 NO_PYTHON, NOT_PUSHED = 96, 97
+# What Python ends with when files of the node side are missing or cut.
+_CANNOT_RUN = (1, 2)
 _PYTHONS = (
     "python3 /usr/bin/python3 /usr/local/bin/python3 python3.13 python3.12 python3.11 python3.10 python3.9 python3.8"
 )
-# Unpacks to a name of its own, then renames: a node never sees half a version, and of two that push the first wins.
+# Unpacks to a name of its own, on disk before it gets its own: a node never sees half a version, not even after a power
+# cut, and of two that push the first wins. One that does not work ("again") makes room.
 _UNPACK = """
 import io, os, shutil, sys, zipfile
-target = sys.argv[1]
-new = "%s.%d.tmp" % (target, os.getpid())
+target, again = sys.argv[1], sys.argv[2:] == ["again"]
+new, old = ["%s.%d.%s" % (target, os.getpid(), end) for end in ("tmp", "old")]
 os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
 zipfile.ZipFile(io.BytesIO(sys.stdin.buffer.read())).extractall(new)
+for folder, _, names in os.walk(new, topdown=False):
+    for path in [os.path.join(folder, name) for name in names] + [folder]:
+        fd = os.open(path, os.O_RDONLY)
+        os.fsync(fd)
+        os.close(fd)
+if again:
+    os.rename(target, old)
 try:
     os.rename(new, target)
 except OSError:
     shutil.rmtree(new, ignore_errors=True)
     if not os.path.isdir(target):
         raise
+shutil.rmtree(old, ignore_errors=True)
 """
 
 # Field of a request: the host variable that sets it.
@@ -73,6 +84,9 @@ class NodeAction(ActionBase):
         if answer["rc"] == NOT_PUSHED:
             self._push(folder, task_vars, package)
             answer = self._run(folder, task_vars, payload)
+        if answer["rc"] in _CANNOT_RUN and MARK not in answer["stdout"]:
+            self._push(folder, task_vars, package, "again")
+            answer = self._run(folder, task_vars, payload)
         return self._reply(answer)
 
     def _variable(self, name, task_vars):
@@ -85,9 +99,9 @@ class NodeAction(ActionBase):
         )
         return self._low_level_execute_command(script, in_data=payload, encoding_errors="surrogateescape")
 
-    def _push(self, folder, task_vars, package):
-        script = '{0}; exec "$p" -I -S -c {1} {2}'.format(
-            self._find_python(task_vars), shlex.quote(_UNPACK), _shell_path(folder)
+    def _push(self, folder, task_vars, package, how="new"):
+        script = '{0}; exec "$p" -I -S -c {1} {2} {3}'.format(
+            self._find_python(task_vars), shlex.quote(_UNPACK), _shell_path(folder), how
         )
         answer = self._low_level_execute_command(script, in_data=package)
         if answer["rc"] != 0:

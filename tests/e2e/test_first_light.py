@@ -360,3 +360,13 @@ def test_an_answer_that_cannot_be_written_is_one_sentence(stoker: Stoker, node: 
         assert said.stderr.decode().splitlines()[-1:] == [
             "stoker: the answer could not be written: No space left on device"
         ]
+
+
+@pytest.mark.parametrize("damage", ["truncate -s 0 stoker_node/ctl.py", "rm -r __main__.py", "rm -r stoker_node"])
+def test_a_node_side_that_lost_files_is_pushed_again(stoker: Stoker, node: PlainNode, damage: str) -> None:
+    cli = stoker(node)
+    assert cli("exec", node.name, "--", "true").code == 0
+    done = node.ssh(f"cd {node.state_dir}/bin/*/ && rm -rf stoker_node/__pycache__ && {damage}")
+    assert done.returncode == 0, done
+    assert cli("exec", node.name, "--", "true").code == 0
+    assert len(node.ssh(f"ls {node.state_dir}/bin").stdout.split()) == 1
