@@ -13,13 +13,20 @@ ESCAPE_SEQUENCE = re.compile(
     rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b\r\n]*(?:\x07|\x1b\\)|[ -/]+[0-~]|[0-Z\\^-~])"
 )
 _ESCAPE_IN_TEXT = re.compile(ESCAPE_SEQUENCE.pattern.decode("ascii"))
-# C0 without \n and \t, DEL, C1, line and paragraph separators, bidi marks and overrides, surrogates.
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# C0 without \n and \t, DEL, C1, line and paragraph separators, bidi marks and overrides, surrogates; and what nobody
+# sees, but a program that reads along does: zero width space and marks, tags, more variation selectors. Joiners stay:
+# Persian and emoji need them.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+    "\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
 _READ_AT_LEAST = 65536
 
 
 def _escaped(match: re.Match[str]) -> str:
     code = ord(match.group())
+    if code > 0xFFFF:
+        return f"\\U{code:08x}"
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 

@@ -52,8 +52,11 @@ RENDERERS: dict[type, Callable[[Any, Out], None]] = {
     values.Written: render_nodes.written,
     SyncReport: render_sync.sync_report,
 }
-# What a terminal would obey, and JSON need not have as it is.
-_UNSEEN = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# What a terminal would obey or nobody would see, and JSON need not have as it is.
+_UNSEEN = re.compile(
+    "[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+    "\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
 STREAMS = (LogStream, WatchStream, RoundStream)
 
 
@@ -134,7 +137,7 @@ def _json(call: Call, value: Any) -> str:
         plain.update(_exact("new_log", value.new_log))
     answer = {"schema": "stoker.result/1", "operation": call.operation.name, "ok": True, "value": plain}
     text = json.dumps(answer, ensure_ascii=not _utf8(), separators=(", ", ": "))
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def _utf8() -> bool:
