@@ -30,3 +30,14 @@ def stoker(tmp_path: Path, inventory: Callable[..., Path]) -> Iterator[Callable[
     yield make
     for cli in made:
         cli.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def stores(request: pytest.FixtureRequest) -> Callable[[Cli], None]:
+    """Runs a test on each database: ``stores(cli)`` lets a command line use this one."""
+
+    def use(cli: Cli) -> None:
+        if request.param == "postgresql":
+            cli.env["STOKER_STORE_URL"] = request.getfixturevalue("postgres_url")
+
+    return use

@@ -23,6 +23,7 @@ from stoker.operations import (
     clean,
     compare,
     dispatch,
+    events,
     gpus,
     jobs,
     logs,
@@ -167,6 +168,13 @@ class Dispatch(Namespace):
     rounds = bound(dispatch.dispatch)
 
 
+class Events(Namespace):
+    """`fleet.events`: the history of the store."""
+
+    area = "events"
+    read = bound(events.events)
+
+
 class Setup(Namespace):
     """`fleet.setup`: first files."""
 
@@ -260,6 +268,7 @@ class Fleet:
         self.nodes = Nodes(self._session)
         self.sync = Sync(self._session)
         self.dispatch = Dispatch(self._session)
+        self.events = Events(self._session)
         self.setup = Setup(self._session)
 
     def __enter__(self) -> Fleet:

@@ -22,6 +22,7 @@ from stoker.cli.out import Out
 from stoker.errors import UsageError
 from stoker.operations import compare, node_values, stats, template, values
 from stoker.operations.dispatch import RoundStream
+from stoker.operations.events import EventStream
 from stoker.operations.logs import LogPiece, LogStream, logs
 from stoker.operations.session import Session
 from stoker.operations.sync import SyncReport
@@ -57,7 +58,8 @@ _UNSEEN = re.compile(
     "[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
     "\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
-STREAMS = (LogStream, WatchStream, RoundStream)
+STREAMS = (LogStream, WatchStream, RoundStream, EventStream)
+Stream = LogStream | WatchStream | RoundStream | EventStream
 
 
 def show(value: Any, call: Call, out: Out, session: Session) -> int:
@@ -103,13 +105,15 @@ def check_raw(call: Call, out: Out) -> None:
         )
 
 
-def _show_stream(stream: LogStream | WatchStream | RoundStream, call: Call, out: Out) -> int:
+def _show_stream(stream: Stream, call: Call, out: Out) -> int:
     if call.json:
         return _json_lines(stream, call, out)
     if isinstance(stream, LogStream):
         return render_streams.log(stream, out, raw=call.raw)
     if isinstance(stream, WatchStream):
         return render_streams.watch(stream, out)
+    if isinstance(stream, EventStream):
+        return render_streams.events(stream, out)
     return render_streams.rounds(stream, out)
 
 

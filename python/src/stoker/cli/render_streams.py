@@ -10,6 +10,7 @@ from stoker.cli import format as fmt
 from stoker.cli import render_jobs
 from stoker.cli.out import Out
 from stoker.operations.dispatch import RoundStream
+from stoker.operations.events import Event, EventStream
 from stoker.operations.logs import LogStream
 from stoker.operations.values import Change
 from stoker.operations.watch import WatchStream
@@ -140,6 +141,30 @@ def rounds(stream: RoundStream, out: Out) -> int:
             out.line((f"round of {fmt.duration(report.elapsed_s)}: {counts}", "dim"))
         looping = True
     return int(bool(stream.last and stream.last.problems))
+
+
+def events(stream: EventStream, out: Out) -> int:
+    """`stoker events`: one line each, with its number. Ctrl-C ends the following."""
+    last = None
+    try:
+        for event in stream:
+            out.line((f"{event.seq:>6}  ", "dim"), fmt.one_line(_event(event)))
+            last = event.seq
+    except KeyboardInterrupt:
+        if not stream.follow:
+            raise
+        out.note(f"\nstoker: stoker events --follow --since {last or 0} goes on from here" if last else "")
+        return 0
+    if last is None:
+        out.note("no events" if not stream.follow else "")
+    return 0
+
+
+def _event(event: Event) -> str:
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at))
+    about = " ".join(part for part in (event.job, f"on {event.node}" if event.node else "") if part)
+    details = event.data.get("evidence") or event.data.get("message") or event.data.get("reason")
+    return f"{stamp}  {event.type:<18}  {about}" + (f"  {details}" if details else "")
 
 
 def _change(change: Change) -> str:

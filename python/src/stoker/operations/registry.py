@@ -24,6 +24,7 @@ _MODULES = (
     "stoker.operations.logs",
     "stoker.operations.signals",
     "stoker.operations.watch",
+    "stoker.operations.events",
     "stoker.operations.clean",
     "stoker.operations.nodes",
     "stoker.operations.gpus",

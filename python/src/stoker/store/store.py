@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, or_, select
 
 from stoker.errors import NotFound, UsageError
 from stoker.paths import state_dir
@@ -244,19 +244,29 @@ class Store:
             return [NodeRow(**row) for row in connection.execute(query).mappings()]
 
     def events(
-        self, since: int = 0, types: Sequence[str] | None = None, job_id: str | None = None, limit: int | None = None
-    ) -> list[EventRow]:
-        """Events with a number above `since`, oldest first. Reading on from the last number misses none."""
+        self, since: int = 0, types: Sequence[str] | None = None, job_id: str | None = None, limit: int | None = None,
+        *, node: str | None = None, not_before: float | None = None, newest: bool = False,
+    ) -> list[EventRow]:  # fmt: skip
+        """Events with a number above `since`, oldest first. Reading on from the last number misses none.
+
+        In `types` a * stands for anything. `not_before` is Unix seconds. `newest`: of more than `limit` the last ones,
+        not the first.
+        """
         table = schema.events
-        query = select(table).where(table.c.seq > since).order_by(table.c.seq)
+        query = select(table).where(table.c.seq > since).order_by(table.c.seq.desc() if newest else table.c.seq)
         if types is not None:
-            query = query.where(table.c.type.in_(list(types)))
+            query = query.where(or_(*(_of_type(kind) for kind in types)))
         if job_id is not None:
             query = query.where(table.c.job_id == job_id)
+        if node is not None:
+            query = query.where(table.c.node == node)
+        if not_before is not None:
+            query = query.where(table.c.at >= not_before)
         if limit is not None:
             query = query.limit(limit)
         with self.read() as connection:
-            return [EventRow(**row) for row in connection.execute(query).mappings()]
+            rows = [EventRow(**row) for row in connection.execute(query).mappings()]
+        return rows[::-1] if newest else rows
 
     def last_event(self) -> int:
         """The number of the newest event; 0: there is none."""
@@ -283,6 +293,14 @@ class Store:
     def read_log_copy(self, job_id: str, attempt: int) -> tuple[int, bytes]:
         """Where in the attempt's log the copy begins, and its bytes; (0, b"") where there is none on this machine."""
         return self.log_copies.read(job_id, attempt)
+
+
+def _of_type(kind: str) -> ColumnElement[bool]:
+    column = schema.events.c.type
+    if "*" not in kind:
+        return column == kind
+    pattern = kind.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_").replace("*", "%")
+    return column.like(pattern, escape="\\")
 
 
 def refuse_secrets(spec: Mapping[str, Any]) -> None:
