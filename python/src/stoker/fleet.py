@@ -32,6 +32,7 @@ from stoker.operations import (
     setup,
     signals,
     stats,
+    stores,
     submit,
     sync,
     templates,
@@ -175,6 +176,16 @@ class Events(Namespace):
     read = bound(events.events)
 
 
+class StoreFiles(Namespace):
+    """`fleet.store`: the store as a whole."""
+
+    area = "store"
+    backup = bound(stores.backup)
+    restore = bound(stores.restore)
+    copy = bound(stores.copy)
+    check = bound(stores.check)
+
+
 class Setup(Namespace):
     """`fleet.setup`: first files."""
 
@@ -269,6 +280,7 @@ class Fleet:
         self.sync = Sync(self._session)
         self.dispatch = Dispatch(self._session)
         self.events = Events(self._session)
+        self.store = StoreFiles(self._session)
         self.setup = Setup(self._session)
 
     def __enter__(self) -> Fleet:

@@ -14,13 +14,14 @@ from stoker.cli import (
     render_history,
     render_jobs,
     render_nodes,
+    render_store,
     render_streams,
     render_sync,
     render_templates,
 )
 from stoker.cli.out import Out
 from stoker.errors import UsageError
-from stoker.operations import compare, node_values, stats, template, values
+from stoker.operations import compare, node_values, stats, stores, template, values
 from stoker.operations.dispatch import RoundStream
 from stoker.operations.events import EventStream
 from stoker.operations.logs import LogPiece, LogStream, logs
@@ -50,6 +51,8 @@ RENDERERS: dict[type, Callable[[Any, Out], None]] = {
     node_values.NodeList: render_nodes.node_list,
     node_values.GpuList: render_gpus.gpu_list,
     values.ExecReport: render_nodes.exec_report,
+    stores.StoreCopy: render_store.store_copy,
+    stores.StoreCheck: render_store.store_check,
     values.Written: render_nodes.written,
     SyncReport: render_sync.sync_report,
 }

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, or_, select
 
@@ -19,6 +19,9 @@ from stoker.store.logs import LogCopies
 from stoker.store.rows import AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
 from stoker.store.templates import Templates
 from stoker.store.transaction import Transaction
+
+if TYPE_CHECKING:
+    from stoker.store.copying import TableCopy
 
 _ID_TRIES = 20
 
@@ -279,6 +282,36 @@ class Store:
             connection = self._engine.connect().execution_options(stoker_writes=True)
             with connection, connection.begin():
                 return connection.execute(delete(schema.events).where(schema.events.c.at < before)).rowcount
+
+    # ---- as a whole ----
+
+    def copy_to(self, target: Store, *, without: Sequence[str] = (), replace: bool = False) -> list[TableCopy]:
+        """Copy every row into `target` and compare; see `stoker.store.copying.copy`."""
+        from stoker.store.copying import copy
+
+        with speaking(self._engine.url), speaking(target._engine.url):
+            return copy(self._engine, target._engine, without=without, replace=replace)
+
+    def sums(self) -> list[TableCopy]:
+        """Rows and checksum of each table."""
+        from stoker.store.copying import sums
+
+        with speaking(self._engine.url):
+            return sums(self._engine)
+
+    def faults(self) -> list[str]:
+        """What the database finds wrong with itself; nothing is well."""
+        from stoker.store.copying import faults
+
+        with speaking(self._engine.url):
+            return faults(self._engine)
+
+    def fold(self) -> None:
+        """Put all of an SQLite store that no one else has open into its one file."""
+        self._engine.dispose()
+        with speaking(self._engine.url), self._engine.connect() as connection:
+            raw = connection.connection.driver_connection
+            raw.execute("PRAGMA journal_mode = DELETE")  # type: ignore[union-attr]
 
     # ---- log copies ----
 
