@@ -28,6 +28,7 @@ from stoker.operations import (
     jobs,
     logs,
     nodes,
+    queue,
     registry,
     setup,
     signals,
@@ -169,6 +170,19 @@ class Dispatch(Namespace):
     rounds = bound(dispatch.dispatch)
 
 
+class Queue(Namespace):
+    """`fleet.queue`: lines of jobs that start in order."""
+
+    area = "queue"
+    list = bound(queue.list_queues)
+    start = bound(queue.start)
+    change = bound(queue.change)
+    pause = bound(queue.pause)
+    resume = bound(queue.resume)
+    move = bound(queue.move)
+    clear = bound(queue.clear)
+
+
 class Events(Namespace):
     """`fleet.events`: the history of the store."""
 
@@ -279,6 +293,7 @@ class Fleet:
         self.nodes = Nodes(self._session)
         self.sync = Sync(self._session)
         self.dispatch = Dispatch(self._session)
+        self.queue = Queue(self._session)
         self.events = Events(self._session)
         self.store = StoreFiles(self._session)
         self.setup = Setup(self._session)

@@ -15,7 +15,7 @@ from made import attempt, job, known, node
 
 from stoker.dispatch.model import Plan, RoundRequest, State
 from stoker.dispatch.plan import plan
-from stoker.store import AttemptRow, JobRow, NodeRow
+from stoker.store import AttemptRow, JobRow, NodeRow, QueueRow
 
 NOW = 1000.0
 
@@ -241,3 +241,115 @@ def test_what_holds_for_every_plan(state: State) -> None:
             assert (row.id in claims) != (row.id in found.waiting)
     if state.request.mode != "dispatch":
         assert (found.orders, found.changes) == ({}, ())
+
+
+# ---- queues ----
+
+
+def line(name: str = "night", **more: Any) -> QueueRow:
+    return QueueRow(**{"name": name, "max_running": None, "stop_on_failure": False, "paused_at": None,
+                       "paused_reason": None, "created_at": 0.0, **more})  # fmt: skip
+
+
+def in_line(name: str, number: int, **more: Any) -> JobRow:
+    return job(f"{name}-2222", number=number, queue="night", **{"target": "n1", **more})
+
+
+def planned_in(jobs: list[JobRow], queue: QueueRow, rows: list[NodeRow], only: tuple[str, ...] | None = None) -> Plan:
+    attempts = {row.id: attempt(row) for row in jobs if row.node is not None}
+    nodes = tuple(node(name, "all", "gpu") for name in ("n1", "n2"))
+    state = State(
+        tuple(jobs), attempts, nodes, {row.name: row for row in rows}, RoundRequest(jobs=only), {queue.name: queue}
+    )
+    return plan(state, NOW)
+
+
+ONE, TWO, THREE, FOUR, FIVE = ({"name": name, "number": number} for number, name in enumerate("abcde", 1))
+ON_N1: dict[str, Any] = {"attempt": 1, "state": "running", "node": "n1"}
+
+
+@pytest.mark.accepts("D20", "D22")
+@pytest.mark.parametrize(
+    ("what", "jobs", "queue", "rows", "starts"),
+    [
+        ("one at a time without GPUs", [in_line(**ONE), in_line(**TWO)], line(), [known("n1", 0)], ["a"]),
+        ("one at a time on a node never met", [in_line(**ONE), in_line(**TWO)], line(), [], ["a"]),
+        ("as many as GPUs", [in_line(**n) for n in (ONE, TWO, THREE)], line(), [known("n1", 2)], ["a", "b"]),
+        ("not while one is under way", [in_line(**ONE, **ON_N1), in_line(**TWO)], line(), [known("n1", 0)], []),
+        ("two more wait on the node for its GPUs", [in_line(**n, gpus=1) for n in (ONE, TWO, THREE, FOUR, FIVE)],
+         line(), [known("n1", 1)], ["a", "b", "c"]),
+        ("none ahead where a failure stops it", [in_line(**n, gpus=1) for n in (ONE, TWO, THREE)],
+         line(stop_on_failure=True), [known("n1", 2)], ["a", "b"]),
+        ("nobody passes a bigger one", [in_line(**ONE, gpus=1), in_line(**TWO, gpus=2), in_line(**THREE, gpus=1)],
+         line(stop_on_failure=True), [known("n1", 2)], ["a"]),
+        ("another node is not held up", [in_line(**ONE), in_line(**TWO), in_line(**THREE, target="n2")], line(),
+         [known("n1", 0), known("n2", 0)], ["a", "c"]),
+        ("a limit over all nodes", [in_line(**ONE), in_line(**TWO, target="n2"), in_line(**THREE, target="n2")],
+         line(max_running=2), [known("n1", 8), known("n2", 8)], ["a", "b"]),
+        ("a group spreads", [in_line(**n, target="gpu") for n in (ONE, TWO, THREE)], line(),
+         [known("n1", 0), known("n2", 0)], ["a", "b"]),
+        ("paused", [in_line(**ONE)], line(paused_at=1.0, paused_reason="by ann"), [known("n1", 0)], []),
+        ("moved to the front", [in_line(**ONE), in_line(**TWO, place=0.5)], line(), [known("n1", 0)], ["b"]),
+        ("a priority", [in_line(**ONE), in_line(**TWO, priority=1)], line(), [known("n1", 0)], ["b"]),
+        ("who waits for its next attempt holds nobody up", [in_line(**ONE, attempt=1, not_before=NOW + 9),
+         in_line(**TWO)], line(), [known("n1", 0)], ["b"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_who_of_a_queue_starts(
+    what: str, jobs: list[JobRow], queue: QueueRow, rows: list[NodeRow], starts: list[str]
+) -> None:
+    assert [job_id[0] for job_id in started(planned_in(jobs, queue, rows))] == starts
+
+
+@pytest.mark.accepts("D21")
+@pytest.mark.parametrize(
+    ("jobs", "queue", "reasons"),
+    [
+        ([in_line(**ONE, **ON_N1), in_line(**TWO), in_line(**THREE)], line(),
+         {"b-2222": "queue night has one job at a time on n1 (held by a-2222)",
+          "c-2222": "b-2222 comes first on n1"}),
+        ([in_line(**ONE, **ON_N1), in_line(**TWO)], line(max_running=1),
+         {"b-2222": "queue night runs 1 at a time (a-2222)"}),
+        ([in_line(**ONE)], line(paused_at=1.0, paused_reason="by ann"),
+         {"a-2222": "queue night is paused: by ann"}),
+    ],
+)  # fmt: skip
+def test_why_a_job_of_a_queue_waits(jobs: list[JobRow], queue: QueueRow, reasons: dict[str, str]) -> None:
+    found = planned_in(jobs, queue, [known("n1", 0)])
+    assert found.waiting == reasons
+    assert {change.seen.id: change.values["detail"] for change in found.changes} == reasons
+
+
+def test_a_round_for_one_job_starts_those_before_it_in_its_queue() -> None:
+    jobs = [in_line(**ONE), in_line(**TWO), in_line(**THREE, target="n2")]
+    found = planned_in(jobs, line(), [known("n1", 0), known("n2", 0)], only=("b-2222",))
+    assert started(found) == {"a-2222": "n1"}
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["n1", "n2", "gpu"]), st.integers(0, 3), st.integers(-1, 1)), max_size=12),
+    st.integers(0, 3), st.none() | st.integers(1, 4), st.booleans(),
+)  # fmt: skip
+@settings(max_examples=200)
+def test_a_queue_keeps_its_order_and_its_limits_to_its_end(
+    wanted: list[tuple[str, int, int]], gpus: int, most: int | None, stop: bool
+) -> None:
+    """Whoever is under way ends, round after round: every job that a node can hold gets its turn, none passes."""
+    jobs = [
+        in_line(chr(97 + i), i + 1, target=target, gpus=min(need, gpus), priority=priority)
+        for i, (target, need, priority) in enumerate(wanted)
+    ]
+    queue, rows = line(max_running=most, stop_on_failure=stop), [known("n1", gpus), known("n2", gpus)]
+    waiting, order = {row.id: row for row in jobs}, []
+    for _ in range(len(jobs) + 1):
+        new = started(planned_in(list(waiting.values()), queue, rows))
+        assert most is None or len(new) <= most
+        for name in ("n1", "n2"):
+            here = [waiting[job_id] for job_id, at in new.items() if at == name]
+            assert most is not None or len(here) <= max(1, gpus) + (0 if stop else 2)
+        order += [waiting.pop(job_id) for job_id in new]
+    assert not waiting
+    for name in ("n1", "n2"):
+        turns = [row.turn for row in order if row.target == name]
+        assert turns == sorted(turns)

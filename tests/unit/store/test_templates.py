@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import MetaData, create_engine, inspect
 
 from stoker.errors import UsageError
-from stoker.store import Store, open_store
+from stoker.store import Store, open_store, schema
+from stoker.store.engine import store_url as url_of
+from stoker.store.migrations import upgrade
 
 SPEC = {"argv": ["true"]}
 BODY: dict[str, Any] = {
@@ -75,17 +78,25 @@ def test_a_deleted_template_is_gone_and_its_jobs_stay(store: Store) -> None:
     assert kinds == [("template.saved", False), ("template.deleted", None)]
 
 
-def test_a_store_of_the_first_tables_is_brought_up_to_date_with_its_jobs(store: Store, store_url: str) -> None:
-    job = store.add_job("a", SPEC)
-    with store._engine.begin() as connection:
-        connection.exec_driver_sql("DROP TABLE templates")
-        connection.exec_driver_sql("ALTER TABLE jobs DROP COLUMN template")
-        connection.exec_driver_sql("UPDATE stoker_version SET version_num = '0001'")
-    store.close()
-    with open_store(store_url) as again:
-        assert again.job(job.id) == job
-        assert inspect(again._engine).has_table("templates")
-        again.templates.save("t", BODY)
+def test_a_store_of_the_first_tables_is_brought_up_to_date_with_its_jobs(store_url: str) -> None:
+    engine = create_engine(url_of(store_url))
+    with engine.begin() as connection:
+        upgrade(connection, "0001")
+        first = MetaData()
+        first.reflect(connection)
+        spec = json.dumps({"schema": "stoker.spec/1", "job": "a-2222", "uid": "u", **SPEC})
+        row = {"id": "a-2222", "uid": "u", "number": 1, "name": "a", "spec": spec, "attempt": 0, "state": "queued",
+               "max_retries": 0, "retries_used": 0, "priority": 0, "created_at": 1.0, "updated_at": 1.0}  # fmt: skip
+        connection.execute(first.tables["jobs"].insert().values(row))
+    engine.dispose()
+    with open_store(store_url) as store:
+        (job,) = store.jobs()
+        assert (job.id, job.spec["argv"], job.template, job.queue) == ("a-2222", SPEC["argv"], None, None)
+        assert {table.name for table in schema.metadata.sorted_tables} <= set(inspect(store._engine).get_table_names())
+        for table in schema.metadata.sorted_tables:
+            columns = {column["name"] for column in inspect(store._engine).get_columns(table.name)}
+            assert columns == {column.name for column in table.columns}, table.name
+        store.templates.save("t", BODY)
 
 
 def test_outcomes_have_the_runtime_of_the_newest_attempt(store: Store) -> None:

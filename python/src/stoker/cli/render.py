@@ -14,6 +14,7 @@ from stoker.cli import (
     render_history,
     render_jobs,
     render_nodes,
+    render_queue,
     render_store,
     render_streams,
     render_sync,
@@ -21,7 +22,7 @@ from stoker.cli import (
 )
 from stoker.cli.out import Out
 from stoker.errors import UsageError
-from stoker.operations import compare, node_values, stats, stores, template, values
+from stoker.operations import compare, node_values, queue, stats, stores, template, values
 from stoker.operations.dispatch import RoundStream
 from stoker.operations.events import EventStream
 from stoker.operations.logs import LogPiece, LogStream, logs
@@ -51,6 +52,8 @@ RENDERERS: dict[type, Callable[[Any, Out], None]] = {
     node_values.NodeList: render_nodes.node_list,
     node_values.GpuList: render_gpus.gpu_list,
     values.ExecReport: render_nodes.exec_report,
+    queue.QueueList: render_queue.queue_list,
+    queue.QueueChange: render_queue.queue_change,
     stores.StoreCopy: render_store.store_copy,
     stores.StoreCheck: render_store.store_check,
     values.Written: render_nodes.written,
@@ -115,6 +118,8 @@ def _show_stream(stream: Stream, call: Call, out: Out) -> int:
         return render_streams.log(stream, out, raw=call.raw)
     if isinstance(stream, WatchStream):
         return render_streams.watch(stream, out)
+    if isinstance(stream, queue.QueueStream):
+        return render_queue.queue_stream(stream, out)
     if isinstance(stream, EventStream):
         return render_streams.events(stream, out)
     return render_streams.rounds(stream, out)
@@ -130,6 +135,8 @@ def _json_lines(stream: Iterable[Any], call: Call, out: Out) -> int:
         if stream.outcome is not None:
             out.text(_json(call, stream.outcome) + "\n")
         return render_streams.log_exit_code(stream)
+    if isinstance(stream, queue.QueueStream):
+        return stream.exit_code
     return int(problems)
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from stoker.dispatch.model import Change
 from stoker.dispatch.states import check_job
 from stoker.store import Transaction
+from stoker.store.queues import pause
+
+_FAILURES = frozenset({"failed", "lost", "dead"})
 
 
 def apply_change(transaction: Transaction, change: Change, now: float) -> bool:
@@ -24,4 +27,8 @@ def apply_change(transaction: Transaction, change: Change, now: float) -> bool:
         node = change.attempt_values.get("node") or job.node
         attempt = change.attempt or job.attempt or None
         transaction.event(change.event, now, job=job.id, attempt=attempt, node=node, data=change.data)
+    if job.queue is not None and change.values.get("state") in _FAILURES:
+        queue = transaction.queue(job.queue)
+        if queue is not None and queue.stop_on_failure:
+            pause(transaction, queue, f"{job.id} {change.values['state']}", now)
     return True

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
 from stoker.errors import UsageError
-from stoker.store import AttemptRow, JobRow, NodeRow
+from stoker.store import AttemptRow, JobRow, NodeRow, QueueRow
 
 Mode = Literal["dispatch", "observe", "adopt"]
 LOG_KEEP_BYTES = 1024 * 1024
@@ -74,7 +74,8 @@ def _names(value: Any, field_name: str) -> tuple[str, ...] | None:
 class State:
     """All that the planner looks at.
 
-    Jobs that are not over, their newest attempts by job id, the inventory, and what is known of the nodes by name.
+    Jobs that are not over, their newest attempts by job id, the inventory, and by name what is known of the nodes
+    and how the queues run.
     """
 
     jobs: tuple[JobRow, ...]
@@ -82,6 +83,7 @@ class State:
     nodes: tuple[NodeInfo, ...]
     known: Mapping[str, NodeRow] = field(default_factory=dict)
     request: RoundRequest = field(default_factory=RoundRequest)
+    queues: Mapping[str, QueueRow] = field(default_factory=dict)
 
     def live_attempt(self, job: JobRow) -> AttemptRow | None:
         """The attempt of `job` that may be under way on a node; None: the job waits in the store."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stoker.dispatch.model import NodeInfo, State
@@ -15,12 +15,13 @@ from stoker.store import JobRow, NodeRow
 class Placement:
     """Where a job goes: `node`, or None and the `reason` why nowhere yet.
 
-    `ask` are nodes that have to tell more first.
+    `ask` are nodes that have to tell more first, `full` those that would take it if they had room.
     """
 
     node: str | None = None
     reason: str | None = None
     ask: tuple[str, ...] = ()
+    full: tuple[str, ...] = ()
 
 
 @dataclass
@@ -41,31 +42,38 @@ def gpus_of(job: JobRow) -> int:
     return int(job.spec.get("gpus") or len(job.spec.get("gpu_uuids") or ()))
 
 
-def place(job: JobRow, state: State, load: Load) -> Placement:
-    """The node for a job that waits in the store.
+def place(job: JobRow, state: State, load: Load, closed: Mapping[str, str] | None = None) -> Placement:
+    """The node for a job that waits in the store; none of those that are `closed` to it (node: reason).
 
     A job that names a node goes there, whatever is known of it: the node itself lets jobs wait for GPUs, also while no
     controller is awake. Otherwise the reachable node with enough GPUs and the fewest jobs gets it.
     """
-    candidates = _candidates(job, state.nodes)
-    if not candidates:
+    named, closed = candidates(job, state.nodes), closed or {}
+    if not named:
         where = (
             f"there is no node or group {job.target!r} in the inventory" if job.target else "the inventory has no node"
         )
         return Placement(reason=where)
     chosen = state.request.nodes
-    allowed = [name for name in candidates if chosen is None or name in chosen]
+    part = [name for name in named if chosen is None or name in chosen]
+    if not part:
+        return Placement(reason=f"none of {_list(named)} is part of this round")
+    full = tuple(name for name in part if name in closed)
+    allowed = [name for name in part if name not in closed]
     if not allowed:
-        return Placement(reason=f"none of {_list(candidates)} is part of this round")
-    if job.target in candidates or (len(candidates) == 1 and not _known_gpus(state.known.get(candidates[0]))):
+        return Placement(reason="; ".join(closed[name] for name in full[:3]), full=full)
+    if job.target in named or (len(named) == 1 and not _known_gpus(state.known.get(named[0]))):
         return Placement(node=allowed[0])
     answering = [name for name in allowed if _answers(state.known.get(name))]
     if not answering:
         return Placement(reason=f"{_list(allowed)} cannot be reached", ask=tuple(allowed))
-    return _among(answering, job, state.known, load)
+    found = _among(answering, job, state.known, load)
+    # Those that have no room may be the only ones that could.
+    return found if found.node is not None else replace(found, full=full)
 
 
-def _candidates(job: JobRow, nodes: Sequence[NodeInfo]) -> list[str]:
+def candidates(job: JobRow, nodes: Sequence[NodeInfo]) -> list[str]:
+    """The nodes that the job's target means, by name."""
     names = sorted(node.name for node in nodes if job.target in (None, node.name))
     # A node's name wins over a group of the same name.
     return names or sorted(node.name for node in nodes if job.target in node.groups)

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from stoker.dispatch.lines import Lines
 from stoker.dispatch.model import Change, Plan, State
-from stoker.dispatch.place import Load, place
+from stoker.dispatch.place import Load, candidates, place
 from stoker.store import AttemptRow, JobRow
 
 # Beyond this a node that holds its answer would hold up the others.
@@ -17,11 +18,11 @@ FEW_NODES = 4
 def plan(state: State, now: float) -> Plan:
     """Decide one round. `now` is Unix seconds of the controller.
 
-    Jobs come by priority, then in the order in which they were added. A job is started only by the change that claims
-    its next attempt; a start that the node never confirmed is ordered again under the same number.
+    Jobs come by priority, then in the order in which they were added or moved to. A job is started only by the change
+    that claims its next attempt; a start that the node never confirmed is ordered again under the same number.
     """
     draft = _Draft(state, now)
-    ordered = sorted(state.jobs, key=lambda job: (-job.priority, job.number))
+    ordered = sorted(state.jobs, key=lambda job: job.turn)
     for job in ordered:
         attempt = state.live_attempt(job)
         if attempt is not None:
@@ -43,6 +44,8 @@ class _Draft:
         self.now = now
         self.inventory = {node.name for node in state.nodes}
         self.load = Load()
+        self.lines = Lines(state)
+        self.named = _with_those_before(state)
         self.orders: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self.observe: dict[str, list[str]] = {}
         self.gpus: set[str] = set()
@@ -50,12 +53,13 @@ class _Draft:
         self.waiting: dict[str, str] = {}
 
     def wanted(self, job: JobRow) -> bool:
-        return self.request.jobs is None or job.id in self.request.jobs
+        return self.named is None or job.id in self.named
 
     def follow(self, job: JobRow, attempt: AttemptRow) -> None:
         """An attempt that may be under way: ask about it; stop it, or order its start again, where that is due."""
         node = attempt.node
         self.load.add(node, job)
+        self.lines.add(job, node)
         if not self.wanted(job) or (self.request.nodes is not None and node not in self.request.nodes):
             return
         if node not in self.inventory:
@@ -74,20 +78,31 @@ class _Draft:
         if job.not_before is not None and job.not_before > self.now:
             self.waiting[job.id] = f"waits {job.not_before - self.now:.0f} s for its next attempt"
             return
-        placement = place(job, self.state, self.load)
+        refusal = self.lines.refusal(job)
+        if refusal is not None:
+            self.wait(job, refusal)
+            return
+        closed = self.lines.closed(job, candidates(job, self.state.nodes))
+        placement = place(job, self.state, self.load, closed)
         for name in placement.ask:
             self.observe.setdefault(name, [])
             self.gpus.add(name)
         if placement.node is None:
-            self.waiting[job.id] = str(placement.reason)
-            if job.detail != placement.reason:
-                self.changes.append(Change(job, {"detail": placement.reason, "updated_at": self.now}))
+            self.lines.close(job, placement.full)
+            self.wait(job, str(placement.reason))
             return
         change = _claim(job, placement.node, self.now)
         self.changes.append(change)
         self.load.add(placement.node, job)
+        self.lines.add(job, placement.node)
         self.observe.setdefault(placement.node, []).append(job.id)
         self.orders[placement.node].append(_start(job, int(change.attempt or 0)))
+
+    def wait(self, job: JobRow, reason: str) -> None:
+        """Leave a job in the store, and write down why."""
+        self.waiting[job.id] = reason
+        if job.detail != reason:
+            self.changes.append(Change(job, {"detail": reason, "updated_at": self.now}))
 
     def ask_named_nodes(self) -> None:
         """Nodes that the request names, and all for an adoption, are asked even when the store has nothing there."""
@@ -113,6 +128,19 @@ class _Draft:
         # Naming the grace again would begin it again.
         grace = job.stop_grace_s if job.stop_ordered_at is None else None
         return {"order": "stop", "job": job.id, "attempt": attempt.number, "grace_s": grace, "reason": "cancelled"}
+
+
+def _with_those_before(state: State) -> frozenset[str] | None:
+    """The jobs that a round is for, with those that come before one of them in its queue; None: all."""
+    if state.request.jobs is None:
+        return None
+    named = {job.id: job for job in state.jobs if job.id in state.request.jobs}
+    last: dict[str, Any] = {}
+    for job in named.values():
+        if job.queue is not None:
+            last[job.queue] = max(last.get(job.queue, job.turn), job.turn)
+    before = {job.id for job in state.jobs if job.queue in last and job.turn <= last[job.queue]}
+    return frozenset(state.request.jobs) | before
 
 
 def _start(job: JobRow, number: int) -> Mapping[str, Any]:

@@ -52,6 +52,7 @@ def _load(transaction: Transaction, nodes: Sequence[NodeInfo], request: RoundReq
         nodes=tuple(nodes),
         known={node.name: node for node in transaction.nodes()},
         request=request,
+        queues={queue.name: queue for queue in transaction.queues()},
     )
 
 

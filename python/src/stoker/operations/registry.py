@@ -30,6 +30,7 @@ _MODULES = (
     "stoker.operations.gpus",
     "stoker.operations.sync",
     "stoker.operations.dispatch",
+    "stoker.operations.queue",
     "stoker.operations.stores",
     "stoker.operations.setup",
 )
@@ -53,6 +54,7 @@ class Short:
 
 
 GROUPS = {
+    "queue": "Lines of jobs that start in order.",
     "store": "The store as a whole: backup, restore, another database.",
     "sync": "The files of a project: to nodes, and results back.",
     "template": "Saved commands with parameters, for everybody who uses the same store.",

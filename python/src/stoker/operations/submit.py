@@ -115,9 +115,12 @@ def named_spec(
 
 def submit(
     session: Session, named: Mapping[str, Any], on: str | None, retries: int | None, title: str, *,
-    template: str | None = None, began: float,
+    template: str | None = None, began: float, queue: str | None = None, priority: int = 0,
 ) -> Submitted:  # fmt: skip
-    """Complete a spec of which a part was named, write the job down and offer it to the nodes."""
+    """Complete a spec of which a part was named, write the job down and offer it to the nodes.
+
+    In a `queue` it waits for its turn: the rounds of others offer it.
+    """
     settings = session.config.defaults
     target = on if on is not None else settings.on
     patterns = [{"name": p.name, "regex": p.regex, "severity": p.severity} for p in session.config.log_patterns]
@@ -135,6 +138,9 @@ def submit(
     most = settings.retries if retries is None else retries
     if most < 0:
         raise UsageError(f"--retries: {most} is not a number of 0 or more")
+    if queue is not None:
+        row = session.store.add_job(title, spec, target, most, template=template, queue=queue, priority=priority)
+        return Submitted(job_of(session, row), time.monotonic() - began)
     return _submit(session, title, spec, target, most, began, template=template)
 
 

@@ -20,6 +20,7 @@ from stoker.store.rows import (
     JobOutcome,
     JobRow,
     NodeRow,
+    QueueRow,
     TemplateRow,
 )
 from stoker.store.store import Store, open_store
@@ -34,6 +35,7 @@ __all__ = [
     "JobOutcome",
     "JobRow",
     "NodeRow",
+    "QueueRow",
     "Store",
     "TemplateRow",
     "Transaction",

@@ -19,7 +19,8 @@ class JobRow:
     placed; a job that is `queued` and has no node waits in the store, one that has a node waits there. `attempt` is the
     newest attempt's number, 0: there was none. `number` grows with each job of the store: the order in which they came.
     `stop_ordered_at` is when the node took the order to stop. `template` is the name of the one it was made from, which
-    may have been changed or deleted since.
+    may have been changed or deleted since. `queue` is the one it stands in, None: none; `place` its place among jobs of
+    one priority where that is not its `number`.
     """
 
     id: str
@@ -50,6 +51,13 @@ class JobRow:
     submitted_by: str | None
     stop_ordered_at: float | None = None
     template: str | None = None
+    queue: str | None = None
+    place: float | None = None
+
+    @property
+    def turn(self) -> tuple[int, float, int]:
+        """Jobs come in this order: by priority, then as they were added, unless somebody moved them."""
+        return -self.priority, float(self.number) if self.place is None else self.place, self.number
 
     @property
     def finished(self) -> bool:
@@ -104,6 +112,28 @@ class NodeRow:
     unreachable_since: float | None
     unreachable_message: str | None
     misses: int
+
+
+@dataclass(frozen=True)
+class QueueRow:
+    """A line of jobs that start in order.
+
+    `max_running` is how many of them may be under way at a time; None: on each node as many as it has GPUs, one where
+    it has none. With `stop_on_failure` it is paused when a job of it fails for good. While `paused_at` is set nothing
+    of it starts; `paused_reason` says why.
+    """
+
+    name: str
+    max_running: int | None
+    stop_on_failure: bool
+    paused_at: float | None
+    paused_reason: str | None
+    created_at: float
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing of it is started."""
+        return self.paused_at is not None
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from sqlalchemy.engine import Dialect
 from stoker.errors import StokerError
 
 # The newest migration, and all before it. Kept here so that opening a store that is up to date needs no Alembic.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0007")
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "stoker_version"
 
@@ -125,6 +125,8 @@ jobs = Table(
     Column("submitted_by", Words),
     # A name, not a reference: a job outlives the template that it was made from.
     Column("template", String(63)),
+    Column("queue", String(63)),
+    Column("place", Double),
     Index("jobs_by_state", "state"),
     Index("jobs_by_number", "number"),
 )
@@ -188,4 +190,15 @@ templates = Table(
     Column("body", Document("stoker.template"), nullable=False),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
+)
+
+queues = Table(
+    "queues",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("max_running", Integer),
+    Column("stop_on_failure", Boolean, nullable=False),
+    Column("paused_at", Double),
+    Column("paused_reason", Words),
+    Column("created_at", Double, nullable=False),
 )

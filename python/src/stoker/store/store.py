@@ -16,6 +16,7 @@ from stoker.store import schema
 from stoker.store.engine import connect, shown, speaking, store_url
 from stoker.store.identity import new_id
 from stoker.store.logs import LogCopies
+from stoker.store.queues import Queues
 from stoker.store.rows import AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
 from stoker.store.templates import Templates
 from stoker.store.transaction import Transaction
@@ -47,6 +48,7 @@ class Store:
         self.url = shown(engine.url)
         self.log_copies = LogCopies(state_dir() / "logs")
         self.templates = Templates(self)
+        self.queues = Queues(self)
 
     def close(self) -> None:
         """Give back the connections."""
@@ -85,11 +87,12 @@ class Store:
         retry_of: str | None = None,
         submitted_by: str | None = None,
         template: str | None = None,
+        queue: str | None = None,
         now: float | None = None,
     ) -> JobRow:
         """Add a job that is `queued`, with an id made from `name`.
 
-        `spec` is a stoker.spec/1; job, uid and name are filled in here.
+        `spec` is a stoker.spec/1; job, uid and name are filled in here. A `queue` that is not there is made.
 
         Raises UsageError for a spec that is not valid, or that holds values of secrets (only their names belong in it).
         """
@@ -101,7 +104,11 @@ class Store:
             checked = checked_spec({**spec, "schema": "stoker.spec/1", "job": job_id, "uid": uid, "name": name})
             with self.write() as transaction:
                 if transaction.job(job_id) is None:
-                    more = {"retry_of": retry_of, "submitted_by": submitted_by, "template": template}
+                    more = {
+                        "retry_of": retry_of, "submitted_by": submitted_by, "template": template, "queue": queue,
+                    }  # fmt: skip
+                    if queue is not None:
+                        self.queues.ensure(transaction, queue, at)
                     return _add(transaction, checked, target, max_retries, priority, more, at)
         raise UsageError(
             f"no free job id begins with {job_id[:-5]!r}: there are too many jobs of this name",

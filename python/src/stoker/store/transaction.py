@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from stoker.store import schema
-from stoker.store.rows import AttemptRow, JobRow, NodeRow, TemplateRow
+from stoker.store.rows import AttemptRow, JobRow, NodeRow, QueueRow, TemplateRow
 
 
 class Transaction:
@@ -53,6 +53,16 @@ class Transaction:
         """Every node that was ever asked, by name."""
         query = select(schema.nodes).order_by(schema.nodes.c.name)
         return [NodeRow(**row) for row in self._connection.execute(query).mappings()]
+
+    def queues(self) -> list[QueueRow]:
+        """Every queue."""
+        return [QueueRow(**row) for row in self._connection.execute(select(schema.queues)).mappings()]
+
+    def queue(self, name: str) -> QueueRow | None:
+        """The queue with exactly this name."""
+        query = select(schema.queues).where(schema.queues.c.name == name)
+        row = self._connection.execute(query).mappings().one_or_none()
+        return QueueRow(**row) if row is not None else None
 
     def template(self, name: str) -> TemplateRow | None:
         """The template with exactly this name."""
@@ -113,6 +123,11 @@ class Transaction:
         """Remove a job and its attempts; its events stay."""
         self._connection.execute(delete(schema.attempts).where(schema.attempts.c.job_id == job_id))
         self._connection.execute(delete(schema.jobs).where(schema.jobs.c.id == job_id))
+
+    def put_queue(self, queue: QueueRow) -> None:
+        """Insert a queue, or replace the one of its name."""
+        self._connection.execute(delete(schema.queues).where(schema.queues.c.name == queue.name))
+        self._insert(schema.queues, vars(queue))
 
     def put_template(self, template: TemplateRow) -> None:
         """Insert a template, or replace the one of its name."""

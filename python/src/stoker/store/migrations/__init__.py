@@ -9,14 +9,14 @@ from sqlalchemy import Connection
 from stoker.store.schema import VERSION_TABLE, metadata
 
 
-def upgrade(connection: Connection) -> None:
-    """Run every migration that `connection`'s database lacks. The caller holds the write lock and commits."""
+def upgrade(connection: Connection, to: str = "head") -> None:
+    """Run the migrations up to `to` that `connection`'s database lacks. The caller holds the write lock and commits."""
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
     from alembic.script import ScriptDirectory
 
     script = ScriptDirectory(str(Path(__file__).parent))
-    environment = EnvironmentContext(Config(), script, fn=lambda revision, _: script._upgrade_revs("head", revision))
+    environment = EnvironmentContext(Config(), script, fn=lambda revision, _: script._upgrade_revs(to, revision))
     with environment:
         environment.configure(
             connection=connection, target_metadata=metadata, version_table=VERSION_TABLE, render_as_batch=True

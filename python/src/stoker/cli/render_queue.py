@@ -1,0 +1,65 @@
+"""Queues on a terminal."""
+
+from __future__ import annotations
+
+import time
+
+from stoker.cli import format as fmt
+from stoker.cli import render_streams
+from stoker.cli.out import Out
+from stoker.operations.queue import Queue, QueueChange, QueueList, QueueStream, rule
+
+
+def queue_list(value: QueueList, out: Out) -> None:
+    """`stoker queue list`."""
+    if not value.queues:
+        out.line("no queues yet · stoker queue add -- COMMAND makes one")
+        return
+    for queue in value.queues:
+        _queue(queue, out)
+
+
+def queue_change(value: QueueChange, out: Out) -> None:
+    """What was done to a queue."""
+    out.line(fmt.one_line(value.told))
+    if value.queue.waiting and value.queue.paused:
+        out.line((fmt.one_line(f"next: stoker queue resume {value.queue.name}"), "dim"))
+
+
+def queue_stream(stream: QueueStream, out: Out) -> int:
+    """`stoker queue start`: what each round changed, then how it ended."""
+    try:
+        render_streams.rounds(stream, out)
+    except KeyboardInterrupt:
+        out.note(f"\nstoker: the jobs go on without you. stoker queue start {stream.queue} goes on with the queue")
+        return 0
+    for job in stream.failed:
+        out.line(fmt.one_line(f"{job.id}  {fmt.state(job, time.time())}"))
+    if stream.paused is not None:
+        out.note(fmt.one_line(f"queue {stream.queue} is paused: {stream.paused}"))
+        out.note(fmt.one_line(f"  next: stoker queue resume {stream.queue}, or stoker queue clear {stream.queue}"))
+    return stream.exit_code
+
+
+def _queue(queue: Queue, out: Out) -> None:
+    head = f"queue {queue.name}: {rule(queue)}"
+    out.line((fmt.one_line(head), "bold"))
+    if queue.paused:
+        out.line((fmt.one_line(f"paused: {queue.paused_reason}"), "yellow"))
+    now = time.time()
+    rows = [("-", job.id, fmt.state(job, now), job.node or "-", str(job.gpus_asked), "") for job in queue.under_way]
+    rows += [
+        (
+            str(place),
+            job.id,
+            fmt.state(job, now),
+            job.target or "any",
+            str(job.gpus_asked),
+            fmt.one_line(job.detail or ""),
+        )
+        for place, job in enumerate(queue.waiting, 1)
+    ]
+    if rows:
+        out.table(("TURN", "JOB", "STATE", "NODE", "GPUS", "WHY IT WAITS"), rows)
+    else:
+        out.line(("nothing in it", "dim"))
