@@ -77,21 +77,26 @@ class bound_job(Generic[P]):  # noqa: N801
     def __get__(self, namespace: Namespace | None, owner: type) -> bound_job[P] | Callable[P, Job]:
         if namespace is None:
             return self
-        session, function = namespace._session, self.function
+        session = namespace._session
+        submit_job = _without_session(self.function, session)
 
-        @functools.wraps(function)
+        @functools.wraps(submit_job)
         def call(*args: P.args, **kwargs: P.kwargs) -> Job:
-            return Job(session, function(session, *args, **kwargs).job)
+            return Job(session, submit_job(*args, **kwargs).job)
 
         return call
 
 
 def _without_session(function: Callable[Concatenate[Session, P], R], session: Session) -> Callable[P, R]:
+    signature = registry.find(function).signature()
+
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        # Shared options (Unpack) would take any word without a murmur.
+        signature.bind(*args, **kwargs)
         return function(session, *args, **kwargs)
 
-    call.__signature__ = registry.find(function).signature()  # type: ignore[attr-defined]
+    call.__signature__ = signature  # type: ignore[attr-defined]
     return call
 
 
@@ -174,6 +179,7 @@ class Queue(Namespace):
     """`fleet.queue`: lines of jobs that start in order."""
 
     area = "queue"
+    add = bound(queue.add)
     list = bound(queue.list_queues)
     start = bound(queue.start)
     change = bound(queue.change)

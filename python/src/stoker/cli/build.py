@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ ANY_COMMAND = {
     ],
     "ascii": Annotated[bool, Parameter(name="--ascii", group=EVERYWHERE, help="Print ASCII characters only.")],
 }
+TAKE_A_COMMAND = ("run", "exec", "template save", "queue add")
 FOLLOW = Annotated[
     bool, Parameter(name=["--follow", "-f"], help="Show the log as it comes. Ctrl-C leaves the job running.")
 ]
@@ -199,11 +201,12 @@ def _has(parameter: inspect.Parameter, marker: type) -> bool:
 
 def _help(op: Operation) -> str:
     """The docstring without the entry of the parameter that stands after `--` (the usage line shows it)."""
-    doc = inspect.getdoc(op.function) or ""
+    doc = op.doc()
     hidden = [name for name, p in op.signature().parameters.items() if _has(p, AfterDashes)]
     said, args, listed = doc.partition("\n\nArgs:")
     # The source wraps for its reader; the terminal has a width of its own.
     paragraphs = "\n\n".join(paragraph.replace("\n", " ") for paragraph in said.split("\n\n"))
+    listed = re.sub(r"\n {8,}(?=\S)", " ", listed)
     return "\n".join(
         line
         for line in (paragraphs + args + listed).splitlines()
@@ -248,7 +251,11 @@ def usage_error(problem: Exception, command: str | None) -> StokerError:
 
     sentence = " ".join(str(problem).split())
     tokens = getattr(problem, "unused_tokens", None) or []
-    if isinstance(problem, UnusedCliTokensError) and command in ("run", "exec", "template save") and tokens:
+    if (
+        isinstance(problem, UnusedCliTokensError)
+        and command in ("run", "exec", "template save", "queue add")
+        and tokens
+    ):
         rest = " ".join(tokens)
         return UsageError(
             f"{tokens[0]!r}: the command has to stand after --", next_step=f"stoker {command} ... -- {rest}"

@@ -53,6 +53,7 @@ RENDERERS: dict[type, Callable[[Any, Out], None]] = {
     node_values.GpuList: render_gpus.gpu_list,
     values.ExecReport: render_nodes.exec_report,
     queue.QueueList: render_queue.queue_list,
+    queue.Queued: render_queue.queued,
     queue.QueueChange: render_queue.queue_change,
     stores.StoreCopy: render_store.store_copy,
     stores.StoreCheck: render_store.store_check,

@@ -7,7 +7,7 @@ import time
 from stoker.cli import format as fmt
 from stoker.cli import render_streams
 from stoker.cli.out import Out
-from stoker.operations.queue import Queue, QueueChange, QueueList, QueueStream, rule
+from stoker.operations.queue import Queue, QueueChange, Queued, QueueList, QueueStream, rule
 
 
 def queue_list(value: QueueList, out: Out) -> None:
@@ -17,6 +17,13 @@ def queue_list(value: QueueList, out: Out) -> None:
         return
     for queue in value.queues:
         _queue(queue, out)
+
+
+def queued(value: Queued, out: Out) -> None:
+    """`stoker queue add`."""
+    place = f", number {value.position}" if value.position is not None else ""
+    out.line(fmt.one_line(f"{value.job.id}  queued in {value.queue}{place}"))
+    out.line((fmt.one_line(f"next: stoker queue start {value.queue} · stoker queue list"), "dim"))
 
 
 def queue_change(value: QueueChange, out: Out) -> None:

@@ -27,14 +27,20 @@ class RoundStream:
             yield self.last
             if self._interval_s is None:
                 return
-            time.sleep(self._interval_s)
+            time.sleep(self._pause_s(self.last, self._interval_s))
+
+    def _make(self) -> tuple[Problem, ...]:
+        return make_round(self._session, "dispatch")
+
+    def _pause_s(self, report: RoundReport, interval_s: float) -> float:
+        return interval_s
 
     def _round(self) -> RoundReport:
         began = time.monotonic()
         store = self._session.store
         newest = store.last_event()
         try:
-            problems = make_round(self._session, "dispatch")
+            problems = self._make()
         except StokerError as problem:
             # A loop outlives a round that could not be made (a full disk, an inventory being edited).
             if self._interval_s is None:

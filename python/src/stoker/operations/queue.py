@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated, Unpack
 
 from stoker.errors import NotFound, UsageError
 from stoker.operations.dispatch import RoundStream
 from stoker.operations.find import job_row, near
-from stoker.operations.registry import operation
+from stoker.operations.options import JobOptions, named_spec, one_command
+from stoker.operations.registry import Command, Short, operation
 from stoker.operations.rounds import make_round
 from stoker.operations.session import Session
+from stoker.operations.submit import submit, title
+from stoker.operations.templates import Named, named_of
 from stoker.operations.values import Job, Problem, RoundReport
 from stoker.operations.views import jobs_of
 from stoker.store import QueueRow
 
 DEFAULT = "default"
 PAUSE_S = 2.0
+WAIT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,15 @@ class QueueList:
 
     queues: tuple[Queue, ...]
     problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A job that was put into a queue. `position` counts those that wait, from 1; None where it does not wait."""
+
+    job: Job
+    queue: str
+    position: int | None
 
 
 @dataclass(frozen=True)
@@ -76,6 +91,14 @@ class QueueStream(RoundStream):
             if not entries or (queue.paused and all(row.node is None for row in entries)):
                 return
 
+    def _make(self) -> tuple[Problem, ...]:
+        jobs = [row.id for row in self._session.store.queues.entries(self.queue)]
+        # The waiting is done on the nodes.
+        return make_round(self._session, "dispatch", jobs=jobs, wait_s=WAIT_S) if jobs else ()
+
+    def _pause_s(self, report: RoundReport, interval_s: float) -> float:
+        return 0.0 if report.changes or report.elapsed_s > WAIT_S / 2 else interval_s
+
     @property
     def exit_code(self) -> int:
         """1 when a job did not end well, or the queue was paused with jobs left in it."""
@@ -91,6 +114,39 @@ def list_queues(session: Session, queue: str | None = None) -> QueueList:
     """
     rows = [_known(session, queue)] if queue is not None else session.store.queues.list()
     return QueueList(tuple(_view(session, row) for row in rows))
+
+
+@operation("queue", "queue add", "operate")
+def add(
+    session: Session, argv: Command = (), *, to: str = DEFAULT, priority: int = 0, template: str | None = None,
+    param: Annotated[Mapping[str, str] | None, Short("-p")] = None, **options: Unpack[JobOptions],
+) -> Queued:  # fmt: skip
+    """Put a command, or a template, into a queue: a dispatcher, or stoker queue start, makes the rounds that start it.
+
+    Args:
+        argv: The command and its arguments.
+        to: The queue; one that is not there is made.
+        priority: Jobs of a higher one come first.
+        template: Queue a job of this template instead of a command.
+        param: A value for a parameter of the template, NAME=VALUE. Repeatable.
+    """
+    began = time.monotonic()
+    if template is None:
+        if param:
+            raise UsageError("--param is for a template", next_step="--template NAME")
+        one_command(argv, options, "queue add")
+        named = Named(named_spec(argv, options), options.get("on"), options.get("retries"), title(argv, options))
+    else:
+        if argv or options.get("script") is not None:
+            raise UsageError("give either a command or a template, not both")
+        named = named_of(session, template, param or {}, options)
+    done = submit(
+        session, named.spec, named.on, named.retries, named.title, template=template, began=began, queue=to,
+        priority=priority,
+    )  # fmt: skip
+    queue = _view(session, _known(session, to))
+    ids = [job.id for job in queue.waiting]
+    return Queued(done.job, to, ids.index(done.job.id) + 1 if done.job.id in ids else None)
 
 
 @operation("queue", "queue start", "operate")

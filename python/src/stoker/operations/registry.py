@@ -10,7 +10,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, Unpack, cast, get_args, get_origin, get_type_hints
 
 Policy = Literal["read", "operate", "administer", "spend"]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -81,9 +81,39 @@ class Operation:
         return f"{self.area}.{self.method}"
 
     def signature(self) -> inspect.Signature:
-        """The public signature: that of the function, without the session, with real types."""
+        """The public signature: that of the function, without the session, with real types.
+
+        `**options: Unpack[SomeTypedDict]` stands as the keywords that it means.
+        """
         full = inspect.signature(self.function, eval_str=True)
-        return full.replace(parameters=list(full.parameters.values())[1:])
+        shown = list(full.parameters.values())[1:]
+        if shown and (shared := _shared_options(shown[-1])) is not None:
+            shown[-1:] = [_keyword(name, hint) for name, hint in get_type_hints(shared, include_extras=True).items()]
+        return full.replace(parameters=shown)
+
+    def doc(self) -> str:
+        """The docstring; shared options are described after the function's own arguments."""
+        text = inspect.getdoc(self.function) or ""
+        parameters = list(inspect.signature(self.function, eval_str=True).parameters.values())
+        shared = _shared_options(parameters[-1])
+        if shared is None:
+            return text
+        _, _, described = (inspect.getdoc(shared) or "").partition("Args:\n")
+        return f"{text}\n{described}" if "Args:\n" in text else f"{text}\n\nArgs:\n{described}"
+
+
+def _shared_options(parameter: inspect.Parameter) -> type | None:
+    """The TypedDict of `**options: Unpack[...]`; None for any other parameter."""
+    if parameter.kind is not inspect.Parameter.VAR_KEYWORD or get_origin(parameter.annotation) is not Unpack:
+        return None
+    (shared,) = get_args(parameter.annotation)
+    return cast(type, shared)
+
+
+def _keyword(name: str, hint: Any) -> inspect.Parameter:
+    bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    absent: Any = () if get_origin(bare) is Sequence else False if bare is bool else None
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=absent, annotation=hint)
 
 
 _operations: dict[str, Operation] = {}

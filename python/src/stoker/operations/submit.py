@@ -7,12 +7,12 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from stoker.errors import UsageError
-from stoker.operations import quantities
 from stoker.operations.find import job_row
-from stoker.operations.registry import Command, FileText, Short, operation
+from stoker.operations.options import JobOptions, named_spec, names_only, one_command
+from stoker.operations.registry import Command, Short, operation
 from stoker.operations.rounds import make_round
 from stoker.operations.session import Session
 from stoker.operations.values import Problem, Submitted
@@ -30,26 +30,7 @@ _UNNAMED: Mapping[str, Any] = {
 
 
 @operation("jobs", "run", "operate", follow=True)
-def run(
-    session: Session,
-    argv: Command = (),
-    *,
-    on: str | None = None,
-    gpus: int | None = None,
-    name: Annotated[str | None, Short("-n")] = None,
-    env: Annotated[Mapping[str, str] | None, Short("-e")] = None,
-    secret: Sequence[str] = (),
-    workdir: str | None = None,
-    timeout: float | str | None = None,
-    memory: int | str | None = None,
-    cpus: float | None = None,
-    retries: int | None = None,
-    grace: float | str | None = None,
-    checkpoint_signal: str | None = None,
-    metric: Mapping[str, str] | None = None,
-    script: FileText = None,
-    split_output: bool = False,
-) -> Submitted:
+def run(session: Session, argv: Command = (), **options: Unpack[JobOptions]) -> Submitted:
     """Run a command as a job on a node.
 
     The job goes on when this program ends, the connection breaks or this machine is shut down. Everything after `--`
@@ -57,64 +38,15 @@ def run(
 
     Args:
         argv: The command and its arguments.
-        on: Node or group to run on; any idle node by default.
-        gpus: How many GPUs the job gets for itself; it waits on the node until they are free.
-        name: A name for the job; its id begins with it. The command's name by default.
-        env: An environment variable, KEY=VALUE. Repeatable.
-        secret: Name of a variable of the environment whose value the job gets without it being stored. Repeatable.
-        workdir: Folder to run in. By default the current folder on this machine, the home folder on other nodes.
-        timeout: Stop the job after this long (90s, 2h).
-        memory: Most memory the job may use (8G), where the node can limit it.
-        cpus: Most CPUs the job may use, where the node can limit it.
-        retries: How often to start it again when it fails.
-        grace: How long it may take to end after the signal to stop, before it is killed (10s).
-        checkpoint_signal: Signal to send before a stop so that the job writes a checkpoint (USR1).
-        metric: A number to take from the log, NAME=REGEX; the first group is the value. Repeatable.
-        script: Run this text instead of a command, with /bin/sh or what its first line names. On the command line: a
-            file, or -.
-        split_output: Keep stdout and stderr in files of their own, too.
     """
     began = time.monotonic()
-    if (script is None) == (not argv):
-        if script is None:
-            raise UsageError("there is nothing to run", next_step="stoker run -- python train.py")
-        raise UsageError("give either a command or a script, not both")
-    named = named_spec(
-        argv, script=script, env=env, secret=secret, workdir=workdir, gpus=gpus, timeout=timeout, memory=memory,
-        cpus=cpus, grace=grace, checkpoint_signal=checkpoint_signal, metric=metric, split_output=split_output,
-    )  # fmt: skip
-    return submit(session, named, on, retries, name if name is not None else _title(argv, script), began=began)
-
-
-def named_spec(
-    argv: Sequence[str], *, script: str | None, env: Mapping[str, str] | None, secret: Sequence[str],
-    workdir: str | None, gpus: int | None, timeout: float | str | None, memory: int | str | None, cpus: float | None,
-    grace: float | str | None, checkpoint_signal: str | None, metric: Mapping[str, str] | None, split_output: bool,
-) -> dict[str, Any]:  # fmt: skip
-    """What a caller named of a spec, and nothing else: the rest is for the settings of whoever submits it to say.
-
-    Raises UsageError for a quantity that cannot be read, and for a secret that is not a name.
-    """
-    spec: dict[str, Any] = {
-        "argv": list(argv) or None,
-        "script": script,
-        "workdir": workdir,
-        "env": dict(env) if env else None,
-        "secret_env": _names_only(secret) or None,
-        "gpus": gpus,
-        "timeout_s": quantities.seconds(timeout, "--timeout") if timeout is not None else None,
-        "memory_bytes": quantities.size(memory, "--memory") if memory is not None else None,
-        "cpus": cpus,
-        "grace_s": quantities.seconds(grace, "--grace") if grace is not None else None,
-        "checkpoint_signal": checkpoint_signal.upper().removeprefix("SIG") if checkpoint_signal else None,
-        "split_output": split_output or None,
-        "metrics": [{"name": name, "regex": regex, "keep": "series"} for name, regex in (metric or {}).items()] or None,
-    }
-    return {key: value for key, value in spec.items() if value is not None}
+    one_command(argv, options, "run")
+    named = named_spec(argv, options)
+    return submit(session, named, options.get("on"), options.get("retries"), title(argv, options), began=began)
 
 
 def submit(
-    session: Session, named: Mapping[str, Any], on: str | None, retries: int | None, title: str, *,
+    session: Session, named: Mapping[str, Any], on: str | None, retries: int | None, called: str, *,
     template: str | None = None, began: float, queue: str | None = None, priority: int = 0,
 ) -> Submitted:  # fmt: skip
     """Complete a spec of which a part was named, write the job down and offer it to the nodes.
@@ -139,9 +71,9 @@ def submit(
     if most < 0:
         raise UsageError(f"--retries: {most} is not a number of 0 or more")
     if queue is not None:
-        row = session.store.add_job(title, spec, target, most, template=template, queue=queue, priority=priority)
+        row = session.store.add_job(called, spec, target, most, template=template, queue=queue, priority=priority)
         return Submitted(job_of(session, row), time.monotonic() - began)
-    return _submit(session, title, spec, target, most, began, template=template)
+    return _submit(session, called, spec, target, most, began, template=template)
 
 
 @operation("jobs", "retry", "operate", follow=True)
@@ -214,22 +146,12 @@ def _workdir(named: str | None, nodes: Sequence[InventoryNode]) -> str | None:
     return str(Path(named).expanduser().absolute()) if here else named
 
 
-def _names_only(names: Sequence[str]) -> list[str]:
-    for name in names:
-        if "=" in name:
-            raise UsageError(
-                f"--secret takes a name, not a value (others would see it in ps): {name.split('=')[0]}=...",
-                next_step=f"export {name.split('=')[0]}, then --secret {name.split('=')[0]}",
-            )
-    return list(names)
-
-
 def _secrets(session: Session, names: Sequence[str], target: str | None) -> list[str]:
     """The names. Raises UsageError for one that has no value here: not in the environment, in no `stoker_secrets`.
 
     Where these are encrypted as a whole only Ansible can tell; the node refuses the job when one is missing then.
     """
-    missing = [name for name in _names_only(names) if name not in os.environ]
+    missing = [name for name in names_only(names) if name not in os.environ]
     kept = [node.secrets for node in _chosen(session, target)] if missing else []
     for name in missing:
         if not any(secrets is None or name in secrets for secrets in kept):
@@ -246,9 +168,11 @@ def _metrics(session: Session, named: Sequence[Mapping[str, str]]) -> list[dict[
     return list(settings.values())
 
 
-def _title(argv: Sequence[str], script: str | None) -> str:
-    """`train` for `python -u train.py`, `sleep` for `/bin/sleep 5`."""
-    if script is not None or not argv:
+def title(argv: Sequence[str], options: JobOptions) -> str:
+    """What a job is called: its --name; else `train` for `python -u train.py`, `sleep` for `/bin/sleep 5`."""
+    if (name := options.get("name")) is not None:
+        return name
+    if options.get("script") is not None or not argv:
         return "script"
     program = Path(argv[0]).name
     if program.startswith(("python", "bash", "sh", "perl", "node")):

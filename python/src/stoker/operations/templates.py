@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Unpack
 
 from stoker.errors import NotFound, UsageError
-from stoker.operations import quantities
 from stoker.operations.find import job_row, near
-from stoker.operations.registry import Command, FileText, Short, operation
+from stoker.operations.options import JobOptions, named_spec
+from stoker.operations.registry import Command, Short, operation
 from stoker.operations.session import Session
-from stoker.operations.submit import named_spec, submit
+from stoker.operations.submit import submit
 from stoker.operations.template import (
     Template,
     TemplateDeleted,
@@ -42,21 +43,7 @@ def save(
     project: str | None = None,
     replace: bool = False,
     from_: str | None = None,
-    on: str | None = None,
-    gpus: int | None = None,
-    name: Annotated[str | None, Short("-n")] = None,
-    env: Annotated[Mapping[str, str] | None, Short("-e")] = None,
-    secret: Sequence[str] = (),
-    workdir: str | None = None,
-    timeout: float | str | None = None,
-    memory: int | str | None = None,
-    cpus: float | None = None,
-    retries: int | None = None,
-    grace: float | str | None = None,
-    checkpoint_signal: str | None = None,
-    metric: Mapping[str, str] | None = None,
-    script: FileText = None,
-    split_output: bool = False,
+    **options: Unpack[JobOptions],
 ) -> TemplateSaved:
     """Save a command as a template, for everybody who uses the same store. Nothing is run.
 
@@ -72,32 +59,17 @@ def save(
         project: A word to find it by: stoker template list --project.
         replace: Put it in the place of a template of the same name.
         from_: Take command, environment, resources and node or group from this job; what is named here goes before.
-        on: Node or group to run on.
-        gpus: How many GPUs a job gets for itself.
-        name: A name for its jobs; by default that of the template.
-        env: An environment variable, KEY=VALUE. Repeatable.
-        secret: Name of a variable whose value a job gets from the environment of whoever runs it. Repeatable.
-        workdir: Folder to run in.
-        timeout: Stop a job after this long (90s, 2h).
-        memory: Most memory a job may use (8G), where the node can limit it.
-        cpus: Most CPUs a job may use, where the node can limit it.
-        retries: How often to start a job again when it fails.
-        grace: How long a job may take to end after the signal to stop, before it is killed (10s).
-        checkpoint_signal: Signal to send before a stop so that a job writes a checkpoint (USR1).
-        metric: A number to take from the log, NAME=REGEX; the first group is the value. Repeatable.
-        script: Run this text instead of a command. On the command line: a file, or -.
-        split_output: Keep stdout and stderr in files of their own, too.
     """
     check_name(template)
-    if script is not None and argv:
+    if options.get("script") is not None and argv:
         raise UsageError("give either a command or a script, not both")
+    retries = options.get("retries")
     if retries is not None and retries < 0:
         raise UsageError(f"--retries: {retries} is not a number of 0 or more")
-    named = named_spec(
-        argv, script=script, env=env, secret=secret, workdir=workdir, gpus=gpus, timeout=timeout, memory=memory,
-        cpus=cpus, grace=grace, checkpoint_signal=checkpoint_signal, metric=metric, split_output=split_output,
-    )  # fmt: skip
-    body: dict[str, Any] = {"spec": named, "on": on, "retries": retries, "job_name": name or template}
+    named = named_spec(argv, options)
+    body: dict[str, Any] = {
+        "spec": named, "on": options.get("on"), "retries": retries, "job_name": options.get("name") or template,
+    }  # fmt: skip
     if from_ is not None:
         body = _with_job(session, from_, body)
     spec = body["spec"]
@@ -133,44 +105,45 @@ def get(session: Session, template: str) -> TemplateDetail:
 
 @operation("templates", "template run", "operate", follow=True)
 def run(
-    session: Session,
-    template: str,
-    *,
-    param: Annotated[Mapping[str, str] | None, Short("-p")] = None,
-    on: str | None = None,
-    gpus: int | None = None,
-    name: Annotated[str | None, Short("-n")] = None,
-    env: Annotated[Mapping[str, str] | None, Short("-e")] = None,
-    workdir: str | None = None,
-    timeout: float | str | None = None,
-    retries: int | None = None,
-) -> Submitted:
+    session: Session, template: str, *, param: Annotated[Mapping[str, str] | None, Short("-p")] = None,
+    **options: Unpack[JobOptions],
+) -> Submitted:  # fmt: skip
     """Run a template as a job, with other values for its parameters where they are given.
+
+    What else is named here goes before what the template says; environment variables are added to its own.
 
     Args:
         template: Its name.
         param: A value for a parameter, NAME=VALUE. Repeatable.
-        on: Node or group to run on, instead of the template's.
-        gpus: How many GPUs the job gets for itself, instead of the template's.
-        name: A name for the job, instead of the template's.
-        env: An environment variable, KEY=VALUE, more or other than the template's. Repeatable.
-        workdir: Folder to run in, instead of the template's.
-        timeout: Stop the job after this long (90s, 2h), instead of the template's.
-        retries: How often to start it again when it fails, instead of the template's.
     """
     began = time.monotonic()
+    named = named_of(session, template, param or {}, options)
+    return submit(session, named.spec, named.on, named.retries, named.title, template=template, began=began)
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a template and its caller named of a job."""
+
+    spec: Mapping[str, Any]
+    on: str | None
+    retries: int | None
+    title: str
+
+
+def named_of(session: Session, template: str, param: Mapping[str, str], options: JobOptions) -> Named:
+    """The job that a template makes. Raises NotFound, UsageError for a parameter or a quantity that does not fit."""
+    if options.get("script") is not None:
+        raise UsageError("--script: a template has its own", next_step="stoker run --script FILE")
     known = _known(session, template)
-    spec = filled(known.spec, given(known, param or {}))
-    other = {
-        "env": {**(spec.get("env") or {}), **env} if env else None,
-        "gpus": gpus,
-        "workdir": workdir,
-        "timeout_s": quantities.seconds(timeout, "--timeout") if timeout is not None else None,
-    }
-    spec.update({key: value for key, value in other.items() if value is not None})
-    return submit(
-        session, spec, on if on is not None else known.on, known.retries if retries is None else retries,
-        name if name is not None else known.job_name, template=known.name, began=began,
+    spec = filled(known.spec, given(known, param))
+    own = named_spec((), options)
+    if "env" in own:
+        own["env"] = {**(spec.get("env") or {}), **own["env"]}
+    on, retries, name = (options.get("on"), options.get("retries"), options.get("name"))
+    return Named(
+        {**spec, **own}, known.on if on is None else on, known.retries if retries is None else retries,
+        known.job_name if name is None else name,
     )  # fmt: skip
 
 

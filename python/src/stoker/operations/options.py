@@ -1,0 +1,98 @@
+"""What a job can be told, declared once for every command that makes one: run, template save, queue add."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypedDict
+
+from stoker.errors import UsageError
+from stoker.operations import quantities
+from stoker.operations.registry import FileText, Short
+
+
+class JobOptions(TypedDict, total=False):
+    """Options of a job.
+
+    Args:
+        on: Node or group to run on; any idle node by default.
+        gpus: How many GPUs the job gets for itself; it waits on the node until they are free.
+        name: A name for the job; its id begins with it. The command's name by default.
+        env: An environment variable, KEY=VALUE. Repeatable.
+        secret: Name of a variable of the environment, or of stoker_secrets, whose value the job gets without it being
+            stored. Repeatable.
+        workdir: Folder to run in. By default the current folder on this machine, the home folder on other nodes.
+        timeout: Stop the job after this long (90s, 2h).
+        memory: Most memory the job may use (8G), where the node can limit it.
+        cpus: Most CPUs the job may use, where the node can limit it.
+        retries: How often to start it again when it fails.
+        grace: How long it may take to end after the signal to stop, before it is killed (10s).
+        checkpoint_signal: Signal to send before a stop so that the job writes a checkpoint (USR1).
+        metric: A number to take from the log, NAME=REGEX; the first group is the value. Repeatable.
+        script: Run this text instead of a command, with /bin/sh or what its first line names. On the command line: a
+            file, or -.
+        split_output: Keep stdout and stderr in files of their own, too.
+    """
+
+    on: str | None
+    gpus: int | None
+    name: Annotated[str | None, Short("-n")]
+    env: Annotated[Mapping[str, str] | None, Short("-e")]
+    secret: Sequence[str]
+    workdir: str | None
+    timeout: float | str | None
+    memory: int | str | None
+    cpus: float | None
+    retries: int | None
+    grace: float | str | None
+    checkpoint_signal: str | None
+    metric: Mapping[str, str] | None
+    script: FileText
+    split_output: bool
+
+
+def named_spec(argv: Sequence[str], options: JobOptions) -> dict[str, Any]:
+    """What a caller named of a spec, and nothing else: the rest is for the settings of whoever submits it to say.
+
+    Raises UsageError for a quantity that cannot be read, and for a secret that is not a name.
+    """
+    signal, metrics = options.get("checkpoint_signal"), options.get("metric") or {}
+    spec: dict[str, Any] = {
+        "argv": list(argv) or None,
+        "script": options.get("script"),
+        "workdir": options.get("workdir"),
+        "env": dict(options.get("env") or {}) or None,
+        "secret_env": names_only(options.get("secret") or ()) or None,
+        "gpus": options.get("gpus"),
+        "timeout_s": _quantity(quantities.seconds, options.get("timeout"), "--timeout"),
+        "memory_bytes": _quantity(quantities.size, options.get("memory"), "--memory"),
+        "cpus": options.get("cpus"),
+        "grace_s": _quantity(quantities.seconds, options.get("grace"), "--grace"),
+        "checkpoint_signal": signal.upper().removeprefix("SIG") if signal else None,
+        "split_output": options.get("split_output") or None,
+        "metrics": [{"name": name, "regex": regex, "keep": "series"} for name, regex in metrics.items()] or None,
+    }
+    return {key: value for key, value in spec.items() if value is not None}
+
+
+def one_command(argv: Sequence[str], options: JobOptions, command: str) -> None:
+    """Raise UsageError unless there is either a command or a script."""
+    script = options.get("script")
+    if script is None and not argv:
+        raise UsageError(f"there is nothing to {command}", next_step=f"stoker {command} -- python train.py")
+    if script is not None and argv:
+        raise UsageError("give either a command or a script, not both")
+
+
+def names_only(names: Sequence[str]) -> list[str]:
+    """The names of secrets. Raises UsageError for one that brings its value."""
+    for name in names:
+        if "=" in name:
+            raise UsageError(
+                f"--secret takes a name, not a value (others would see it in ps): {name.split('=')[0]}=...",
+                next_step=f"export {name.split('=')[0]}, then --secret {name.split('=')[0]}",
+            )
+    return list(names)
+
+
+def _quantity(read: Any, value: Any, option: str) -> Any:
+    return read(value, option) if value is not None else None
