@@ -8,14 +8,15 @@ from __future__ import annotations
 import pytest
 from made import job
 
+from stoker.dispatch.retry import JITTER, backoff_s, retry_words
 from stoker.dispatch.states import (
     ATTEMPT_TRANSITIONS,
     JOB_TRANSITIONS,
     TransitionError,
     after_end,
-    backoff_s,
     check_job,
 )
+from stoker.errors import UsageError
 from stoker.store import FINISHED_STATES, JOB_STATES
 
 
@@ -33,9 +34,47 @@ def test_a_running_job_does_not_start() -> None:
     assert "queued" not in ATTEMPT_TRANSITIONS["running"]
 
 
-def test_the_pause_doubles_up_to_a_minute() -> None:
-    assert [backoff_s(used) for used in range(9)] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    assert backoff_s(10_000) == 60
+@pytest.mark.accepts("C48")
+def test_the_pause_doubles_up_to_a_minute_and_is_not_the_same_for_all() -> None:
+    for used, pause in enumerate([1, 2, 4, 8, 16, 32, 60, 60, 60]):
+        found = {backoff_s(job(f"{name}-2222", attempt=used + 1, retries_used=used)) for name in "abcdefgh"}
+        assert len(found) == 8
+        assert all(pause <= value <= pause * (1 + JITTER) for value in found)
+    assert 60 <= backoff_s(job(retries_used=10_000)) <= 66
+
+
+@pytest.mark.accepts("C48")
+@pytest.mark.parametrize(
+    ("words", "state", "reason", "code", "number", "again"),
+    [
+        (["75"], "failed", "code", 75, None, True),
+        (["75"], "failed", "code", 1, None, False),
+        (["64-78"], "failed", "code", 70, None, True),
+        (["64-78", "oom"], "failed", "oom", 137, None, True),
+        (["oom"], "failed", "signal", None, 9, False),
+        (["SIGKILL"], "failed", "signal", None, 9, True),
+        (["SIGKILL"], "failed", "signal", None, 11, False),
+        (["signal"], "failed", "signal", None, 11, True),
+        (["code"], "failed", "code", 3, None, True),
+        (["code"], "lost", "reboot", None, None, False),
+        (["lost"], "lost", "reboot", None, None, True),
+        (["lost"], "failed", "code", 1, None, False),
+        (["timeout"], "failed", "timeout", 143, None, True),
+        (["code"], "failed", "start", 127, None, False),
+    ],
+)
+def test_what_a_job_is_tried_again_for(
+    words: list[str], state: str, reason: str, code: int | None, number: int | None, again: bool
+) -> None:
+    row = job(state="running", attempt=1, max_retries=2, retry_on=retry_words(words))
+    event, values = after_end(row, state, reason, 100.0, exit_code=code, signal=number)
+    assert (event, values["state"]) == (("job.retry", "queued") if again else ("job.dead", "dead"))
+
+
+@pytest.mark.parametrize("word", ["0", "300", "9-3", "SIGNOPE", "always", "7-"])
+def test_what_is_no_way_to_fail(word: str) -> None:
+    with pytest.raises(UsageError, match="--retry-on"):
+        retry_words([word])
 
 
 @pytest.mark.accepts("V16", "V20")
@@ -47,7 +86,7 @@ def test_the_pause_doubles_up_to_a_minute() -> None:
         ("failed", "signal", "queued", "dead", "failed"),
         ("failed", "oom", "queued", "dead", "failed"),
         ("failed", "timeout", "queued", "dead", "failed"),
-        ("failed", "start", "failed", "failed", "failed"),
+        ("failed", "start", "dead", "dead", "failed"),
         ("lost", "reboot", "queued", "dead", "lost"),
         ("lost", "killed", "queued", "dead", "lost"),
         ("lost", "expired", "queued", "dead", "lost"),
@@ -71,5 +110,6 @@ def test_a_job_that_was_to_stop_is_not_tried_again() -> None:
 
 def test_a_further_attempt_waits_and_its_job_says_why() -> None:
     event, values = after_end(job(state="running", attempt=3, max_retries=5, retries_used=2), "failed", "oom", 100.0)
-    assert (event, values["not_before"], values["retries_used"], values["node"]) == ("job.retry", 104.0, 3, None)
+    assert (event, values["retries_used"], values["node"]) == ("job.retry", 3, None)
+    assert 104.0 <= values["not_before"] <= 104.4
     assert values["detail"] == "attempt 3 failed (oom); the next one in 4 s"

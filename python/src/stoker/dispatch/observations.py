@@ -120,7 +120,7 @@ def _observed(
         job_values["stop_ordered_at"] = now
     event = f"job.{state}"
     if state not in LIVE_STATES:
-        event, end = after_end(job, state, reason, now)
+        event, end = after_end(job, state, reason, now, exit_code=values["exit_code"], signal=values["signal"])
         job_values.update(end)
     if job_values["state"] == job.state and event != "job.retry":
         return Change(job, job_values, attempt.number, values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from stoker.dispatch.retry import backoff_s, worth_retrying
 from stoker.store import FINISHED_STATES, JobRow
 
 _ENDED = frozenset({"succeeded", "failed", "cancelled", "lost"})
@@ -25,11 +26,6 @@ ATTEMPT_TRANSITIONS: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(_ENDED, frozenset()),
 }
 
-FIRST_BACKOFF_S = 1.0
-LONGEST_BACKOFF_S = 60.0
-# A loss without reason is not tried again: nothing proves that the attempt is over.
-_LOSSES_RETRIED = frozenset({"reboot", "killed", "expired"})
-
 
 class TransitionError(Exception):
     """A change that the table of states does not know: a fault of the program, not of a node."""
@@ -46,33 +42,27 @@ def follows(before: str, after: str) -> bool:
     return before == after or after in ATTEMPT_TRANSITIONS[before]
 
 
-def backoff_s(retries_used: int) -> float:
-    """How long a job waits for its next attempt, in seconds: 1, 2, 4, ... at most 60."""
-    return float(min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(retries_used, 10)))
-
-
-def after_end(job: JobRow, state: str, reason: str | None, now: float) -> tuple[str, dict[str, Any]]:
+def after_end(
+    job: JobRow, state: str, reason: str | None, now: float, *, exit_code: int | None = None, signal: int | None = None
+) -> tuple[str, dict[str, Any]]:
     """What becomes of `job` when its attempt ended as `state` (`reason`).
 
-    Returns the event's type, and the job's new values.
+    Returns the event's type, and the job's new values. A job that may be tried again is `dead` when its retries are
+    spent, or when this is no failure that it is tried again for.
     """
     ended: dict[str, Any] = {"state": state, "reason": reason, "not_before": None}
-    if job.stop_requested is not None or not _worth_retrying(state, reason):
+    failed = state == "failed" or (state == "lost" and reason is not None)
+    if job.stop_requested is not None or not failed:
         return f"job.{state}", ended
-    if job.retries_used < job.max_retries:
-        pause = backoff_s(job.retries_used)
+    if job.retries_used < job.max_retries and worth_retrying(job, state, reason, exit_code, signal):
+        pause = backoff_s(job)
         told = f"{state} ({reason})" if reason else state
         again = {
             "state": "queued", "reason": None, "node": None, "retries_used": job.retries_used + 1,
             "not_before": now + pause, "ended_at": None, "started_at": None, "elapsed_s": None, "exit_code": None,
-            "signal": None, "detail": f"attempt {job.attempt} {told}; the next one in {pause:g} s",
+            "signal": None, "detail": f"attempt {job.attempt} {told}; the next one in {pause:.0f} s",
         }  # fmt: skip
         return "job.retry", again
     if job.max_retries > 0:
         return "job.dead", {**ended, "state": "dead"}
     return f"job.{state}", ended
-
-
-def _worth_retrying(state: str, reason: str | None) -> bool:
-    # What could not start will not start the next time either.
-    return (state == "failed" and reason != "start") or (state == "lost" and reason in _LOSSES_RETRIED)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
+from stoker.dispatch.retry import retry_words
 from stoker.errors import UsageError
 from stoker.operations import quantities
 from stoker.operations.registry import FileText, Short
@@ -25,6 +27,8 @@ class JobOptions(TypedDict, total=False):
         memory: Most memory the job may use (8G), where the node can limit it.
         cpus: Most CPUs the job may use, where the node can limit it.
         retries: How often to start it again when it fails.
+        retry_on: Only for this failure: an exit code (75), some (64-78), a signal (SIGKILL), or code, signal, oom,
+            timeout, lost. Repeatable.
         grace: How long it may take to end after the signal to stop, before it is killed (10s).
         checkpoint_signal: Signal to send before a stop so that the job writes a checkpoint (USR1).
         metric: A number to take from the log, NAME=REGEX; the first group is the value. Repeatable.
@@ -43,11 +47,32 @@ class JobOptions(TypedDict, total=False):
     memory: int | str | None
     cpus: float | None
     retries: int | None
+    retry_on: Sequence[str]
     grace: float | str | None
     checkpoint_signal: str | None
     metric: Mapping[str, str] | None
     script: FileText
     split_output: bool
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a caller named of a job; what is None is for the settings to say. `retry_on` is as it is stored."""
+
+    spec: Mapping[str, Any]
+    on: str | None
+    retries: int | None
+    retry_on: str | None
+    title: str
+
+
+def named_job(argv: Sequence[str], options: JobOptions, title: str) -> Named:
+    """The job that options mean. Raises UsageError for one that cannot be read."""
+    retries = options.get("retries")
+    if retries is not None and retries < 0:
+        raise UsageError(f"--retries: {retries} is not a number of 0 or more")
+    retry_on = retry_words(options.get("retry_on") or ())
+    return Named(named_spec(argv, options), options.get("on"), retries, retry_on, title)
 
 
 def named_spec(argv: Sequence[str], options: JobOptions) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from typing import Annotated, Unpack
 from stoker.errors import NotFound, UsageError
 from stoker.operations.dispatch import RoundStream
 from stoker.operations.find import job_row, near
-from stoker.operations.options import JobOptions, named_spec, one_command
+from stoker.operations.options import JobOptions, named_job, one_command
 from stoker.operations.registry import Command, Short, operation
 from stoker.operations.rounds import make_round
 from stoker.operations.session import Session
 from stoker.operations.submit import submit, title
-from stoker.operations.templates import Named, named_of
+from stoker.operations.templates import named_of
 from stoker.operations.values import Job, Problem, RoundReport
 from stoker.operations.views import jobs_of
 from stoker.store import QueueRow
@@ -135,15 +135,12 @@ def add(
         if param:
             raise UsageError("--param is for a template", next_step="--template NAME")
         one_command(argv, options, "queue add")
-        named = Named(named_spec(argv, options), options.get("on"), options.get("retries"), title(argv, options))
+        named = named_job(argv, options, title(argv, options))
     else:
         if argv or options.get("script") is not None:
             raise UsageError("give either a command or a template, not both")
         named = named_of(session, template, param or {}, options)
-    done = submit(
-        session, named.spec, named.on, named.retries, named.title, template=template, began=began, queue=to,
-        priority=priority,
-    )  # fmt: skip
+    done = submit(session, named, template=template, began=began, queue=to, priority=priority)
     queue = _view(session, _known(session, to))
     ids = [job.id for job in queue.waiting]
     return Queued(done.job, to, ids.index(done.job.id) + 1 if done.job.id in ids else None)

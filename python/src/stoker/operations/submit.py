@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from stoker.errors import UsageError
 from stoker.operations.find import job_row
-from stoker.operations.options import JobOptions, named_spec, names_only, one_command
+from stoker.operations.options import JobOptions, Named, named_job, names_only, one_command
 from stoker.operations.registry import Command, Short, operation
 from stoker.operations.rounds import make_round
 from stoker.operations.session import Session
@@ -41,20 +41,19 @@ def run(session: Session, argv: Command = (), **options: Unpack[JobOptions]) -> 
     """
     began = time.monotonic()
     one_command(argv, options, "run")
-    named = named_spec(argv, options)
-    return submit(session, named, options.get("on"), options.get("retries"), title(argv, options), began=began)
+    return submit(session, named_job(argv, options, title(argv, options)), began=began)
 
 
 def submit(
-    session: Session, named: Mapping[str, Any], on: str | None, retries: int | None, called: str, *,
-    template: str | None = None, began: float, queue: str | None = None, priority: int = 0,
+    session: Session, named: Named, *, template: str | None = None, began: float, queue: str | None = None,
+    priority: int = 0,
 ) -> Submitted:  # fmt: skip
     """Complete a spec of which a part was named, write the job down and offer it to the nodes.
 
     In a `queue` it waits for its turn: the rounds of others offer it.
     """
     settings = session.config.defaults
-    target = on if on is not None else settings.on
+    target = named.on if named.on is not None else settings.on
     patterns = [{"name": p.name, "regex": p.regex, "severity": p.severity} for p in session.config.log_patterns]
     spec = {
         "schema": "stoker.spec/1",
@@ -62,18 +61,17 @@ def submit(
         "gpus": settings.gpus,
         "grace_s": settings.grace_s,
         "log_patterns": patterns,
-        **named,
-        "workdir": _workdir(named.get("workdir"), _chosen(session, target)),
-        "secret_env": _secrets(session, named.get("secret_env") or (), target),
-        "metrics": _metrics(session, named.get("metrics") or ()),
+        **named.spec,
+        "workdir": _workdir(named.spec.get("workdir"), _chosen(session, target)),
+        "secret_env": _secrets(session, named.spec.get("secret_env") or (), target),
+        "metrics": _metrics(session, named.spec.get("metrics") or ()),
     }
-    most = settings.retries if retries is None else retries
-    if most < 0:
-        raise UsageError(f"--retries: {most} is not a number of 0 or more")
+    most = settings.retries if named.retries is None else named.retries
+    more: dict[str, Any] = {"template": template, "retry_on": named.retry_on}
     if queue is not None:
-        row = session.store.add_job(called, spec, target, most, template=template, queue=queue, priority=priority)
+        row = session.store.add_job(named.title, spec, target, most, queue=queue, priority=priority, **more)
         return Submitted(job_of(session, row), time.monotonic() - began)
-    return _submit(session, called, spec, target, most, began, template=template)
+    return _submit(session, named.title, spec, target, most, began, **more)
 
 
 @operation("jobs", "retry", "operate", follow=True)
@@ -95,22 +93,18 @@ def retry(session: Session, job: str, *, env: Annotated[Mapping[str, str] | None
     spec = {key: value for key, value in row.spec.items() if key not in ("job", "uid")}
     spec["env"] = {**(spec.get("env") or {}), **(env or {})}
     _secrets(session, spec.get("secret_env") or (), row.target)
-    return _submit(session, row.name, spec, row.target, row.max_retries, began, retry_of=row.id, template=row.template)
+    return _submit(
+        session, row.name, spec, row.target, row.max_retries, began, retry_of=row.id, template=row.template,
+        retry_on=row.retry_on,
+    )  # fmt: skip
 
 
 def _submit(
-    session: Session,
-    name: str,
-    spec: dict[str, Any],
-    target: str | None,
-    retries: int,
-    began: float,
-    *,
-    retry_of: str | None = None,
-    template: str | None = None,
-) -> Submitted:
+    session: Session, name: str, spec: dict[str, Any], target: str | None, retries: int, began: float,
+    **more: Any,
+) -> Submitted:  # fmt: skip
     """Write the job down, then make rounds until it is on a node or the reason why not is known."""
-    row = session.store.add_job(name, spec, target, retries, retry_of=retry_of, template=template)
+    row = session.store.add_job(name, spec, target, retries, **more)
     try:
         problems = _place(session, row)
     except KeyboardInterrupt:

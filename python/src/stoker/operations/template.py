@@ -38,6 +38,7 @@ class Template:
     spec: Mapping[str, Any]
     on: str | None
     retries: int | None
+    retry_on: str | None
     job_name: str
     created_at: float
     updated_at: float
@@ -84,6 +85,7 @@ def template_of(row: TemplateRow) -> Template:
         spec=dict(body["spec"]),
         on=body.get("on"),
         retries=body.get("retries"),
+        retry_on=body.get("retry_on"),
         job_name=body["job_name"],
         created_at=row.created_at,
         updated_at=row.updated_at,

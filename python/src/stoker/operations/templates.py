@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Unpack
 
 from stoker.errors import NotFound, UsageError
 from stoker.operations.find import job_row, near
-from stoker.operations.options import JobOptions, named_spec
+from stoker.operations.options import JobOptions, Named, named_job
 from stoker.operations.registry import Command, Short, operation
 from stoker.operations.session import Session
 from stoker.operations.submit import submit
@@ -63,12 +62,10 @@ def save(
     check_name(template)
     if options.get("script") is not None and argv:
         raise UsageError("give either a command or a script, not both")
-    retries = options.get("retries")
-    if retries is not None and retries < 0:
-        raise UsageError(f"--retries: {retries} is not a number of 0 or more")
-    named = named_spec(argv, options)
+    named = named_job(argv, options, options.get("name") or template)
     body: dict[str, Any] = {
-        "spec": named, "on": options.get("on"), "retries": retries, "job_name": options.get("name") or template,
+        "spec": named.spec, "on": named.on, "retries": named.retries, "retry_on": named.retry_on,
+        "job_name": named.title,
     }  # fmt: skip
     if from_ is not None:
         body = _with_job(session, from_, body)
@@ -118,17 +115,7 @@ def run(
     """
     began = time.monotonic()
     named = named_of(session, template, param or {}, options)
-    return submit(session, named.spec, named.on, named.retries, named.title, template=template, began=began)
-
-
-@dataclass(frozen=True)
-class Named:
-    """What a template and its caller named of a job."""
-
-    spec: Mapping[str, Any]
-    on: str | None
-    retries: int | None
-    title: str
+    return submit(session, named, template=template, began=began)
 
 
 def named_of(session: Session, template: str, param: Mapping[str, str], options: JobOptions) -> Named:
@@ -137,13 +124,14 @@ def named_of(session: Session, template: str, param: Mapping[str, str], options:
         raise UsageError("--script: a template has its own", next_step="stoker run --script FILE")
     known = _known(session, template)
     spec = filled(known.spec, given(known, param))
-    own = named_spec((), options)
-    if "env" in own:
-        own["env"] = {**(spec.get("env") or {}), **own["env"]}
-    on, retries, name = (options.get("on"), options.get("retries"), options.get("name"))
+    own = named_job((), options, options.get("name") or known.job_name)
+    extra = dict(own.spec)
+    if "env" in extra:
+        extra["env"] = {**(spec.get("env") or {}), **extra["env"]}
     return Named(
-        {**spec, **own}, known.on if on is None else on, known.retries if retries is None else retries,
-        known.job_name if name is None else name,
+        {**spec, **extra}, known.on if own.on is None else own.on,
+        known.retries if own.retries is None else own.retries,
+        known.retry_on if own.retry_on is None else own.retry_on, own.title,
     )  # fmt: skip
 
 
@@ -173,6 +161,7 @@ def _with_job(session: Session, job: str, body: dict[str, Any]) -> dict[str, Any
         "spec": {**spec, **named},
         "on": row.target if body["on"] is None else body["on"],
         "retries": row.max_retries if body["retries"] is None else body["retries"],
+        "retry_on": row.retry_on if body["retry_on"] is None else body["retry_on"],
     }
 
 

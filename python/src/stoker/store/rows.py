@@ -20,7 +20,8 @@ class JobRow:
     newest attempt's number, 0: there was none. `number` grows with each job of the store: the order in which they came.
     `stop_ordered_at` is when the node took the order to stop. `template` is the name of the one it was made from, which
     may have been changed or deleted since. `queue` is the one it stands in, None: none; `place` its place among jobs of
-    one priority where that is not its `number`.
+    one priority where that is not its `number`. `retry_on` are the failures that it is tried again for, with commas
+    between (see `stoker.dispatch.retry`), None: all.
     """
 
     id: str
@@ -53,6 +54,7 @@ class JobRow:
     template: str | None = None
     queue: str | None = None
     place: float | None = None
+    retry_on: str | None = None
 
     @property
     def turn(self) -> tuple[int, float, int]:

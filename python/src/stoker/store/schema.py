@@ -127,6 +127,7 @@ jobs = Table(
     Column("template", String(63)),
     Column("queue", String(63)),
     Column("place", Double),
+    Column("retry_on", Words),
     Index("jobs_by_state", "state"),
     Index("jobs_by_number", "number"),
 )

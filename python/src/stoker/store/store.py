@@ -88,6 +88,7 @@ class Store:
         submitted_by: str | None = None,
         template: str | None = None,
         queue: str | None = None,
+        retry_on: str | None = None,
         now: float | None = None,
     ) -> JobRow:
         """Add a job that is `queued`, with an id made from `name`.
@@ -106,6 +107,7 @@ class Store:
                 if transaction.job(job_id) is None:
                     more = {
                         "retry_of": retry_of, "submitted_by": submitted_by, "template": template, "queue": queue,
+                        "retry_on": retry_on,
                     }  # fmt: skip
                     if queue is not None:
                         self.queues.ensure(transaction, queue, at)

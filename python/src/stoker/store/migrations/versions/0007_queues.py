@@ -1,4 +1,4 @@
-"""Queues, and which one a job stands in, and where."""
+"""Queues, which one a job stands in, and where; and the failures that a job is tried again for."""
 
 from __future__ import annotations
 
@@ -22,3 +22,4 @@ def upgrade() -> None:
     )
     op.add_column("jobs", sa.Column("queue", sa.String(63)))
     op.add_column("jobs", sa.Column("place", sa.Double))
+    op.add_column("jobs", sa.Column("retry_on", sa.Text))
