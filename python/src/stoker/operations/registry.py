@@ -29,6 +29,8 @@ _MODULES = (
     "stoker.operations.nodes",
     "stoker.operations.gpus",
     "stoker.operations.sync",
+    "stoker.operations.environments",
+    "stoker.operations.benchmark",
     "stoker.operations.dispatch",
     "stoker.operations.stores",
     "stoker.operations.setup",

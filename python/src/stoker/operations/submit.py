@@ -49,6 +49,7 @@ def run(
     metric: Mapping[str, str] | None = None,
     script: FileText = None,
     split_output: bool = False,
+    environment: bool = False,
 ) -> Submitted:
     """Run a command as a job on a node.
 
@@ -73,6 +74,7 @@ def run(
         script: Run this text instead of a command, with /bin/sh or what its first line names. On the command line: a
             file, or -.
         split_output: Keep stdout and stderr in files of their own, too.
+        environment: Install first what the project in --workdir needs (stoker environment), and run in that.
     """
     began = time.monotonic()
     if (script is None) == (not argv):
@@ -83,6 +85,8 @@ def run(
         argv, script=script, env=env, secret=secret, workdir=workdir, gpus=gpus, timeout=timeout, memory=memory,
         cpus=cpus, grace=grace, checkpoint_signal=checkpoint_signal, metric=metric, split_output=split_output,
     )  # fmt: skip
+    if environment:
+        named["env"] = _activated(session, named, on)
     return submit(session, named, on, retries, name if name is not None else _title(argv, script), began=began)
 
 
@@ -191,6 +195,25 @@ def _place(session: Session, row: JobRow) -> tuple[Problem, ...]:
         ):
             break
     return problems
+
+
+def _activated(session: Session, named: Mapping[str, Any], on: str | None) -> dict[str, str]:
+    """The environment variables of a job that runs in its project's environment, which is installed where it is not.
+
+    Raises StokerError when that failed: nothing is submitted then.
+    """
+    from stoker.operations import environments
+
+    nodes = _chosen(session, on if on is not None else session.config.defaults.on)
+    if len(nodes) != 1:
+        raise UsageError(f"--environment needs one node, and {len(nodes)} are meant", next_step="name it with --on")
+    folder = _workdir(named.get("workdir"), nodes)
+    if folder is None:
+        raise UsageError("--environment needs --workdir: the project's folder on the node", next_step="--workdir proj")
+    active, env = environments.ready(session, nodes[0].name, folder), dict(named.get("env") or {})
+    if "PATH" in env:
+        env["PATH"] = os.pathsep.join((active["PATH"].partition(os.pathsep)[0], env["PATH"]))
+    return {**active, **env}
 
 
 def _chosen(session: Session, target: str | None) -> list[InventoryNode]:

@@ -26,7 +26,7 @@ from sqlalchemy.engine import Dialect
 from stoker.errors import StokerError
 
 # The newest migration, and all before it. Kept here so that opening a store that is up to date needs no Alembic.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0005")
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "stoker_version"
 
@@ -188,4 +188,19 @@ templates = Table(
     Column("body", Document("stoker.template"), nullable=False),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
+)
+
+benchmarks = Table(
+    "benchmarks",
+    metadata,
+    Column("seq", _Counter, primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),
+    Column("node", Words, nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("device", Words),
+    Column("kernel", Words, nullable=False),
+    Column("unit", String(16), nullable=False),
+    Column("value", Double, nullable=False),
+    Column("spread_pct", Double, nullable=False),
+    Column("busy", Boolean, nullable=False),
 )
