@@ -112,7 +112,7 @@ def _by_nvml(state):
 
 
 def _python_with_pynvml(state):
-    """The node's own Python where it has pynvml, else that of the state folder's ``nvml``; None where neither has it."""
+    """The node's own Python where it has pynvml, else that in the state folder's ``nvml``; None where neither has."""
     if any(os.path.isfile(os.path.join(folder, "pynvml.py")) for folder in _package_folders()):
         return sys.executable
     own = os.path.join(state.path, "nvml")
