@@ -289,7 +289,7 @@ def test_an_install_that_is_killed_is_told_and_made_again(
     os.mkfifo(hold)
     # uv, as this node has it, waits for ever.
     (node.home / "bin").mkdir()
-    (node.home / "bin/uv").write_text(f"#!/bin/sh\necho 'Resolving for ever'; read x <{hold}\n")
+    (node.home / "bin/uv").write_text(f"#!/bin/sh\nprintf 'Resolving \\033[2Jfor ever\\n'; read x <{hold}\n")
     (node.home / "bin/uv").chmod(0o755)
     (project / "requirements.txt").write_text("fuel==1.0\n")
     process = cli.start("environment", "n1", "--project", PROJECT)

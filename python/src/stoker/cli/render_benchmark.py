@@ -40,7 +40,7 @@ def _figure(measure: Measure) -> str:
     if measure.change_pct is not None:
         ago = fmt.age(max(0.0, time.time() - measure.earlier[0].at))
         busy = ", with jobs on it" if measure.earlier[0].busy else ""
-        text += f"  {measure.change_pct:+.1f}% against {_short(measure.earlier[0].value)} {ago} ago{busy}"
+        text += f"  {measure.change_pct:+.1f}% against {_short(measure.earlier[0].value)} of {ago} ago{busy}"
     return text
 
 

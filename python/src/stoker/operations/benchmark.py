@@ -122,7 +122,7 @@ def _kept(session: Session, node: str) -> NodeBenchmark | None:
     for row in rows:
         newest.setdefault((row.name, row.device), row)
     measures = []
-    for row in newest.values():
+    for row in reversed(newest.values()):
         told = {"name": row.name, "unit": row.unit, "device": row.device, "kernel": row.kernel, "value": row.value,
                 "spread_pct": row.spread_pct, "steady": row.spread_pct <= 10, "unknown": None}  # fmt: skip
         measures.append(_beside(told, [r for r in _alike(rows, row.name, row.device, row.kernel) if r is not row]))

@@ -19,6 +19,8 @@ from stoker.operations.values import Problem
 Tool = Literal["uv", "pip", "conda"]
 # How long the nodes hold one answer while they install, in seconds: how often progress is said.
 _WAIT_S = 2.0
+# Characters of a line of progress.
+_SHOWN = 150
 
 
 @dataclass(frozen=True)
@@ -224,9 +226,12 @@ def _request(
 
 def _progress(session: Session, installing: Mapping[str, Mapping[str, Any]], said: str) -> str:
     """Say what the installers say, when it is something new; returns it."""
+    from ansible_collections.stoker.fleet.plugins.module_utils.terminal_text import safe_text
+
     for node, told in installing.items():
         last = next((line.strip() for line in reversed(told["lines"]) if line.strip()), "")
-        text = f"{node}: installing {told['source']} with {told['tool']}: {last}"[:200]
+        text = f"{node}: installing {told['source']} with {told['tool']}: {last.removeprefix('$ ')}"
+        text = safe_text(text, _SHOWN)
         if text != said:
             session.say(text)
             said = text
