@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stoker.store.benchmarks import BenchmarkRow
 
 _EARLIER = 5
+_ORDER = ("cpu", "memory", "gpu")
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def _kept(session: Session, node: str) -> NodeBenchmark | None:
     for row in rows:
         newest.setdefault((row.name, row.device), row)
     measures = []
-    for row in reversed(newest.values()):
+    for row in sorted(newest.values(), key=lambda row: (_ORDER.index(row.name), row.device or "")):
         told = {"name": row.name, "unit": row.unit, "device": row.device, "kernel": row.kernel, "value": row.value,
                 "spread_pct": row.spread_pct, "steady": row.spread_pct <= 10, "unknown": None}  # fmt: skip
         measures.append(_beside(told, [r for r in _alike(rows, row.name, row.device, row.kernel) if r is not row]))

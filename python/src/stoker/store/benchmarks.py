@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -42,12 +43,12 @@ class Benchmarks:
         """Keep what was measured."""
         with self._store.write() as transaction:
             for row in rows:
-                transaction.add_benchmark(asdict(row))
+                transaction.add_benchmark({"id": uuid.uuid4().hex, **asdict(row)})
 
     def of(self, node: str) -> list[BenchmarkRow]:
         """What a node was measured at, the newest first."""
         table = schema.benchmarks
-        columns = [column for column in table.c if column.name != "seq"]
+        columns = [column for column in table.c if column.name != "id"]
         with self._store.read() as connection:
-            found = connection.execute(select(*columns).where(table.c.node == node).order_by(table.c.seq.desc()))
+            found = connection.execute(select(*columns).where(table.c.node == node).order_by(table.c.at.desc()))
             return [BenchmarkRow(**row) for row in found.mappings()]

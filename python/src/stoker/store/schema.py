@@ -193,7 +193,7 @@ templates = Table(
 benchmarks = Table(
     "benchmarks",
     metadata,
-    Column("seq", _Counter, primary_key=True, autoincrement=True),
+    Column("id", String(32), primary_key=True),
     Column("at", Double, nullable=False),
     Column("node", Words, nullable=False),
     Column("name", String(63), nullable=False),

@@ -13,7 +13,7 @@ def upgrade() -> None:
     """Make the table."""
     op.create_table(
         "benchmarks",
-        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+        sa.Column("id", sa.String(32), primary_key=True),
         sa.Column("at", sa.Double, nullable=False),
         sa.Column("node", sa.Text, nullable=False),
         sa.Column("name", sa.String(63), nullable=False),
