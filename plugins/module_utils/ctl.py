@@ -285,7 +285,7 @@ def main(entry, argv):
     if argv[1:2] == ["install"]:
         from . import environment_build
 
-        return environment_build.run(argv[2])
+        return environment_build.run(argv[2], int(argv[3]))
     try:
         request = json.loads(sys.stdin.buffer.read())
     except ValueError as exc:

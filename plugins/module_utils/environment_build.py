@@ -21,11 +21,14 @@ _SETTINGS = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONUNBUFFERED": "1", "NO_
 _TIMED_OUT = 124
 
 
-def run(order_path):
-    """Carry out the order that lies in ``order_path``; the end is written down whatever it is. Returns an exit code."""
+def run(order_path, lock_fd):
+    """Carry out the order that lies in ``order_path``; the end is written down whatever it is. Returns an exit code.
+
+    The installer inherits the lock: while it writes, nobody else begins, also when this process is killed.
+    """
     order = read_json(order_path)
     began = time.monotonic()
-    failed = _install(order, began + order["timeout_s"])
+    failed = _install(order, began + order["timeout_s"], lock_fd)
     record = dict(order["record"], ended_at=time.time(), elapsed_s=round(time.monotonic() - began, 3))
     if failed is None:
         _remove(order["failed"])
@@ -37,7 +40,7 @@ def run(order_path):
     return 0 if failed is None else 1
 
 
-def _install(order, deadline):
+def _install(order, deadline, lock_fd):
     """None, or how it failed: {exit_code, command, reason}."""
     environ = {name: value for name, value in clean_environment(os.environ).items() if name not in _OTHERS}
     environ.update(_SETTINGS)
@@ -46,7 +49,7 @@ def _install(order, deadline):
             words = " ".join(step["argv"])
             log.write("$ {0}\n".format(words).encode("utf-8", "surrogateescape"))
             try:
-                code = _run(step["argv"], dict(environ, **step["env"]), order["project"], log, deadline)
+                code = _run(step["argv"], dict(environ, **step["env"]), order["project"], log, deadline, lock_fd)
             except OSError as exc:
                 log.write("{0}: {1}\n".format(exc.filename, exc.strerror).encode("utf-8", "surrogateescape"))
                 return {"exit_code": 127, "command": words, "reason": "cannot be run: {0}".format(exc.strerror)}
@@ -58,13 +61,20 @@ def _install(order, deadline):
                 }
             if code != 0:
                 how = "ended with {0}".format(code) if code > 0 else "was killed by signal {0}".format(-code)
-                return {"exit_code": code, "command": words, "reason": how}
+                return {"exit_code": code if code > 0 else None, "command": words, "reason": how}
     return None
 
 
-def _run(argv, environ, folder, log, deadline):
+def _run(argv, environ, folder, log, deadline, lock_fd):
     process = subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, env=environ, start_new_session=True
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        cwd=folder,
+        env=environ,
+        start_new_session=True,
+        pass_fds=(lock_fd,),
     )
     try:
         return process.wait(max(0.0, deadline - time.monotonic()))

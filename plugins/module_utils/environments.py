@@ -130,7 +130,7 @@ def _start(place, plan, entry, timeout_s):
         os.close(os.open(place.file(".log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
         write_json(place.file(".order"), order)
         subprocess.Popen(
-            [sys.executable, "-I", "-S", entry, "install", place.file(".order")],
+            [sys.executable, "-I", "-S", entry, "install", place.file(".order"), str(lock.fd)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
             pass_fds=(lock.fd,), start_new_session=True,
         )  # fmt: skip
