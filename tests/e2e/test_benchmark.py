@@ -47,6 +47,7 @@ def figure(answer: dict[str, Any], name: str) -> dict[str, Any]:
     return next(measure for measure in answer["measures"] if measure["name"] == name)
 
 
+@pytest.mark.slow
 @pytest.mark.accepts("C05")
 def test_a_node_is_measured_and_the_next_time_shows_it_again(stoker: Callable[..., Cli], node: PlainNode) -> None:
     cli = stoker(node)

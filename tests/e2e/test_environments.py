@@ -281,6 +281,7 @@ def test_two_that_ask_at_once_install_once(
     assert len(folders(node)) == 1
 
 
+@pytest.mark.slow
 def test_an_install_that_is_killed_is_told_and_made_again(
     stoker: Callable[..., Cli], node: PlainNode, project: Path, tmp_path: Path
 ) -> None:
