@@ -228,6 +228,21 @@ class Node:
 
         return sync_folder.done(self.state, self.request)
 
+    def benchmark(self):
+        from .benchmark import benchmark
+
+        return benchmark(self.state, self.request)
+
+    def environment(self):
+        from . import environments
+
+        return environments.ensure(self.state, self.entry, self.request)
+
+    def environments(self):
+        from . import environments
+
+        return environments.listed(self.state, self.request)
+
 
 def _gpu_facts(state):
     from . import gpu_queue, gpus
@@ -267,6 +282,10 @@ def main(entry, argv):
 
         state_path, lock_dir, job, number, rung = argv[2:7]
         return supervisor.run(entry, state_path, lock_dir, job, number, rung, argv[7:8] == ["adopt"])
+    if argv[1:2] == ["install"]:
+        from . import environment_build
+
+        return environment_build.run(argv[2], int(argv[3]))
     try:
         request = json.loads(sys.stdin.buffer.read())
     except ValueError as exc:

@@ -156,7 +156,21 @@ _BODIES["request"] = _object(
     dict(
         _COMMAND,
         schema=_version("request"),
-        op={"type": "string", "enum": ["reconcile", "log", "exec", "clean", "info", "sync_look", "sync_done"]},
+        op={
+            "type": "string",
+            "enum": [
+                "reconcile",
+                "log",
+                "exec",
+                "clean",
+                "info",
+                "sync_look",
+                "sync_done",
+                "environment",
+                "environments",
+                "benchmark",
+            ],
+        },
         state_dir=dict(ARGUMENT, minLength=1),
         lock_dir=_nullable(dict(ARGUMENT, minLength=1)),
         rungs=_nullable(_list(TEXT)),
@@ -197,6 +211,12 @@ _BODIES["request"] = _object(
         names=TEXT,
         delete=FLAG,
         source=_nullable(TEXT),
+        file=_nullable(dict(ARGUMENT, minLength=1)),
+        python=_nullable(
+            {"type": "string", "pattern": r"^3\.[0-9]+(\.[0-9]+)?$(?!\n)", "description": "a version such as 3.11"}
+        ),
+        tool=_nullable({"type": "string", "enum": ["uv", "pip", "conda"]}),
+        build=_nullable({"type": "string", "pattern": r"^[0-9a-f]{8}$(?!\n)", "description": "the name of a build"}),
     ),
 )
 

@@ -10,6 +10,7 @@ in W, clocks in MHz. What is not told is None, with the driver's own word for wh
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
@@ -49,7 +50,7 @@ THROTTLE = {
 
 def read(state, meminfo):
     """All GPUs. Raises NodeError where neither NVML nor nvidia-smi tells. ``meminfo()`` is the machine's memory."""
-    found, why = _by_nvml()
+    found, why = _by_nvml(state)
     if found is None:
         found = _by_tool()
     survivors = gpu_queue.survivors_by_gpu(state)
@@ -91,14 +92,15 @@ def _unified(meminfo):
 # ---- by NVML ----
 
 
-def _by_nvml():
+def _by_nvml(state):
     """(GPUs, None), or (None, why not): pynvml is not there, or there is no NVML that it could load.
 
     Raises NodeError when the driver hangs: nvidia-smi would ask the same library.
     """
-    if not any(os.path.isfile(os.path.join(folder, "pynvml.py")) for folder in _package_folders()):
+    python = _python_with_pynvml(state)
+    if python is None:
         return None, "no pynvml in the node's Python"
-    argv = [sys.executable, "-I", nvml_reader.__file__]
+    argv = [python, "-I", nvml_reader.__file__]
     code, out, err = gpus.run_bounded(argv, gpus.TIMEOUT_S, "NVML (pynvml)")
     lines = out.splitlines()
     if code != 0 or not lines:
@@ -107,6 +109,16 @@ def _by_nvml():
     if "error" in told:
         return None, told["error"]
     return told["gpus"], None
+
+
+def _python_with_pynvml(state):
+    """The node's own Python where it has pynvml, else that in the state folder's ``nvml``; None where neither has."""
+    if any(os.path.isfile(os.path.join(folder, "pynvml.py")) for folder in _package_folders()):
+        return sys.executable
+    own = os.path.join(state.path, "nvml")
+    if glob.glob(os.path.join(glob.escape(own), "lib", "python3*", "site-packages", "pynvml.py")):
+        return os.path.join(own, "bin", "python")
+    return None
 
 
 def _package_folders():

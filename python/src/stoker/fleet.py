@@ -20,9 +20,11 @@ from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from stoker.operations import (
+    benchmark,
     clean,
     compare,
     dispatch,
+    environments,
     events,
     gpus,
     jobs,
@@ -156,6 +158,7 @@ class Nodes(Namespace):
     status = bound(nodes.status)
     list = bound(nodes.list_nodes)
     gpus = bound(gpus.list_gpus)
+    benchmark = bound(benchmark.benchmark)
     execute = bound(nodes.execute)
 
 
@@ -166,6 +169,14 @@ class Sync(Namespace):
     push = bound(sync.push)
     pull = bound(sync.pull)
     diff = bound(sync.diff)
+
+
+class Environments(Namespace):
+    """`fleet.environments`: what a project needs, installed once on a node."""
+
+    area = "environments"
+    ensure = bound(environments.environment)
+    list = bound(environments.environments)
 
 
 class Dispatch(Namespace):
@@ -298,6 +309,7 @@ class Fleet:
         self.templates = Templates(self._session)
         self.nodes = Nodes(self._session)
         self.sync = Sync(self._session)
+        self.environments = Environments(self._session)
         self.dispatch = Dispatch(self._session)
         self.queue = Queue(self._session)
         self.events = Events(self._session)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from stoker.cli import format as fmt
 from stoker.cli import (
+    render_benchmark,
+    render_environments,
     render_gpus,
     render_history,
     render_jobs,
@@ -22,7 +24,17 @@ from stoker.cli import (
 )
 from stoker.cli.out import Out
 from stoker.errors import UsageError
-from stoker.operations import compare, node_values, queue, stats, stores, template, values
+from stoker.operations import (
+    benchmark,
+    compare,
+    environments,
+    node_values,
+    queue,
+    stats,
+    stores,
+    template,
+    values,
+)
 from stoker.operations.dispatch import RoundStream
 from stoker.operations.events import EventStream
 from stoker.operations.logs import LogPiece, LogStream, logs
@@ -58,6 +70,9 @@ RENDERERS: dict[type, Callable[[Any, Out], None]] = {
     stores.StoreCopy: render_store.store_copy,
     stores.StoreCheck: render_store.store_check,
     values.Written: render_nodes.written,
+    benchmark.BenchmarkReport: render_benchmark.report,
+    environments.EnvironmentReport: render_environments.report,
+    environments.EnvironmentList: render_environments.listing,
     SyncReport: render_sync.sync_report,
 }
 # What a terminal would obey or nobody would see, and JSON need not have as it is.

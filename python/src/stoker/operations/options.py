@@ -55,6 +55,16 @@ class JobOptions(TypedDict, total=False):
     split_output: bool
 
 
+class RunOptions(JobOptions, total=False):
+    """Options of a job that is submitted now, which a template does not keep.
+
+    Args:
+        environment: Install first what the project in --workdir needs (stoker environment), and run in that.
+    """
+
+    environment: bool
+
+
 @dataclass(frozen=True)
 class Named:
     """What a caller named of a job; what is None is for the settings to say. `retry_on` is as it is stored."""

@@ -10,11 +10,11 @@ from typing import Annotated, Unpack
 from stoker.errors import NotFound, UsageError
 from stoker.operations.dispatch import RoundStream
 from stoker.operations.find import job_row, near
-from stoker.operations.options import JobOptions, named_job, one_command
+from stoker.operations.options import RunOptions, named_job, one_command
 from stoker.operations.registry import Command, Short, operation
 from stoker.operations.rounds import make_round
 from stoker.operations.session import Session
-from stoker.operations.submit import submit, title
+from stoker.operations.submit import prepared, submit, title
 from stoker.operations.templates import named_of
 from stoker.operations.values import Job, Problem, RoundReport
 from stoker.operations.views import jobs_of
@@ -119,7 +119,7 @@ def list_queues(session: Session, queue: str | None = None) -> QueueList:
 @operation("queue", "queue add", "operate")
 def add(
     session: Session, argv: Command = (), *, to: str = DEFAULT, priority: int = 0, template: str | None = None,
-    param: Annotated[Mapping[str, str] | None, Short("-p")] = None, **options: Unpack[JobOptions],
+    param: Annotated[Mapping[str, str] | None, Short("-p")] = None, **options: Unpack[RunOptions],
 ) -> Queued:  # fmt: skip
     """Put a command, or a template, into a queue: a dispatcher, or stoker queue start, makes the rounds that start it.
 
@@ -140,7 +140,9 @@ def add(
         if argv or options.get("script") is not None:
             raise UsageError("give either a command or a template, not both")
         named = named_of(session, template, param or {}, options)
-    done = submit(session, named, template=template, began=began, queue=to, priority=priority)
+    done = submit(
+        session, prepared(session, named, options), template=template, began=began, queue=to, priority=priority
+    )
     queue = _view(session, _known(session, to))
     ids = [job.id for job in queue.waiting]
     return Queued(done.job, to, ids.index(done.job.id) + 1 if done.job.id in ids else None)

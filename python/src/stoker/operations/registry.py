@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, Unpack, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Unpack, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 Policy = Literal["read", "operate", "administer", "spend"]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -29,6 +30,8 @@ _MODULES = (
     "stoker.operations.nodes",
     "stoker.operations.gpus",
     "stoker.operations.sync",
+    "stoker.operations.environments",
+    "stoker.operations.benchmark",
     "stoker.operations.dispatch",
     "stoker.operations.queue",
     "stoker.operations.stores",
@@ -98,7 +101,7 @@ class Operation:
         shared = _shared_options(parameters[-1])
         if shared is None:
             return text
-        _, _, described = (inspect.getdoc(shared) or "").partition("Args:\n")
+        described = _described(shared)
         return f"{text}\n{described}" if "Args:\n" in text else f"{text}\n\nArgs:\n{described}"
 
 
@@ -108,6 +111,13 @@ def _shared_options(parameter: inspect.Parameter) -> type | None:
         return None
     (shared,) = get_args(parameter.annotation)
     return cast(type, shared)
+
+
+def _described(shared: type) -> str:
+    """What the docstrings of a TypedDict, and of those beside it that it extends, say of their options."""
+    beside = [found for found in vars(sys.modules[shared.__module__]).values() if is_typeddict(found)]
+    parts = [found for found in beside if found.__annotations__.keys() <= shared.__annotations__.keys()]
+    return "".join((inspect.getdoc(part) or "").partition("Args:\n")[2] + "\n" for part in parts)
 
 
 def _keyword(name: str, hint: Any) -> inspect.Parameter:

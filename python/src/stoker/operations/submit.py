@@ -6,12 +6,13 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from stoker.errors import UsageError
 from stoker.operations.find import job_row
-from stoker.operations.options import JobOptions, Named, named_job, names_only, one_command
+from stoker.operations.options import JobOptions, Named, RunOptions, named_job, names_only, one_command
 from stoker.operations.registry import Command, Short, operation
 from stoker.operations.rounds import make_round
 from stoker.operations.session import Session
@@ -30,7 +31,7 @@ _UNNAMED: Mapping[str, Any] = {
 
 
 @operation("jobs", "run", "operate", follow=True)
-def run(session: Session, argv: Command = (), **options: Unpack[JobOptions]) -> Submitted:
+def run(session: Session, argv: Command = (), **options: Unpack[RunOptions]) -> Submitted:
     """Run a command as a job on a node.
 
     The job goes on when this program ends, the connection breaks or this machine is shut down. Everything after `--`
@@ -41,7 +42,15 @@ def run(session: Session, argv: Command = (), **options: Unpack[JobOptions]) -> 
     """
     began = time.monotonic()
     one_command(argv, options, "run")
-    return submit(session, named_job(argv, options, title(argv, options)), began=began)
+    named = prepared(session, named_job(argv, options, title(argv, options)), options)
+    return submit(session, named, began=began)
+
+
+def prepared(session: Session, named: Named, options: RunOptions) -> Named:
+    """Do what has to be done before a job is submitted. Raises StokerError when that failed: nothing is submitted."""
+    if options.get("environment"):
+        named = replace(named, spec={**named.spec, "env": _activated(session, named.spec, named.on)})
+    return named
 
 
 def submit(
@@ -123,6 +132,25 @@ def _place(session: Session, row: JobRow) -> tuple[Problem, ...]:
         ):
             break
     return problems
+
+
+def _activated(session: Session, named: Mapping[str, Any], on: str | None) -> dict[str, str]:
+    """The environment variables of a job that runs in its project's environment, which is installed where it is not.
+
+    Raises StokerError when that failed: nothing is submitted then.
+    """
+    from stoker.operations import environments
+
+    nodes = _chosen(session, on if on is not None else session.config.defaults.on)
+    if len(nodes) != 1:
+        raise UsageError(f"--environment needs one node, and {len(nodes)} are meant", next_step="name it with --on")
+    folder = _workdir(named.get("workdir"), nodes)
+    if folder is None:
+        raise UsageError("--environment needs --workdir: the project's folder on the node", next_step="--workdir proj")
+    active, env = environments.ready(session, nodes[0].name, folder), dict(named.get("env") or {})
+    if "PATH" in env:
+        env["PATH"] = os.pathsep.join((active["PATH"].partition(os.pathsep)[0], env["PATH"]))
+    return {**active, **env}
 
 
 def _chosen(session: Session, target: str | None) -> list[InventoryNode]:

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Unpack
 
 from stoker.errors import NotFound, UsageError
 from stoker.operations.find import job_row, near
-from stoker.operations.options import JobOptions, Named, named_job
+from stoker.operations.options import JobOptions, Named, RunOptions, named_job
 from stoker.operations.registry import Command, Short, operation
 from stoker.operations.session import Session
-from stoker.operations.submit import submit
+from stoker.operations.submit import prepared, submit
 from stoker.operations.template import (
     Template,
     TemplateDeleted,
@@ -103,7 +103,7 @@ def get(session: Session, template: str) -> TemplateDetail:
 @operation("templates", "template run", "operate", follow=True)
 def run(
     session: Session, template: str, *, param: Annotated[Mapping[str, str] | None, Short("-p")] = None,
-    **options: Unpack[JobOptions],
+    **options: Unpack[RunOptions],
 ) -> Submitted:  # fmt: skip
     """Run a template as a job, with other values for its parameters where they are given.
 
@@ -115,7 +115,7 @@ def run(
     """
     began = time.monotonic()
     named = named_of(session, template, param or {}, options)
-    return submit(session, named, template=template, began=began)
+    return submit(session, prepared(session, named, options), template=template, began=began)
 
 
 def named_of(session: Session, template: str, param: Mapping[str, str], options: JobOptions) -> Named:

@@ -118,7 +118,7 @@ def inventory_of(path: Path, listing: Mapping[str, Any]) -> Inventory:
 
 def _shown(variables: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: value
+        name: _plain(value)
         for name, value in variables.items()
         if name.startswith(("ansible_", "stoker_")) and not _SECRET.search(name) and not _encrypted(value)
     }
@@ -129,6 +129,17 @@ def _secret_names(secrets: Any) -> tuple[str, ...] | None:
     if secrets is None:
         return ()
     return tuple(secrets) if isinstance(secrets, dict) and not _encrypted(secrets) else None
+
+
+def _plain(value: Any) -> Any:
+    """The value without Ansible's mark of a text that is no template: an inventory plugin's texts all have it."""
+    if isinstance(value, dict):
+        return (
+            value["__ansible_unsafe"]
+            if set(value) == {"__ansible_unsafe"}
+            else {k: _plain(v) for k, v in value.items()}
+        )
+    return [_plain(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _encrypted(value: Any) -> bool:

@@ -26,7 +26,7 @@ from sqlalchemy.engine import Dialect
 from stoker.errors import StokerError
 
 # The newest migration, and all before it. Kept here so that opening a store that is up to date needs no Alembic.
-REVISIONS = ("0001", "0002", "0007")
+REVISIONS = ("0001", "0002", "0005", "0007")
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "stoker_version"
 
@@ -202,4 +202,19 @@ queues = Table(
     Column("paused_at", Double),
     Column("paused_reason", Words),
     Column("created_at", Double, nullable=False),
+)
+
+benchmarks = Table(
+    "benchmarks",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("node", Words, nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("device", Words),
+    Column("kernel", Words, nullable=False),
+    Column("unit", String(16), nullable=False),
+    Column("value", Double, nullable=False),
+    Column("spread_pct", Double, nullable=False),
+    Column("busy", Boolean, nullable=False),
 )

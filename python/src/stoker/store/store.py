@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, delete, func, or_, sel
 from stoker.errors import NotFound, UsageError
 from stoker.paths import state_dir
 from stoker.store import schema
+from stoker.store.benchmarks import Benchmarks
 from stoker.store.engine import connect, shown, speaking, store_url
 from stoker.store.identity import new_id
 from stoker.store.logs import LogCopies
@@ -49,6 +50,7 @@ class Store:
         self.log_copies = LogCopies(state_dir() / "logs")
         self.templates = Templates(self)
         self.queues = Queues(self)
+        self.benchmarks = Benchmarks(self)
 
     def close(self) -> None:
         """Give back the connections."""

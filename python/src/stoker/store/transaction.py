@@ -139,5 +139,9 @@ class Transaction:
         table = schema.templates
         return self._connection.execute(delete(table).where(table.c.name == name)).rowcount == 1
 
+    def add_benchmark(self, values: Mapping[str, Any]) -> None:
+        """Insert one figure of a node."""
+        self._insert(schema.benchmarks, values)
+
     def _insert(self, table: Table, values: Mapping[str, Any]) -> None:
         self._connection.execute(insert(table).values(**values))
