@@ -14,9 +14,10 @@ import zlib
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.text.formatters import human_to_bytes
 
-from ansible_collections.stoker.fleet.plugins.plugin_utils import project_files, rsync, ssh_words
+from ansible_collections.stoker.fleet.plugins.module_utils import project_files
+from ansible_collections.stoker.fleet.plugins.module_utils.project_files import shown
+from ansible_collections.stoker.fleet.plugins.plugin_utils import rsync, rsync_place
 from ansible_collections.stoker.fleet.plugins.plugin_utils.node_call import NodeAction
-from ansible_collections.stoker.fleet.plugins.plugin_utils.project_files import shown
 
 _NAMED = 5
 
@@ -158,32 +159,13 @@ class ActionModule(NodeAction):
         self._exists, self._missing = look["exists"], look["missing"]
         if not look["rsync"]:
             raise AnsibleActionFail("rsync is not installed on the node (next: install its package rsync there)")
-        folder = os.fsencode(look["folder"])
-        if self._connection.transport == "local":
-            return folder, None, look["folder"]
-        option = self._connection.get_option
-        words = ssh_words.ssh_words(option, getattr(self._connection, "control_path", None))
-        if option("password") and not ssh_words.shared(words):
-            raise AnsibleActionFail(
-                "rsync cannot type a password: use a key, or let ssh share its connection (ControlPersist in ssh_args)"
-            )
-        host = option("host")
-        host = "[{0}]".format(host) if ":" in host else host
-        return os.fsencode(host) + b":" + folder, ssh_words.as_rsync_takes_it(words), look["folder"]
+        target, shell = rsync_place.reach(self._connection, look["folder"])
+        return target, shell, look["folder"]
 
     def _check(self, remote):
         if not remote:
             raise AnsibleActionFail("say where on the node: remote")
-        if self._connection.transport not in ("ssh", "local"):
-            raise AnsibleActionFail(
-                "sync works over ssh and on this machine; the connection of this host is {0}".format(
-                    self._connection.transport
-                )
-            )
-        if self._connection.become is not None:
-            raise AnsibleActionFail("sync logs in as the user of the connection: set become to false for it")
-        if not rsync.installed():
-            raise AnsibleActionFail("rsync is not installed on this machine (next: install its package rsync)")
+        rsync_place.check(self._connection)
         self._most()
 
     def _most(self):

@@ -16,7 +16,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 
-from ansible_collections.stoker.fleet.plugins.plugin_utils.project_files import PARTIAL_DIR
+from ansible_collections.stoker.fleet.plugins.module_utils.project_files import PARTIAL_DIR
 
 _MARK = b"STOKER "
 _LINE = re.compile(rb"^STOKER (.{11}) ([\d,]+) (\S+) (.*)$")
@@ -63,11 +63,15 @@ def move(
     dry_run: bool = False,
     recursive: bool = False,
     update: bool = False,
+    link_dest: str | None = None,
+    checksum: bool = False,
 ) -> Moved:
     """Bring ``names`` (relative to ``source``) to ``target``; one of the two may be ``host:/folder``, by ``shell``.
 
     ``recursive``: names of folders stand for what is in them. ``update``: a newer file at the target stays. Nothing is
-    deleted. What an interrupted run had of a file is kept and used by the next one. Raises RsyncError.
+    deleted. What an interrupted run had of a file is kept and used by the next one. ``link_dest``: a folder beside the
+    target; a file that is the same there becomes a hard link. ``checksum``: contents are compared, not sizes and times.
+    Raises RsyncError.
     """
     words = [
         "rsync", "-lptO", "--keep-dirlinks", "--secluded-args", "-8", "--no-human-readable", "--from0",
@@ -77,7 +81,8 @@ def move(
         "--exclude=.git", "--exclude={0}".format(os.fsdecode(PARTIAL_DIR)),
     ]  # fmt: skip
     words += ["--dry-run"] * dry_run + ["--recursive"] * recursive + ["--update"] * update
-    words += ["-e", shell] if shell else []
+    words += ["--link-dest={0}".format(link_dest)] if link_dest else []
+    words += ["--checksum"] * checksum + (["-e", shell] if shell else [])
     code, out, err = _run([*words, "--", source, target], names)
     said = [line for line in err.splitlines() if line.strip()]
     if code not in (0, VANISHED):

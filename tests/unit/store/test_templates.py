@@ -79,7 +79,8 @@ def test_a_store_of_the_first_tables_is_brought_up_to_date_with_its_jobs(store: 
     job = store.add_job("a", SPEC)
     with store._engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE templates")
-        connection.exec_driver_sql("ALTER TABLE jobs DROP COLUMN template")
+        for column in ("template", "results", "results_due"):
+            connection.exec_driver_sql(f"ALTER TABLE jobs DROP COLUMN {column}")
         connection.exec_driver_sql("UPDATE stoker_version SET version_num = '0001'")
     store.close()
     with open_store(store_url) as again:

@@ -91,7 +91,7 @@ def exit_code(value: Any) -> int:
     if code is not None:
         return code
     if isinstance(value, values.Ended):
-        return 0 if value.job.state == "succeeded" else 1
+        return render_streams.outcome_code(value.job)
     if isinstance(value, values.StopList):
         return int(any(result.outcome not in ("stopped", "already_over") for result in value.stopped))
     if isinstance(value, values.Submitted):

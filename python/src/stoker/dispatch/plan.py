@@ -66,6 +66,8 @@ class _Draft:
             return
         if job.stop_requested is not None:
             self.orders[node].append(self._stop(job, attempt))
+        elif attempt.confirmed_at is None and (lack := self.state.lacks_files(job)):
+            self.waiting[job.id] = lack
         elif attempt.confirmed_at is None:
             self.orders[node].append(_start(job, attempt.number))
 
@@ -74,20 +76,26 @@ class _Draft:
         if job.not_before is not None and job.not_before > self.now:
             self.waiting[job.id] = f"waits {job.not_before - self.now:.0f} s for its next attempt"
             return
+        if lack := self.state.lacks_files(job):
+            self._waits(job, lack)
+            return
         placement = place(job, self.state, self.load)
         for name in placement.ask:
             self.observe.setdefault(name, [])
             self.gpus.add(name)
         if placement.node is None:
-            self.waiting[job.id] = str(placement.reason)
-            if job.detail != placement.reason:
-                self.changes.append(Change(job, {"detail": placement.reason, "updated_at": self.now}))
+            self._waits(job, str(placement.reason))
             return
         change = _claim(job, placement.node, self.now)
         self.changes.append(change)
         self.load.add(placement.node, job)
         self.observe.setdefault(placement.node, []).append(job.id)
         self.orders[placement.node].append(_start(job, int(change.attempt or 0)))
+
+    def _waits(self, job: JobRow, reason: str) -> None:
+        self.waiting[job.id] = reason
+        if job.detail != reason:
+            self.changes.append(Change(job, {"detail": reason, "updated_at": self.now}))
 
     def ask_named_nodes(self) -> None:
         """Nodes that the request names, and all for an adoption, are asked even when the store has nothing there."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from stoker.errors import UsageError
-from stoker.operations import quantities
+from stoker.operations import files, quantities, results
 from stoker.operations.find import job_row
 from stoker.operations.registry import Command, FileText, Short, operation
 from stoker.operations.rounds import make_round
@@ -49,6 +49,11 @@ def run(
     metric: Mapping[str, str] | None = None,
     script: FileText = None,
     split_output: bool = False,
+    snapshot: bool = False,
+    sync: bool = False,
+    pull: Sequence[str] = (),
+    auto_pull: bool = False,
+    project: str | None = None,
 ) -> Submitted:
     """Run a command as a job on a node.
 
@@ -73,6 +78,12 @@ def run(
         script: Run this text instead of a command, with /bin/sh or what its first line names. On the command line: a
             file, or -.
         split_output: Keep stdout and stderr in files of their own, too.
+        snapshot: Run in a copy of the project as it is now (what git would commit), whenever and wherever it starts.
+        sync: Push the project to the node first, and run in its folder there.
+        pull: Fetch this file or folder of the project's folder there when the job is over, also after a failure.
+            Repeatable.
+        auto_pull: Fetch everything there that differs when the job is over.
+        project: The project: a folder, or the name of one that was named before. It is remembered.
     """
     began = time.monotonic()
     if (script is None) == (not argv):
@@ -83,7 +94,11 @@ def run(
         argv, script=script, env=env, secret=secret, workdir=workdir, gpus=gpus, timeout=timeout, memory=memory,
         cpus=cpus, grace=grace, checkpoint_signal=checkpoint_signal, metric=metric, split_output=split_output,
     )  # fmt: skip
-    return submit(session, named, on, retries, name if name is not None else _title(argv, script), began=began)
+    named, wanted = files.for_job(
+        session, named, on, snapshot=snapshot, sync=sync, pull=pull, auto_pull=auto_pull, project=project
+    )
+    title = name if name is not None else _title(argv, script)
+    return submit(session, named, on, retries, title, wanted=wanted, began=began)
 
 
 def named_spec(
@@ -115,9 +130,12 @@ def named_spec(
 
 def submit(
     session: Session, named: Mapping[str, Any], on: str | None, retries: int | None, title: str, *,
-    template: str | None = None, began: float,
+    template: str | None = None, wanted: Mapping[str, Any] | None = None, began: float,
 ) -> Submitted:  # fmt: skip
-    """Complete a spec of which a part was named, write the job down and offer it to the nodes."""
+    """Complete a spec of which a part was named, write the job down and offer it to the nodes.
+
+    `wanted` is what its row says of its results (`stoker.operations.results`).
+    """
     settings = session.config.defaults
     target = on if on is not None else settings.on
     patterns = [{"name": p.name, "regex": p.regex, "severity": p.severity} for p in session.config.log_patterns]
@@ -128,19 +146,19 @@ def submit(
         "grace_s": settings.grace_s,
         "log_patterns": patterns,
         **named,
-        "workdir": _workdir(named.get("workdir"), _chosen(session, target)),
+        "workdir": _workdir(named, _chosen(session, target)),
         "secret_env": _secrets(session, named.get("secret_env") or (), target),
         "metrics": _metrics(session, named.get("metrics") or ()),
     }
     most = settings.retries if retries is None else retries
     if most < 0:
         raise UsageError(f"--retries: {most} is not a number of 0 or more")
-    return _submit(session, title, spec, target, most, began, template=template)
+    return _submit(session, title, spec, target, most, began, template=template, wanted=wanted)
 
 
 @operation("jobs", "retry", "operate", follow=True)
 def retry(session: Session, job: str, *, env: Annotated[Mapping[str, str] | None, Short("-e")] = None) -> Submitted:
-    """Run a finished job again: same command, folder, environment and resources; a new job that names the old one.
+    """Run a finished job again: same command, files, environment and resources; a new job that names the old one.
 
     Args:
         job: Id of the job, or the beginning of it.
@@ -157,7 +175,10 @@ def retry(session: Session, job: str, *, env: Annotated[Mapping[str, str] | None
     spec = {key: value for key, value in row.spec.items() if key not in ("job", "uid")}
     spec["env"] = {**(spec.get("env") or {}), **(env or {})}
     _secrets(session, spec.get("secret_env") or (), row.target)
-    return _submit(session, row.name, spec, row.target, row.max_retries, began, retry_of=row.id, template=row.template)
+    return _submit(
+        session, row.name, spec, row.target, row.max_retries, began, retry_of=row.id, template=row.template,
+        wanted=results.again(row.results),
+    )  # fmt: skip
 
 
 def _submit(
@@ -170,11 +191,15 @@ def _submit(
     *,
     retry_of: str | None = None,
     template: str | None = None,
+    wanted: Mapping[str, Any] | None = None,
 ) -> Submitted:
     """Write the job down, then make rounds until it is on a node or the reason why not is known."""
-    row = session.store.add_job(name, spec, target, retries, retry_of=retry_of, template=template)
+    files.refuse_missing(session, spec)
+    row = session.store.add_job(name, spec, target, retries, retry_of=retry_of, template=template, results=wanted)
+    if spec.get("snapshot"):
+        session.store.snapshots.use(spec["snapshot"]["digest"], session.store.url, row.id)
     try:
-        problems = _place(session, row)
+        problems = _place(session, row) + results.fetch(session, [row.id])
     except KeyboardInterrupt:
         session.say(f"\nstoker: {row.id} is accepted: stoker job --live {row.id} shows, stoker stop {row.id} ends it")
         raise
@@ -200,8 +225,11 @@ def _chosen(session: Session, target: str | None) -> list[InventoryNode]:
     return [session.inventory.node(name) for name in session.inventory.match(target)]
 
 
-def _workdir(named: str | None, nodes: Sequence[InventoryNode]) -> str | None:
-    """A relative folder means one of this machine, when the job can only run here."""
+def _workdir(spec: Mapping[str, Any], nodes: Sequence[InventoryNode]) -> str | None:
+    """A relative folder means one of this machine, when the job can only run here; one of the snapshot, with one."""
+    named: str | None = spec.get("workdir")
+    if spec.get("snapshot"):
+        return named
     here = bool(nodes) and all(node.vars.get("ansible_connection") == "local" for node in nodes)
     if named is None:
         return str(Path.cwd()) if here else None

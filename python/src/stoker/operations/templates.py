@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from stoker.errors import NotFound, UsageError
-from stoker.operations import quantities
+from stoker.operations import files, quantities
 from stoker.operations.find import job_row, near
 from stoker.operations.registry import Command, FileText, Short, operation
 from stoker.operations.session import Session
@@ -27,7 +27,7 @@ from stoker.operations.template import (
 from stoker.operations.values import Submitted
 
 # What belongs to one job, one machine, or the settings of whoever submits.
-_NOT_KEPT = frozenset({"schema", "job", "uid", "name", "gpu_uuids", "log_patterns"})
+_NOT_KEPT = frozenset({"schema", "job", "uid", "name", "gpu_uuids", "log_patterns", "snapshot"})
 
 
 @operation("templates", "template save", "operate")
@@ -144,6 +144,10 @@ def run(
     workdir: str | None = None,
     timeout: float | str | None = None,
     retries: int | None = None,
+    snapshot: bool = False,
+    sync: bool = False,
+    pull: Sequence[str] = (),
+    project: str | None = None,
 ) -> Submitted:
     """Run a template as a job, with other values for its parameters where they are given.
 
@@ -157,6 +161,10 @@ def run(
         workdir: Folder to run in, instead of the template's.
         timeout: Stop the job after this long (90s, 2h), instead of the template's.
         retries: How often to start it again when it fails, instead of the template's.
+        snapshot: Run in a copy of the project as it is now (what git would commit).
+        sync: Push the project to the node first, run in its folder there, and fetch what differs when the job is over.
+        pull: Fetch only this file or folder when the job is over. Repeatable.
+        project: The project: a folder, or the name of one that was named before. It is remembered.
     """
     began = time.monotonic()
     known = _known(session, template)
@@ -168,9 +176,13 @@ def run(
         "timeout_s": quantities.seconds(timeout, "--timeout") if timeout is not None else None,
     }
     spec.update({key: value for key, value in other.items() if value is not None})
+    target = on if on is not None else known.on
+    spec, wanted = files.for_job(
+        session, spec, target, snapshot=snapshot, sync=sync, pull=pull, auto_pull=sync, project=project
+    )
     return submit(
-        session, spec, on if on is not None else known.on, known.retries if retries is None else retries,
-        name if name is not None else known.job_name, template=known.name, began=began,
+        session, spec, target, known.retries if retries is None else retries,
+        name if name is not None else known.job_name, template=known.name, wanted=wanted, began=began,
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from sqlalchemy.engine import Dialect
 from stoker.errors import StokerError
 
 # The newest migration, and all before it. Kept here so that opening a store that is up to date needs no Alembic.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0004")
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "stoker_version"
 
@@ -125,6 +125,8 @@ jobs = Table(
     Column("submitted_by", Words),
     # A name, not a reference: a job outlives the template that it was made from.
     Column("template", String(63)),
+    Column("results", Document("stoker.results")),
+    Column("results_due", Boolean),
     Index("jobs_by_state", "state"),
     Index("jobs_by_number", "number"),
 )
