@@ -39,6 +39,7 @@ class ActionModule(NodeAction):
                 "force": {"type": "bool", "default": False},
                 "with_secrets": {"type": "bool", "default": False, "no_log": False},
                 "max_size": {"type": "str", "default": "500M"},
+                "progress": {"type": "path"},
             }
         )
         self._args, self._task_vars = args, task_vars
@@ -79,7 +80,9 @@ class ActionModule(NodeAction):
         if target == local:
             raise AnsibleActionFail("{0} would be sent to itself: name another remote folder".format(shown(local)))
         self._guard_send(local, target, chosen.names, before, shell)
-        moved = rsync.move(local + b"/", target + b"/", chosen.names, shell=shell, dry_run=self._dry_run)
+        moved = rsync.move(
+            local + b"/", target + b"/", chosen.names, shell=shell, dry_run=self._dry_run, told=self._told()
+        )
         _tell(moved, result)
         gone = [] if self._dry_run else self._unsteady(local, before, result)
         self._write_down(local, folder, [name for name in chosen.names if name not in gone], result)
@@ -148,7 +151,9 @@ class ActionModule(NodeAction):
             return
         os.makedirs(local, exist_ok=True)
         names = sorted(take)
-        _tell(rsync.move(source + b"/", local + b"/", names, shell=shell, update=not self._args["force"]), result)
+        update = not self._args["force"]
+        moved = rsync.move(source + b"/", local + b"/", names, shell=shell, update=update, told=self._told())
+        _tell(moved, result)
 
     # -- both --------------------------------------------------------------------------------------------------
 
@@ -161,6 +166,11 @@ class ActionModule(NodeAction):
             raise AnsibleActionFail("rsync is not installed on the node (next: install its package rsync there)")
         target, shell = rsync_place.reach(self._connection, look["folder"])
         return target, shell, look["folder"]
+
+    def _told(self):
+        """The file that shows how far rsync is; None where nobody looks."""
+        folder = self._args["progress"]
+        return os.path.join(folder, os.path.basename(self._task_vars["inventory_hostname"])) if folder else None
 
     def _check(self, remote):
         if not remote:

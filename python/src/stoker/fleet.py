@@ -22,6 +22,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 from stoker.operations import (
     clean,
     compare,
+    disk,
     dispatch,
     events,
     gpus,
@@ -150,6 +151,7 @@ class Nodes(Namespace):
     status = bound(nodes.status)
     list = bound(nodes.list_nodes)
     gpus = bound(gpus.list_gpus)
+    disks = bound(disk.disks)
     execute = bound(nodes.execute)
 
 

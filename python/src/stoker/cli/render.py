@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stoker.cli import format as fmt
 from stoker.cli import (
+    render_disk,
     render_gpus,
     render_history,
     render_jobs,
@@ -22,6 +23,7 @@ from stoker.cli import (
 from stoker.cli.out import Out
 from stoker.errors import UsageError
 from stoker.operations import compare, node_values, stats, stores, template, values
+from stoker.operations.disk import DiskReport
 from stoker.operations.dispatch import RoundStream
 from stoker.operations.events import EventStream
 from stoker.operations.logs import LogPiece, LogStream, logs
@@ -55,6 +57,7 @@ RENDERERS: dict[type, Callable[[Any, Out], None]] = {
     stores.StoreCheck: render_store.store_check,
     values.Written: render_nodes.written,
     SyncReport: render_sync.sync_report,
+    DiskReport: render_disk.disk_report,
 }
 # What a terminal would obey or nobody would see, and JSON need not have as it is.
 _UNSEEN = re.compile(

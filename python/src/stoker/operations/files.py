@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -10,6 +11,7 @@ from stoker.errors import StokerError, UsageError
 from stoker.operations import quantities, results, sync
 from stoker.operations.project import project_folder
 from stoker.operations.session import Session
+from stoker.operations.values import CommandOutput, Problem
 
 MAX_SNAPSHOT = "500M"
 
@@ -84,16 +86,71 @@ def pushed(session: Session, on: str | None, folder: Path) -> str:
             f"--sync pushes to one node, and {target or 'no --on'} means {len(nodes)}",
             next_step="name one with --on NODE; or --snapshot, which goes wherever the job starts",
         )
-    report = sync.push(session, nodes[0], local=str(folder))
+    return _push(session, nodes, folder)[nodes[0]]
+
+
+def _push(session: Session, nodes: Sequence[str], folder: Path) -> dict[str, str]:
+    """Push to all of them; where the folder lies on each. Raises StokerError when it failed on any."""
+    report = sync.push(session, ",".join(nodes), local=str(folder))
     sync.tell(session, report)
-    if report.problems or not report.nodes:
-        problem = report.problems[0] if report.problems else None
-        words = f": {problem.message}" if problem is not None else ""
+    if report.problems:
+        problem = report.problems[0]
         raise StokerError(
-            f"{nodes[0]}: the push failed, and nothing was started{words}",
-            next_step=problem.next_step if problem is not None else None,
+            f"{problem.node or 'all'}: the push failed, and nothing was started: {problem.message}",
+            next_step=problem.next_step,
         )
-    return report.nodes[0].remote
+    return {node.node: node.remote for node in report.nodes}
+
+
+@dataclass(frozen=True)
+class ExecFiles:
+    """The project of a command on nodes: where its results are fetched from afterwards, if at all."""
+
+    session: Session
+    nodes: Sequence[str]
+    folder: Path
+    paths: Sequence[str]
+    asked: bool
+
+    def workdir(self, named: str | None) -> str:
+        """The folder on every node that the command runs in."""
+        _inside(named, "--project")
+        return str(PurePosixPath("~") / self.folder.resolve().name / (named or ""))
+
+    def fetch(self, outputs: Sequence[CommandOutput]) -> tuple[Problem, ...]:
+        """Fetch what was asked for, or say the command that does. Not from a node that could not be asked."""
+        ran = [output.node for output in outputs if output.problem is None]
+        remote = f"~/{self.folder.resolve().name}"
+        if not self.asked or not ran:
+            if len(self.nodes) == 1 and ran:
+                self.session.say(f"results: {results.command_of(ran[0], self.paths, remote, str(self.folder))}")
+            return ()
+        report, problems = sync.fetched(self.session, ran[0], remote, str(self.folder), self.paths)
+        if report is not None:
+            count = len(report.changes)
+            self.session.say(f"{count} file{'s' * (count != 1)} fetched from {ran[0]}:{report.remote}")
+            for note in report.notes:
+                self.session.say(f"{ran[0]}: {note}")
+            if report.kept:
+                self.session.say(f"{ran[0]}: kept, newer here: {', '.join(report.kept[:20])}")
+        return problems
+
+
+def files_of_exec(
+    session: Session, nodes: Sequence[str], *, sync: bool, pull: Sequence[str], auto_pull: bool, project: str | None
+) -> ExecFiles | None:
+    """The project that a command is run with, pushed where that was asked; None where it has none."""
+    paths, asked = sync_paths(pull), bool(pull) or auto_pull
+    if not (sync or asked or project is not None):
+        return None
+    if asked and len(nodes) != 1:
+        raise UsageError(
+            f"--pull: these are {len(nodes)} nodes, and their files would lie in one folder", next_step="name one node"
+        )
+    folder = project_folder(session, project)
+    if sync:
+        _push(session, nodes, folder)
+    return ExecFiles(session, nodes, folder, paths, asked)
 
 
 def sync_paths(paths: Sequence[str]) -> list[str]:

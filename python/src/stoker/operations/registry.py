@@ -28,6 +28,7 @@ _MODULES = (
     "stoker.operations.clean",
     "stoker.operations.nodes",
     "stoker.operations.gpus",
+    "stoker.operations.disk",
     "stoker.operations.sync",
     "stoker.operations.dispatch",
     "stoker.operations.stores",

@@ -123,7 +123,13 @@ def command(row: JobRow, node: NodeRow | None) -> str | None:
     results, remote = row.results, remote_folder(row, node)
     if results is None or remote is None or row.node is None:
         return None
-    words = ["stoker", "sync", "pull", row.node, *results["paths"], "--remote", remote, "--local", results["local"]]
+    return command_of(row.node, results["paths"], remote, results["local"])
+
+
+def command_of(node: str, paths: Sequence[str], remote: str, local: str) -> str:
+    """The command that fetches these from there, as a shell takes it."""
+    words = ["stoker", "sync", "pull", node, *paths, "--remote", remote, "--local", local]
+    # Quoted: ~ is the home folder of the node, not of this shell.
     return " ".join(shlex.quote(word) for word in words)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from stoker.errors import UsageError
-from stoker.operations import quantities
+from stoker.operations import progress, quantities
 from stoker.operations.project import project_folder
 from stoker.operations.registry import operation
 from stoker.operations.rounds import ask_nodes
@@ -207,7 +207,9 @@ def _report(session: Session, on: str, request: Mapping[str, Any]) -> SyncReport
     names = session.inventory.match(on)
     if request["direction"] == "pull" and len(names) != 1:
         raise UsageError(f"{on} is {len(names)} nodes, and their files would lie in one folder", next_step="name one")
-    answers, problems = ask_nodes(session, "stoker.fleet.sync", {"*": request}, names)
+    with progress.shown(session, "sending to" if request["direction"] == "push" else "fetching from") as folder:
+        asked = {**request, "progress": folder} if folder else request
+        answers, problems = ask_nodes(session, "stoker.fleet.sync", {"*": asked}, names)
     nodes = tuple(_synced(name, answers[name].res) for name in names if name in answers)
     return SyncReport(request["direction"], bool(request["dry_run"]), nodes, problems)
 

@@ -282,20 +282,28 @@ class CommandOutput:
 
 @dataclass(frozen=True)
 class ExecReport:
-    """The answers of all nodes asked. `single` says that the caller named exactly one node."""
+    """The answers of all nodes asked. `single` says that the caller named exactly one node.
+
+    `problems`: results that could not be fetched afterwards.
+    """
 
     outputs: tuple[CommandOutput, ...]
     single: bool
+    problems: tuple[Problem, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """The command's code on a single node (128 + n for signal n); for several, 0 if all gave 0, else 1."""
+        """The command's code on a single node (128 + n for signal n); for several, 0 if all gave 0, else 1.
+
+        1 also where the command gave 0 and its results could not be fetched.
+        """
         codes = [
             o.exit_code if o.exit_code is not None else 128 + (o.signal or 0) for o in self.outputs if not o.problem
         ]
         if any(o.problem for o in self.outputs):
             return 1
-        return codes[0] if self.single and codes else int(any(codes))
+        code = codes[0] if self.single and codes else int(any(codes))
+        return code or int(bool(self.problems))
 
 
 @dataclass(frozen=True)
