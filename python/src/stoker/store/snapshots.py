@@ -102,6 +102,8 @@ class Snapshots:
             try:
                 taking = _Taking(place, draft / "tree", self._manifest_near(str(folder)), max_bytes, say)
                 taking.all_of(chosen.names, lambda: project_files.choose(place).names)
+                if not taking.entries:
+                    raise UsageError(f"there is nothing to take in {folder}: all of it went away meanwhile")
                 facts = {"folder": str(folder), **_git_facts(folder, chosen.git)}
                 return self._named(draft, taking, facts, tuple(project_files.shown(name) for name in chosen.secrets))
             finally:
@@ -241,11 +243,11 @@ class _Taking:
         self.entries.pop(name, None)
         self._sizes.pop(name, None)
         path = os.path.join(self._target, name)
-        if os.path.lexists(path):
+        if os.path.islink(path) or os.path.isfile(path):
             os.unlink(path)
-            # A folder that became a file, or the other way round.
-            while (path := os.path.dirname(path)) != self._target and not os.listdir(path):
-                os.rmdir(path)
+        # Empty folders: in the place of one may be a file now.
+        while (path := os.path.dirname(path)) != self._target and os.path.isdir(path) and not os.listdir(path):
+            os.rmdir(path)
 
     def _take(self, name: bytes) -> None:
         """One file or link as it is now. Its mark is that from before it was read: a later change differs from it."""
@@ -272,6 +274,7 @@ class _Taking:
             else:
                 return  # a socket or a pipe: no content to keep
         except (FileNotFoundError, NotADirectoryError):
+            self._drop(name)
             self._marks[name] = None
             return
         self.entries[name], self._sizes[name] = (mode, content), size
