@@ -66,7 +66,7 @@ def test_what_runs_is_what_was_submitted(stoker: Stoker, node: PlainNode, projec
     said = submit(cli, "python3", "train.py")
     job = said.json()["job"]
     assert "✓ snapshot of 7 files" in said.err
-    assert f"1 ignored by git, commit {commit[:7]} +6 changes" in said.err
+    assert f"1 ignored by git, commit {commit[:7]} +5 changes" in said.err
     assert "left out, may hold secrets: .env" in said.err
     put(project, **{"train.py": "print('new')", "data/in.txt": "edited"})
     cli.folder = elsewhere
@@ -77,7 +77,7 @@ def test_what_runs_is_what_was_submitted(stoker: Stoker, node: PlainNode, projec
     assert cli("logs", job["id"]).out == f"old submitted {names!r}\n"
     shown = cli("job", job["id"]).out
     assert job["snapshot"]["digest"][:12] in shown
-    assert f"commit {commit[:7]} +6 changes" in shown
+    assert f"commit {commit[:7]} +5 changes" in shown
     again = cli("retry", job["id"], "--json").json()["job"]
     assert again["snapshot"] == job["snapshot"]
     assert cli("wait", again["id"]).code == 0

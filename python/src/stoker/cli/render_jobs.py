@@ -140,7 +140,8 @@ def _results(job: Job) -> str | None:
     if told is None or not (job.finished or told.asked):
         return None
     if told.fetched_at is not None:
-        return fmt.one_line(f"{told.files} files ({fmt.size(told.bytes)}) fetched to {told.local}")
+        count = f"{told.files} file{'s' * (told.files != 1)}"
+        return fmt.one_line(f"{count} ({fmt.size(told.bytes)}) fetched to {told.local}")
     if not job.finished:
         return fmt.one_line(f"fetched to {told.host}:{told.local} when it is over")
     if told.problem is not None:

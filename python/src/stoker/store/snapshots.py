@@ -104,7 +104,7 @@ class Snapshots:
                 taking.all_of(chosen.names, lambda: project_files.choose(place).names)
                 if not taking.entries:
                     raise UsageError(f"there is nothing to take in {folder}: all of it went away meanwhile")
-                facts = {"folder": str(folder), **_git_facts(folder, chosen.git)}
+                facts = {"folder": str(folder), **_git_facts(folder, chosen.git, set(chosen.secrets))}
                 return self._named(draft, taking, facts, tuple(project_files.shown(name) for name in chosen.secrets))
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
@@ -338,16 +338,21 @@ def _mark(path: bytes) -> _Mark | None:
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_mode
 
 
-def _git_facts(folder: Path, git: bool) -> dict[str, Any]:
-    """The commit, how many changes there are besides it, and how much is ignored; None where git does not say."""
+def _git_facts(folder: Path, git: bool, left_out: set[bytes]) -> dict[str, Any]:
+    """The commit, how many changes there are besides it, and how much is ignored; None where git does not say.
+
+    A change that was `left_out` is none of the snapshot's.
+    """
     if not git:
         return {"commit": None, "changes": None, "ignored": None}
     commit = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
-    changes = _git(folder, "status", "--porcelain", "-z", "--no-renames", "--", ".")
+    status = _git(folder, "status", "--porcelain", "-z", "--no-renames", "--", ".")
+    above = (_git(folder, "rev-parse", "--show-prefix") or b"").strip(b"\n")
+    changed = None if status is None else {line[3:].removeprefix(above) for line in status.split(b"\0") if line}
     ignored = _git(folder, "ls-files", "-oi", "--exclude-standard", "--directory", "-z")
     return {
         "commit": commit.decode("ascii").strip() if commit else None,
-        "changes": changes.count(b"\0") if commit and changes is not None else None,
+        "changes": len(changed - left_out) if commit and changed is not None else None,
         "ignored": ignored.count(b"\0") if ignored is not None else None,
     }
 
