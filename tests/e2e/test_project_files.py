@@ -199,11 +199,8 @@ def test_every_mount_is_shown_with_its_room(stoker: Stoker, nodes: Callable[...,
 
 
 @pytest.mark.accepts("D28")
-def test_the_last_project_is_used_and_said(
-    stoker: Stoker, node: PlainNode, project: Path, tmp_path: Path, state_home: Path
-) -> None:
+def test_the_last_project_is_used_and_said(stoker: Stoker, node: PlainNode, project: Path, state_home: Path) -> None:
     cli = stoker(node)
-    outside = cli.folder
     said = cli("exec", "n1", "--sync", "--project", str(project), "--", "cat", "in.txt")
     assert (said.code, said.out, "the last one named" in said.err) == (0, "input\n", False), said
     told = f"project proj: {project}, the last one named (--project says another)\n"
@@ -211,7 +208,7 @@ def test_the_last_project_is_used_and_said(
                   ["run", "--on", "n1", "--sync", "--", "cat", "in.txt"]):  # fmt: skip
         said = cli(*words)
         assert (said.code, told in said.err) == (0, True), said
-    # Per user, not per store, inventory or folder; another user has another memory.
+    # Per user, not per store or inventory; another user has another memory.
     other = stoker(node)
     assert told in other("sync", "diff", "n1").err
     apart = other("sync", "diff", "n1", env={"STOKER_STATE_HOME": f"{state_home}2"})
@@ -220,25 +217,6 @@ def test_the_last_project_is_used_and_said(
     # A command that is about no project does not become one.
     said = cli("exec", "n1", "--", "pwd")
     assert (said.out, said.err) == (f"{node.home}\n", "")
-    # Nor does a folder that is a project of its own.
-    second = tmp_path / "second"
-    (second / "sub").mkdir(parents=True)
-    (second / "sub/b.txt").write_text("b")
-    subprocess.run(["git", "init", "-q"], cwd=second, check=True)
-    said = at(cli, second)("sync", "diff", "n1", "--json")
-    assert (said.json()["nodes"][0]["local"], said.err) == (str(second), "")
-    # By name; then what lies around the current folder goes before the last one.
-    assert cli("sync", "diff", "n1", "--project", ".").code == 0
-    said = at(cli, outside)("sync", "diff", "n1", "--project", "proj", "--json")
-    assert said.json()["nodes"][0]["local"] == str(project)
-    said = at(cli, second / "sub")("sync", "diff", "n1", "--json")
-    assert said.json()["nodes"][0]["local"] == str(second)
-    assert said.err == f"project second: {second}, around the current folder\n"
-    said = at(cli, outside)("sync", "diff", "n1", "--project", "prj")
-    assert (said.code, "Did you mean 'proj'?" in said.err) == (2, True)
-    shutil.rmtree(project)
-    said = cli("sync", "diff", "n1")
-    assert (said.code, f"the last project, {project}, is not there any more" in said.err) == (2, True)
 
 
 def test_a_long_push_shows_how_far_it_is(stoker: Stoker, node: PlainNode, project: Path, tmp_path: Path) -> None:

@@ -56,13 +56,15 @@ def project_folder(session: Session, named: str | None, local: str | None = None
         found = _named(named, here, known)
         _remember(found, known)
         return found
-    around = [project for project in known if here.resolve().is_relative_to(project.folder)]
+    own = _own_root(here.resolve())
+    # A project of its own within a known one is not that one.
+    around = [p for p in known if here.resolve().is_relative_to(p.folder) and (not own or p.folder.is_relative_to(own))]
     if around:
         nearest = max(around, key=lambda project: len(project.folder.parts))
         if nearest.folder != here.resolve():
             session.say(f"project {nearest.name}: {nearest.folder}, around the current folder")
         return nearest.folder
-    if not known or any((place / mark).exists() for place in (here, *here.parents) for mark in _MARKS):
+    if not known or own is not None:
         return here
     last = max(known, key=lambda project: project.used_at)
     if not last.folder.is_dir():
@@ -72,6 +74,14 @@ def project_folder(session: Session, named: str | None, local: str | None = None
     session.say(f"project {last.name}: {last.folder}, the last one named (--project says another)")
     _remember(last.folder, known)
     return last.folder
+
+
+def _own_root(here: Path) -> Path | None:
+    """The folder, at or above this one, that is marked as a project; None where there is none."""
+    for place in (here, *here.parents):
+        if any((place / mark).exists() for mark in _MARKS):
+            return place
+    return None
 
 
 def _named(named: str, here: Path, known: Sequence[Known]) -> Path:
