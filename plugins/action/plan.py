@@ -47,11 +47,23 @@ class ActionModule(ActionBase):
                     time.time(),
                     dry_run=self._task.check_mode,
                 )
+                snapshots = needed_snapshots(requests, store)
         except StokerError as problem:
             raise AnsibleActionFail(sentence(problem)) from problem
         claimed = any(order["order"] == "start" for request in requests.values() for order in request["orders"])
-        result.update(changed=claimed, orders=requests, nodes=sorted(requests))
+        result.update(changed=claimed, orders=requests, nodes=sorted(requests), snapshots=snapshots)
         return result
+
+
+def needed_snapshots(requests, store):
+    """For each node that is to start jobs with one: the folder here, by digest."""
+    needed = {}
+    for node, request in requests.items():
+        for order in request["orders"]:
+            wanted = order["spec"].get("snapshot") if order["order"] == "start" else None
+            if wanted:
+                needed.setdefault(node, {})[wanted["digest"]] = str(store.snapshots.tree(wanted["digest"]))
+    return needed
 
 
 def inventory_nodes(task_vars):

@@ -18,7 +18,16 @@ class ActionModule(NodeAction):
 
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
-        _validation, args = self.validate_argument_spec(argument_spec={"request": {"type": "dict", "required": True}})
+        _validation, args = self.validate_argument_spec(
+            argument_spec={
+                "request": {"type": "dict", "required": True},
+                "snapshots": {"type": "dict", "default": {}},
+            }
+        )
+        if args["snapshots"].get("unreachable"):
+            # It was just tried: not another wait for the same answer.
+            result.update(unreachable=True, msg=args["snapshots"].get("msg"))
+            return result
         request = copy.deepcopy(args["request"])
         request["op"] = "reconcile"
         orders = request.get("orders") or []
@@ -28,7 +37,36 @@ class ActionModule(NodeAction):
             for order in orders:
                 # What is missing the node refuses, for this order alone.
                 order.update(self.secrets_of(order, task_vars))
+        refused = _without_snapshot(request, args["snapshots"].get("staged") or {})
         reply = self.asked(request, task_vars)
+        reply["orders"] += refused
         changed = any(item["changed"] for item in reply["orders"])
         result.update(changed=changed or bool(self._task.check_mode and orders), reply=reply)
         return result
+
+
+def _without_snapshot(request, staged):
+    """Take the starts out of ``request`` whose snapshot did not get there.
+
+    Returns the answers to those that are not to be tried again; the others are simply not made in this round.
+    """
+    refused, made = [], []
+    for order in request.get("orders") or []:
+        wanted = (order.get("spec") or {}).get("snapshot") if order.get("order") == "start" else None
+        told = staged.get(wanted["digest"]) if wanted else None
+        if told is None or told["ok"]:
+            made.append(order)
+        elif not told["again"]:
+            error = {"code": "conflict", "message": told["message"], "next": None}
+            refused.append(
+                {
+                    "order": "start",
+                    "job": order["spec"].get("job"),
+                    "attempt": order.get("attempt"),
+                    "ok": False,
+                    "changed": False,
+                    "error": error,
+                }
+            )
+    request["orders"] = made
+    return refused

@@ -14,9 +14,10 @@ import zlib
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.text.formatters import human_to_bytes
 
-from ansible_collections.stoker.fleet.plugins.plugin_utils import project_files, rsync, ssh_words
+from ansible_collections.stoker.fleet.plugins.module_utils import project_files
+from ansible_collections.stoker.fleet.plugins.module_utils.project_files import shown
+from ansible_collections.stoker.fleet.plugins.plugin_utils import rsync, rsync_place
 from ansible_collections.stoker.fleet.plugins.plugin_utils.node_call import NodeAction
-from ansible_collections.stoker.fleet.plugins.plugin_utils.project_files import shown
 
 _NAMED = 5
 
@@ -38,6 +39,7 @@ class ActionModule(NodeAction):
                 "force": {"type": "bool", "default": False},
                 "with_secrets": {"type": "bool", "default": False, "no_log": False},
                 "max_size": {"type": "str", "default": "500M"},
+                "progress": {"type": "path"},
             }
         )
         self._args, self._task_vars = args, task_vars
@@ -78,7 +80,9 @@ class ActionModule(NodeAction):
         if target == local:
             raise AnsibleActionFail("{0} would be sent to itself: name another remote folder".format(shown(local)))
         self._guard_send(local, target, chosen.names, before, shell)
-        moved = rsync.move(local + b"/", target + b"/", chosen.names, shell=shell, dry_run=self._dry_run)
+        moved = rsync.move(
+            local + b"/", target + b"/", chosen.names, shell=shell, dry_run=self._dry_run, told=self._told()
+        )
         _tell(moved, result)
         gone = [] if self._dry_run else self._unsteady(local, before, result)
         self._write_down(local, folder, [name for name in chosen.names if name not in gone], result)
@@ -147,7 +151,9 @@ class ActionModule(NodeAction):
             return
         os.makedirs(local, exist_ok=True)
         names = sorted(take)
-        _tell(rsync.move(source + b"/", local + b"/", names, shell=shell, update=not self._args["force"]), result)
+        update = not self._args["force"]
+        moved = rsync.move(source + b"/", local + b"/", names, shell=shell, update=update, told=self._told())
+        _tell(moved, result)
 
     # -- both --------------------------------------------------------------------------------------------------
 
@@ -158,32 +164,18 @@ class ActionModule(NodeAction):
         self._exists, self._missing = look["exists"], look["missing"]
         if not look["rsync"]:
             raise AnsibleActionFail("rsync is not installed on the node (next: install its package rsync there)")
-        folder = os.fsencode(look["folder"])
-        if self._connection.transport == "local":
-            return folder, None, look["folder"]
-        option = self._connection.get_option
-        words = ssh_words.ssh_words(option, getattr(self._connection, "control_path", None))
-        if option("password") and not ssh_words.shared(words):
-            raise AnsibleActionFail(
-                "rsync cannot type a password: use a key, or let ssh share its connection (ControlPersist in ssh_args)"
-            )
-        host = option("host")
-        host = "[{0}]".format(host) if ":" in host else host
-        return os.fsencode(host) + b":" + folder, ssh_words.as_rsync_takes_it(words), look["folder"]
+        target, shell = rsync_place.reach(self._connection, look["folder"])
+        return target, shell, look["folder"]
+
+    def _told(self):
+        """The file that shows how far rsync is; None where nobody looks."""
+        folder = self._args["progress"]
+        return os.path.join(folder, os.path.basename(self._task_vars["inventory_hostname"])) if folder else None
 
     def _check(self, remote):
         if not remote:
             raise AnsibleActionFail("say where on the node: remote")
-        if self._connection.transport not in ("ssh", "local"):
-            raise AnsibleActionFail(
-                "sync works over ssh and on this machine; the connection of this host is {0}".format(
-                    self._connection.transport
-                )
-            )
-        if self._connection.become is not None:
-            raise AnsibleActionFail("sync logs in as the user of the connection: set become to false for it")
-        if not rsync.installed():
-            raise AnsibleActionFail("rsync is not installed on this machine (next: install its package rsync)")
+        rsync_place.check(self._connection)
         self._most()
 
     def _most(self):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from . import identity
+from . import identity, snapshots
 from .observe import observe
 from .statedir import NodeError
 
@@ -16,7 +16,7 @@ from .statedir import NodeError
 def clean(backend, state, request):
     """Remove finished jobs older than ``older_than_s``, beyond the newest ``keep_last``.
 
-    ``jobs`` names the only candidates.
+    ``jobs`` names the only candidates. With ``snapshots_unused_s``, snapshots that no job here uses any more go, too.
 
     Returns what was really removed from the disk. A job with an attempt that may be alive is never touched.
     """
@@ -41,7 +41,10 @@ def clean(backend, state, request):
         gone = _remove(backend, job, bool(request.get("dry_run")))
         kept += not gone
         removed += gone
-    return {"removed": removed, "kept": kept}
+    answer = {"removed": removed, "kept": kept}
+    if request.get("snapshots_unused_s") is not None:
+        answer["snapshots"] = snapshots.clear(state, request["snapshots_unused_s"], bool(request.get("dry_run")))
+    return answer
 
 
 def _ended_at(state, job):

@@ -243,6 +243,16 @@ class Node:
 
         return environments.listed(self.state, self.request)
 
+    def snapshot_look(self):
+        from . import snapshots
+
+        return snapshots.look(self.state, self.request)
+
+    def snapshot_done(self):
+        from . import snapshots
+
+        return snapshots.done(self.state, self.request)
+
 
 def _gpu_facts(state):
     from . import gpu_queue, gpus

@@ -66,7 +66,7 @@ def _room(point):
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(TIMEOUT_S)
-    nothing = {"total": None, "free": None, "used_pct": None, "warn": None}
+    nothing = {"total": None, "used": None, "free": None, "used_pct": None, "warn": None}
     if not told:
         return dict(nothing, unknown="no answer within {0:g} s".format(TIMEOUT_S))
     if isinstance(told[0], OSError):
@@ -77,6 +77,7 @@ def _room(point):
     share = 100.0 * used / (used + usage.f_bavail) if used + usage.f_bavail else None
     return {
         "total": usage.f_blocks * usage.f_frsize,
+        "used": used * usage.f_frsize,
         "free": usage.f_bavail * usage.f_frsize,
         "used_pct": None if share is None else round(share, 1),
         "warn": None if share is None else share >= WARN_PCT,

@@ -97,6 +97,27 @@ METRIC = _object(
 ENV = _map(ENV_NAME, ARGUMENT)
 ARGV = _nullable(_list(ARGUMENT, minItems=1))
 
+DIGEST = {
+    "type": "string",
+    "pattern": r"^[0-9a-f]{64}$(?!\n)",
+    "maxLength": 64,
+    "description": "64 hexadecimal digits",
+}
+# The files that a job runs with. All but the digest is told to people: where they come from, and how old they are.
+SNAPSHOT = _object(
+    ["digest"],
+    {
+        "digest": DIGEST,
+        "files": COUNT,
+        "bytes": COUNT,
+        "ignored": _nullable(COUNT),
+        "commit": _nullable(TEXT),
+        "changes": _nullable(COUNT),
+        "folder": TEXT,
+        "host": TEXT,
+    },
+)
+
 _COMMAND: dict[str, Any] = {
     "argv": ARGV,
     "script": _nullable(ARGUMENT),
@@ -130,6 +151,7 @@ _BODIES["spec"] = _object(
         metrics=_list(METRIC, maxItems=100),
         lease=_nullable(_object(["policy"], {"policy": LEASE_POLICY, "seconds": _nullable(POSITIVE)})),
         labels=_map(LABEL, TEXT),
+        snapshot=_nullable(SNAPSHOT),
     ),
 )
 
@@ -169,6 +191,8 @@ _BODIES["request"] = _object(
                 "environment",
                 "environments",
                 "benchmark",
+                "snapshot_look",
+                "snapshot_done",
             ],
         },
         state_dir=dict(ARGUMENT, minLength=1),
@@ -217,6 +241,8 @@ _BODIES["request"] = _object(
         ),
         tool=_nullable({"type": "string", "enum": ["uv", "pip", "conda"]}),
         build=_nullable({"type": "string", "pattern": r"^[0-9a-f]{8}$(?!\n)", "description": "the name of a build"}),
+        digest=DIGEST,
+        snapshots_unused_s=_nullable(SECONDS),
     ),
 )
 
@@ -342,6 +368,7 @@ _BODIES["reply"] = _object(
         "elapsed_s": SECONDS,
         "removed": _list(_object(["job", "attempt", "bytes"], {"job": JOB, "attempt": ATTEMPT, "bytes": COUNT})),
         "kept": COUNT,
+        "snapshots": _list(_object(["digest", "bytes"], {"digest": DIGEST, "bytes": COUNT})),
     },
 )
 

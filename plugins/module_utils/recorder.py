@@ -18,7 +18,7 @@ import sys
 import time
 import traceback
 
-from . import identity, launch
+from . import identity, launch, snapshots
 from .output import Pump, open_log
 from .processes import TOKEN_VARIABLE, Family
 from .statedir import from_os_error
@@ -92,7 +92,7 @@ class Command:
         self.attempt = attempt
         self.argv = command_line(attempt, spec)
         self.environ = command_environment(attempt, spec, state)
-        self.workdir = launch.working_directory(spec.get("workdir"))
+        self.workdir = snapshots.working_directory(attempt, spec) or launch.working_directory(spec.get("workdir"))
         self.pump = Pump(attempt) if spec.get("split_output") else None
         outputs = self.pump.writers if self.pump else (open_log(attempt, "out.log"),) * 2
         gate_read, gate_write = os.pipe()

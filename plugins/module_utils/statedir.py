@@ -294,6 +294,10 @@ class StateDir:
             raise NodeError("unknown_job", "no {0} in {1}".format(what, self.path), "stoker jobs lists the jobs")
         return chosen[-1]
 
+    def has_attempt(self, job, number):
+        """Whether the attempt was accepted here."""
+        return Attempt(self, job, number).exists()
+
     def create_attempt(self, job, number, files):
         """Create the attempt's folder with its files in one step.
 

@@ -16,7 +16,7 @@ import time
 import traceback
 import uuid
 
-from . import cgroups, gpu_queue, identity, launch, logs, recorder
+from . import cgroups, gpu_queue, identity, launch, logs, recorder, snapshots
 from .processes import Family, send_signal
 from .samples import Sampler
 from .statedir import Lock, NodeError, StateDir, from_os_error
@@ -71,6 +71,8 @@ class Supervisor:
             kernel_oom_kills=recorder.oom_kills_of_kernel(),
         )
         try:
+            # Before it waits: what lies on this node may be cleared away meanwhile.
+            snapshots.unpack(self.attempt, self.spec)
             if self.spec.get("gpus") and not self._wait_for_gpus():
                 return False
             if self.attempt.read("stop.json"):

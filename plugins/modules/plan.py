@@ -107,4 +107,11 @@ orders:
       observe: {jobs: [train-7k2f], specs: false}
       gpus: false
       wait: 0.0
+snapshots:
+  description:
+    - The snapshots that jobs to be started need, by node, for M(stoker.fleet.snapshot), each digest with its folder on
+      the controller.
+  returned: success
+  type: dict
+  sample: {}
 """

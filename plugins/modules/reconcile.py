@@ -30,6 +30,12 @@ options:
         says which attempts to return. In check mode no order is carried out.
     type: dict
     required: true
+  snapshots:
+    description:
+      - What M(stoker.fleet.snapshot) returned for this node. A start whose snapshot is not there is not ordered; one
+        whose snapshot cannot be brought there is answered as refused.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""

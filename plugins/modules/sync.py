@@ -32,6 +32,11 @@ attributes:
   idempotent:
     support: full
 options:
+  progress:
+    description:
+      - A folder on the controller. What rsync says is written into a file of the host's name there while it works, with
+        its progress. By default nobody sees it.
+    type: path
   direction:
     description: V(push) sends files to the node, V(pull) fetches them from there.
     type: str

@@ -16,7 +16,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 
-from ansible_collections.stoker.fleet.plugins.plugin_utils.project_files import PARTIAL_DIR
+from ansible_collections.stoker.fleet.plugins.module_utils.project_files import PARTIAL_DIR
 
 _MARK = b"STOKER "
 _LINE = re.compile(rb"^STOKER (.{11}) ([\d,]+) (\S+) (.*)$")
@@ -63,11 +63,16 @@ def move(
     dry_run: bool = False,
     recursive: bool = False,
     update: bool = False,
+    link_dest: str | None = None,
+    checksum: bool = False,
+    told: str | None = None,
 ) -> Moved:
     """Bring ``names`` (relative to ``source``) to ``target``; one of the two may be ``host:/folder``, by ``shell``.
 
     ``recursive``: names of folders stand for what is in them. ``update``: a newer file at the target stays. Nothing is
-    deleted. What an interrupted run had of a file is kept and used by the next one. Raises RsyncError.
+    deleted. What an interrupted run had of a file is kept and used by the next one. ``link_dest``: a folder beside the
+    target; a file that is the same there becomes a hard link. ``checksum``: contents are compared, not sizes and times.
+    ``told``: the file that gets what rsync says while it works, with its progress. Raises RsyncError.
     """
     words = [
         "rsync", "-lptO", "--keep-dirlinks", "--secluded-args", "-8", "--no-human-readable", "--from0",
@@ -77,8 +82,10 @@ def move(
         "--exclude=.git", "--exclude={0}".format(os.fsdecode(PARTIAL_DIR)),
     ]  # fmt: skip
     words += ["--dry-run"] * dry_run + ["--recursive"] * recursive + ["--update"] * update
-    words += ["-e", shell] if shell else []
-    code, out, err = _run([*words, "--", source, target], names)
+    words += ["--link-dest={0}".format(link_dest)] if link_dest else []
+    words += ["--checksum"] * checksum + (["-e", shell] if shell else [])
+    words += ["--info=progress2"] if told else []
+    code, out, err = _run([*words, "--", source, target], names, told)
     said = [line for line in err.splitlines() if line.strip()]
     if code not in (0, VANISHED):
         raise RsyncError(code, _words(code, said))
@@ -90,10 +97,11 @@ def installed() -> bool:
     return shutil.which("rsync") is not None
 
 
-def _run(words: list[str | bytes], names: list[bytes]) -> tuple[int, bytes, str]:
+def _run(words: list[str | bytes], names: list[bytes], told: str | None) -> tuple[int, bytes, str]:
     # Files, not pipes: a shared connection that ssh leaves in the background would hold a pipe open for minutes.
     env = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
-    with tempfile.TemporaryFile() as listed, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    place = open(told, "w+b") if told else tempfile.TemporaryFile()  # noqa: SIM115
+    with tempfile.TemporaryFile() as listed, place as out, tempfile.TemporaryFile() as err:
         # A name that begins with # or ; would be a comment.
         listed.write(b"".join(b"./" + name + b"\0" for name in names))
         listed.seek(0)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.bench import log, offline, reach, refresh
+from tests.bench import log, offline, reach, refresh, sync
 from tests.bench.log import MB
 from tests.bench.place import Place, place
 from tests.bench.table import Table
@@ -55,7 +55,7 @@ def arguments() -> argparse.Namespace:
     return asked
 
 
-PARTS = ("look", "start", "offline", "refresh", "log", "scan")
+PARTS = ("look", "start", "offline", "refresh", "log", "scan", "sync")
 
 
 def chosen(here: Place, asked: argparse.Namespace) -> Iterator[Callable[[], Table]]:
@@ -70,6 +70,7 @@ def chosen(here: Place, asked: argparse.Namespace) -> Iterator[Callable[[], Tabl
         "refresh": partial(refresh.refresh, here, asked.runs),
         "log": partial(log.read, here, 10 * MB if asked.quick else 200 * MB, few),
         "scan": partial(log.scan, here, 10 * MB if asked.quick else 100 * MB, few),
+        "sync": partial(sync.second_sync, here, 500 if asked.quick else 5000, asked.runs),
     }
     yield from (part for name, part in parts.items() if name in asked.only)
 

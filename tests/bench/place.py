@@ -58,7 +58,7 @@ class Place:
 
     def stoker(self, *words: str, cold: bool = False, stdout: Path | None = None) -> Usage:
         """Measure one call of the command line. Raises RuntimeError when it fails."""
-        argv = [STOKER, words[0], "--inventory", str(self.inventory), *words[1:]]
+        argv = [STOKER, "--inventory", str(self.inventory), *words]
         return self.meter.command(argv, env=self.cold if cold else dict(os.environ), stdout=stdout)
 
     def ansible(self, *words: str) -> Usage:

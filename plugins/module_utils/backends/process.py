@@ -11,7 +11,7 @@ import shutil
 import signal
 import time
 
-from .. import gpu_queue, identity, launch, logs, schemas
+from .. import gpu_queue, identity, launch, logs, schemas, snapshots
 from ..observe import Evidence, observe
 from ..processes import Family, send_signal
 from ..statedir import NodeError, is_locked
@@ -43,6 +43,8 @@ class ProcessBackend:
                 "set it in the environment of the controller that dispatches, or in stoker_secrets",
             )
         self._check_attempts(spec, attempt_number)
+        if not self.state.has_attempt(spec["job"], attempt_number):
+            snapshots.require(self.state, spec)
         files = {"spec.json": dict(spec, accepted_at=identity.now())}
         if secrets:
             files["secrets.json"] = secrets

@@ -23,6 +23,7 @@ from stoker.operations import (
     benchmark,
     clean,
     compare,
+    disk,
     dispatch,
     environments,
     events,
@@ -159,6 +160,7 @@ class Nodes(Namespace):
     list = bound(nodes.list_nodes)
     gpus = bound(gpus.list_gpus)
     benchmark = bound(benchmark.benchmark)
+    disks = bound(disk.disks)
     execute = bound(nodes.execute)
 
 

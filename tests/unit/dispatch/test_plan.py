@@ -259,7 +259,12 @@ def planned_in(jobs: list[JobRow], queue: QueueRow, rows: list[NodeRow], only: t
     attempts = {row.id: attempt(row) for row in jobs if row.node is not None}
     nodes = tuple(node(name, "all", "gpu") for name in ("n1", "n2"))
     state = State(
-        tuple(jobs), attempts, nodes, {row.name: row for row in rows}, RoundRequest(jobs=only), {queue.name: queue}
+        tuple(jobs),
+        attempts,
+        nodes,
+        {row.name: row for row in rows},
+        RoundRequest(jobs=only),
+        queues={queue.name: queue},
     )
     return plan(state, NOW)
 
@@ -353,3 +358,32 @@ def test_a_queue_keeps_its_order_and_its_limits_to_its_end(
     for name in ("n1", "n2"):
         turns = [row.turn for row in order if row.target == name]
         assert turns == sorted(turns)
+
+
+WITH_FILES = job("f-2222", target="n1")
+WITH_FILES = dataclasses.replace(WITH_FILES, spec={**WITH_FILES.spec, "snapshot": {"digest": "a" * 64, "host": "desk"}})
+
+
+def with_snapshots(waiting: JobRow, here: set[str], rows: list[AttemptRow]) -> Plan:
+    attempts = {row.job_id: row for row in rows}
+    return plan(State((waiting,), attempts, (node("n1"),), {}, RoundRequest(), frozenset(here)), NOW)
+
+
+@pytest.mark.accepts("B20")
+def test_a_job_starts_only_where_its_files_are() -> None:
+    lacking = with_snapshots(WITH_FILES, {"b" * 64}, [])
+    assert (started(lacking), list(lacking.observe)) == ({}, [])
+    why = "its snapshot aaaaaaaaaaaa is not on this machine but on desk, where it was submitted: dispatch there"
+    assert (lacking.waiting["f-2222"], lacking.changes[0].values["detail"]) == (why, why)
+    assert started(with_snapshots(WITH_FILES, {"a" * 64}, [])) == {"f-2222": "n1"}
+
+
+@pytest.mark.accepts("B20")
+@pytest.mark.parametrize(("here", "ordered"), [(set(), {}), ({"a" * 64}, {"f-2222": "n1"})])
+def test_a_start_that_was_not_confirmed_is_ordered_again_only_with_its_files(
+    here: set[str], ordered: dict[str, str]
+) -> None:
+    claimed = dataclasses.replace(WITH_FILES, state="starting", attempt=1, node="n1")
+    found = with_snapshots(claimed, here, [attempt(claimed, state="starting", confirmed_at=None)])
+    # It is asked about in any case: the node may have it.
+    assert (started(found), found.observe) == (ordered, {"n1": ["f-2222"]})

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.stoker.fleet.plugins.plugin_utils import project_files
-from ansible_collections.stoker.fleet.plugins.plugin_utils.project_files import choose, is_secret
+from ansible_collections.stoker.fleet.plugins.module_utils import project_files
+from ansible_collections.stoker.fleet.plugins.module_utils.project_files import choose, is_secret
 
 ODD = [b"with space", b" lead", b"trail ", b"-rf", b"--delete", b"new\nline", b"#hash", b";semi", b"\xff\xfe", b"tab\t",
        b"back\\#012slash", "ünï/日本".encode(), b"{{ x }}", b"a:b", b"~", b"*", b"[x]", b"quote'\""]  # fmt: skip

@@ -136,7 +136,7 @@ def _answer(call: Call) -> int:
 
     out = Out(ascii_only=call.ascii)
     render.check_raw(call, out)
-    session = Session(call.inventory, config_file=call.config, say=out.note)
+    session = Session(call.inventory, config_file=call.config, say=out.note, progress=out.progress())
     try:
         value = call.operation.function(session, *call.args, **call.kwargs)
         return render.show(value, call, out, session)

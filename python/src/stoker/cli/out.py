@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -16,7 +17,7 @@ Piece = str | tuple[str, str]
 
 _ASCII = str.maketrans({
     "·": "-", "…": "~", "→": "->", "✓": "ok", "×": "x",
-    "▁": "_", "▂": "_", "▃": ".", "▄": "-", "▅": "-", "▆": "=", "▇": "^",
+    "█": "#", "░": ".", "▁": "_", "▂": "_", "▃": ".", "▄": "-", "▅": "-", "▆": "=", "▇": "^",
 })  # fmt: skip
 
 
@@ -47,6 +48,7 @@ class Out:
         self.ascii_only = ascii_only or not _encodes(self.stdout)
         self.is_terminal = self.stdout.isatty()
         self._console: Console | None = None
+        self._passing = False
 
     def line(self, *pieces: Piece) -> None:
         """One line on standard output; a piece may be (text, style). Safe with any text: no markup is read."""
@@ -76,8 +78,20 @@ class Out:
             padded = [cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
             self._plain(self.stdout, "  ".join(padded).rstrip())
 
+    def progress(self) -> Callable[[str], None] | None:
+        """What shows a line on standard error in the place of the one before; None where that is no terminal."""
+        return self._progress if self.stderr.isatty() else None
+
+    def _progress(self, text: str) -> None:
+        columns = shutil.get_terminal_size().columns - 1
+        self.stderr.write("\r\x1b[K" + self.spelled(clean(text))[:columns])
+        self.stderr.flush()
+        self._passing = bool(text)
+
     def note(self, text: str) -> None:
         """One line on standard error."""
+        if self._passing:
+            self._progress("")
         self._plain(self.stderr, text)
 
     def spelled(self, text: str) -> str:
@@ -137,7 +151,7 @@ def clean(text: str) -> str:
 
 def _encodes(stream: TextIO) -> bool:
     try:
-        "·…→✓▁▇".encode(stream.encoding or "ascii")
+        "·…→✓▁▇█░".encode(stream.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
         return False
     return True

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stoker.cli import format as fmt
 from stoker.cli import (
     render_benchmark,
+    render_disk,
     render_environments,
     render_gpus,
     render_history,
@@ -35,6 +36,7 @@ from stoker.operations import (
     template,
     values,
 )
+from stoker.operations.disk import DiskReport
 from stoker.operations.dispatch import RoundStream
 from stoker.operations.events import EventStream
 from stoker.operations.logs import LogPiece, LogStream, logs
@@ -74,6 +76,7 @@ RENDERERS: dict[type, Callable[[Any, Out], None]] = {
     environments.EnvironmentReport: render_environments.report,
     environments.EnvironmentList: render_environments.listing,
     SyncReport: render_sync.sync_report,
+    DiskReport: render_disk.disk_report,
 }
 # What a terminal would obey or nobody would see, and JSON need not have as it is.
 _UNSEEN = re.compile(
@@ -110,7 +113,7 @@ def exit_code(value: Any) -> int:
     if code is not None:
         return code
     if isinstance(value, values.Ended):
-        return 0 if value.job.state == "succeeded" else 1
+        return render_streams.outcome_code(value.job)
     if isinstance(value, values.StopList):
         return int(any(result.outcome not in ("stopped", "already_over") for result in value.stopped))
     if isinstance(value, values.Submitted):

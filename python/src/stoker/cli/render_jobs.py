@@ -6,6 +6,7 @@ import time
 
 from stoker.cli import format as fmt
 from stoker.cli.out import Out, Piece
+from stoker.operations.files import in_words
 from stoker.operations.values import (
     AdoptReport,
     CleanReport,
@@ -70,6 +71,8 @@ def submitted(value: Submitted, out: Out) -> None:
         if job.state != "succeeded" and (why := job.evidence or job.detail):
             out.line(f"  {fmt.one_line(why)}")
         _figures(job, out)
+        if results := _results(job):
+            out.line(f"  results: {results}")
         out.line(f"  next: stoker logs {job.id}    ·    stoker job {job.id}")
         return
     if value.problems and not job.confirmed:
@@ -125,8 +128,25 @@ def outcome(job: Job, out: Out) -> None:
     if job.state != "succeeded" and (why := job.evidence or job.detail):
         out.line(f"  {fmt.one_line(why)}")
     _figures(job, out)
+    if results := _results(job):
+        out.line(f"  results: {results}")
     step = f"stoker retry {job.id}" if job.state in ("failed", "dead", "lost", "cancelled") else f"stoker job {job.id}"
     out.line(f"  next: stoker logs {job.id}    ·    {step}")
+
+
+def _results(job: Job) -> str | None:
+    """Where the results are, or the very command that fetches them; None: nothing is known of any."""
+    told = job.results
+    if told is None or not (job.finished or told.asked):
+        return None
+    if told.fetched_at is not None:
+        count = f"{told.files} file{'s' * (told.files != 1)}"
+        return fmt.one_line(f"{count} ({fmt.size(told.bytes)}) fetched to {told.local}")
+    if not job.finished:
+        return fmt.one_line(f"fetched to {told.host}:{told.local} when it is over")
+    if told.problem is not None:
+        return fmt.one_line(f"not fetched: {told.problem}; {told.command}")
+    return None if told.command is None else fmt.one_line(told.command)
 
 
 def _figures(job: Job, out: Out) -> None:
@@ -158,6 +178,9 @@ def job_detail(value: JobDetail, out: Out) -> None:
     said = job.evidence or job.detail or ""
     if proof := "; ".join(part for part in ("" if code in said else code, said) if part):
         rows.append(("evidence", fmt.one_line(proof)))
+    if job.snapshot:
+        said = f"{job.snapshot['digest'][:12]}  {in_words(job.snapshot).removeprefix('snapshot of ')}"
+        rows.append(("snapshot", fmt.one_line(said)))
     if job.gpus:
         rows.append(("GPU", f"{fmt.gpus(job)}  ({', '.join(fmt.one_line(uuid) for uuid in job.gpus)})"))
     if job.retry_of:
@@ -171,6 +194,8 @@ def job_detail(value: JobDetail, out: Out) -> None:
         rows.append(
             ("node", fmt.one_line(f"{job.node} cannot be reached: {job.unreachable_message}; {_last_seen(job)}"))
         )
+    if results := _results(job):
+        rows.append(("results", results))
     if job.left_behind:
         rows.append(("left", f"{job.left_behind} processes could not be ended"))
     if job.last_line:
@@ -217,6 +242,8 @@ def clean_report(value: CleanReport, out: Out) -> None:
     verb = "would be deleted" if value.dry_run else "deleted"
     total = "" if value.dry_run else f", {fmt.size(sum(r.bytes for r in value.removed))} freed on the nodes"
     out.line(f"{len(value.removed)} {verb}{total}; {value.kept} finished kept")
+    if value.snapshots or value.node_snapshots:
+        out.line(f"snapshots that no job uses, {verb}: {value.snapshots} here, {value.node_snapshots} on the nodes")
 
 
 def adopt_report(value: AdoptReport, out: Out) -> None:

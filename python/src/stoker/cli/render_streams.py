@@ -12,7 +12,7 @@ from stoker.cli.out import Out
 from stoker.operations.dispatch import RoundStream
 from stoker.operations.events import Event, EventStream
 from stoker.operations.logs import LogStream
-from stoker.operations.values import Change
+from stoker.operations.values import Change, Job
 from stoker.operations.watch import WatchStream
 
 LONGEST_ESCAPE = 4096
@@ -83,7 +83,13 @@ def log_exit_code(stream: LogStream) -> int:
     """A log that was followed to the end: 0 when the job succeeded, else 1. A log that was only read: 0."""
     if not stream.follow or stream.outcome is None:
         return 0
-    return 0 if stream.outcome.state == "succeeded" else 1
+    return outcome_code(stream.outcome)
+
+
+def outcome_code(job: Job) -> int:
+    """0 when the job succeeded and its results are here, where that was asked; else 1."""
+    missing = job.results is not None and job.results.problem is not None and job.results.fetched_at is None
+    return 0 if job.state == "succeeded" and not missing else 1
 
 
 def watch(stream: WatchStream, out: Out) -> int:

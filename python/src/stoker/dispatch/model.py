@@ -74,8 +74,8 @@ def _names(value: Any, field_name: str) -> tuple[str, ...] | None:
 class State:
     """All that the planner looks at.
 
-    Jobs that are not over, their newest attempts by job id, the inventory, and by name what is known of the nodes
-    and how the queues run.
+    Jobs that are not over, their newest attempts by job id, the inventory, by name what is known of the nodes and how
+    the queues run, and the digests of the snapshots on this machine.
     """
 
     jobs: tuple[JobRow, ...]
@@ -83,7 +83,16 @@ class State:
     nodes: tuple[NodeInfo, ...]
     known: Mapping[str, NodeRow] = field(default_factory=dict)
     request: RoundRequest = field(default_factory=RoundRequest)
+    snapshots: frozenset[str] = frozenset()
     queues: Mapping[str, QueueRow] = field(default_factory=dict)
+
+    def lacks_files(self, job: JobRow) -> str | None:
+        """Why a round of this machine cannot start `job`: its snapshot is not here. None: it can."""
+        wanted = job.spec.get("snapshot")
+        if not wanted or wanted["digest"] in self.snapshots:
+            return None
+        where = f" but on {wanted['host']}, where it was submitted" if wanted.get("host") else ""
+        return f"its snapshot {wanted['digest'][:12]} is not on this machine{where}: dispatch there"
 
     def live_attempt(self, job: JobRow) -> AttemptRow | None:
         """The attempt of `job` that may be under way on a node; None: the job waits in the store."""

@@ -70,6 +70,8 @@ class _Draft:
             return
         if job.stop_requested is not None:
             self.orders[node].append(self._stop(job, attempt))
+        elif attempt.confirmed_at is None and (lack := self.state.lacks_files(job)):
+            self.waiting[job.id] = lack
         elif attempt.confirmed_at is None:
             self.orders[node].append(_start(job, attempt.number))
 
@@ -78,7 +80,7 @@ class _Draft:
         if job.not_before is not None and job.not_before > self.now:
             self.waiting[job.id] = f"waits {job.not_before - self.now:.0f} s for its next attempt"
             return
-        refusal = self.lines.refusal(job)
+        refusal = self.state.lacks_files(job) or self.lines.refusal(job)
         if refusal is not None:
             self.wait(job, refusal)
             return

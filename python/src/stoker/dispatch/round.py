@@ -35,7 +35,7 @@ def begin_round(
     if missing:
         raise UsageError(f"there is no node {missing[0]!r} in the inventory", next_step="stoker nodes lists them")
     with store.write() as transaction:
-        state = _load(transaction, nodes, request)
+        state = _load(transaction, nodes, request, store.snapshots.here())
         planned = plan(state, now)
         for change in () if dry_run else planned.changes:
             apply_change(transaction, change, now)
@@ -45,7 +45,9 @@ def begin_round(
     return {node: _request(node, planned, request, numbers, reach) for node in sorted(planned.observe)}
 
 
-def _load(transaction: Transaction, nodes: Sequence[NodeInfo], request: RoundRequest) -> State:
+def _load(
+    transaction: Transaction, nodes: Sequence[NodeInfo], request: RoundRequest, snapshots: frozenset[str]
+) -> State:
     return State(
         jobs=tuple(transaction.jobs(LIVE_STATES)),
         attempts={attempt.job_id: attempt for attempt in transaction.attempts_of_now(LIVE_STATES)},
@@ -53,6 +55,7 @@ def _load(transaction: Transaction, nodes: Sequence[NodeInfo], request: RoundReq
         known={node.name: node for node in transaction.nodes()},
         request=request,
         queues={queue.name: queue for queue in transaction.queues()},
+        snapshots=snapshots,
     )
 
 

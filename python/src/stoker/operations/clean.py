@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def clean(
     session: Session, *, older_than: float | str = "24h", keep_last: int = 0, dry_run: bool = False
 ) -> CleanReport:
-    """Delete finished jobs: their folders on the nodes, then their rows in the store.
+    """Delete finished jobs: their folders on the nodes, then their rows in the store, then snapshots that none uses.
 
     What is reported is what the nodes say they deleted. A job that runs, or whose node does not answer, is kept.
 
@@ -34,22 +34,28 @@ def clean(
     """
     if keep_last < 0:
         raise UsageError(f"--keep-last: {keep_last} is not a number of 0 or more")
-    before = time.time() - quantities.seconds(older_than, "--older-than")
+    unused_s = quantities.seconds(older_than, "--older-than")
+    before = time.time() - unused_s
     rows = session.store.jobs()
     over = {view.id for view in jobs_of(session, rows) if view.finished}
     finished = sorted((row for row in rows if row.id in over), key=lambda row: row.updated_at, reverse=True)
     chosen = [row for row in finished[keep_last:] if row.updated_at <= before]
     places = {row.id: {a.node for a in session.store.attempts(row.id)} for row in chosen}
-    answers, problems = _ask(session, places, dry_run)
+    answers, problems = _ask(session, places, dry_run, unused_s)
     removed = [_removed(row, places[row.id], answers) for row in chosen if places[row.id] <= set(answers)]
     gone = [entry for entry in removed if entry is not None]
     if not dry_run:
         session.store.delete_jobs([entry.job for entry in gone])
-    return CleanReport(tuple(gone), len(finished) - len(gone), dry_run, problems)
+    staying = {row.id for row in rows} - {entry.job for entry in gone}
+    here = session.store.snapshots.clear(session.store.url, staying, unused_s, dry_run=dry_run)
+    return CleanReport(
+        tuple(gone), len(finished) - len(gone), dry_run, problems, snapshots=len(here),
+        node_snapshots=sum(len(answer.get("snapshots") or ()) for answer in answers.values()),
+    )  # fmt: skip
 
 
 def _ask(
-    session: Session, places: Mapping[str, set[str]], dry_run: bool
+    session: Session, places: Mapping[str, set[str]], dry_run: bool, unused_s: float
 ) -> tuple[dict[str, Mapping[str, Any]], tuple[Problem, ...]]:
     """One request to each node that holds one of the jobs; the replies by node."""
     by_node: dict[str, list[str]] = defaultdict(list)
@@ -62,7 +68,14 @@ def _ask(
         for node in sorted(set(by_node) - known)
     )
     asked = {
-        node: {"op": "clean", "jobs": jobs, "older_than_s": 0, "keep_last": 0, "dry_run": dry_run}
+        node: {
+            "op": "clean",
+            "jobs": jobs,
+            "older_than_s": 0,
+            "keep_last": 0,
+            "dry_run": dry_run,
+            "snapshots_unused_s": unused_s,
+        }
         for node, jobs in by_node.items()
         if node in known
     }

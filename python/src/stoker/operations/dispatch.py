@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from stoker.errors import StokerError, UsageError
 from stoker.operations import quantities
 from stoker.operations.registry import operation
+from stoker.operations.results import fetch
 from stoker.operations.rounds import make_round
 from stoker.operations.session import Session
 from stoker.operations.values import Change, Problem, RoundReport
@@ -41,6 +42,7 @@ class RoundStream:
         newest = store.last_event()
         try:
             problems = self._make()
+            problems += fetch(self._session)
         except StokerError as problem:
             # A loop outlives a round that could not be made (a full disk, an inventory being edited).
             if self._interval_s is None:

@@ -9,6 +9,7 @@ from stoker.errors import UsageError
 from stoker.operations import quantities
 from stoker.operations.find import job_row
 from stoker.operations.registry import operation
+from stoker.operations.results import fetch
 from stoker.operations.rounds import make_round
 from stoker.operations.session import Session
 from stoker.operations.values import (
@@ -97,7 +98,8 @@ def wait(session: Session, job: str, *, timeout: float | str | None = None) -> E
     while True:
         view = job_of(session, job_row(session, row.id))
         if view.finished:
-            return Ended(view, problems=problems)
+            problems += fetch(session, [row.id])
+            return Ended(job_of(session, job_row(session, row.id)), problems=problems)
         left = None if limit is None else limit - time.monotonic()
         if left is not None and left <= 0:
             return Ended(view, timed_out=True, problems=problems)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from stoker.errors import NodeError, StokerError, UsageError
 from stoker.operations.find import job_row
 from stoker.operations.registry import Short, operation
+from stoker.operations.results import fetch
 from stoker.operations.rounds import ask_nodes, make_round
 from stoker.operations.session import Session
 from stoker.operations.values import Job
@@ -109,6 +110,11 @@ class LogStream:
             attempt, self._offset, self._tail = self._row.attempt, 0, None
             self._session.say(f"{self.job}: attempt {attempt} on {self._row.node}")
         self._refresh()
+        if self.follow and self.outcome is not None and self.outcome.finished:
+            for problem in fetch(self._session, [self.job]):
+                step = f" (next: {problem.next_step})" if problem.next_step else ""
+                self._session.say(f"{problem.message}{step}")
+            self._refresh()
 
     def text(self) -> str:
         """All of it, decoded; bytes that are not UTF-8 are replaced."""

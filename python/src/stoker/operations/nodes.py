@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from stoker.errors import UsageError
 from stoker.operations import quantities
+from stoker.operations.files import files_of_exec
 from stoker.operations.node_values import Node, NodeList, Status
 from stoker.operations.registry import Command, FileText, Short, operation
 from stoker.operations.rounds import ask_nodes, make_round
@@ -79,6 +80,10 @@ def execute(
     workdir: str | None = None,
     env: Annotated[Mapping[str, str] | None, Short("-e")] = None,
     timeout: float | str | None = None,
+    sync: bool = False,
+    pull: Sequence[str] = (),
+    auto_pull: bool = False,
+    project: str | None = None,
 ) -> ExecReport:
     """Run a command on a node now, and give back what it said and its exit code.
 
@@ -94,6 +99,11 @@ def execute(
         workdir: Folder to run in; the home folder by default.
         env: An environment variable, KEY=VALUE. Repeatable.
         timeout: Kill it after this long (90s, 2h).
+        sync: Push the project first, and run in its folder there. Where the push fails, nothing is run.
+        pull: Fetch this file or folder of the project's folder there afterwards, also when the command failed.
+            Repeatable.
+        auto_pull: Fetch everything there that differs afterwards.
+        project: The project: a folder, or the name of one that was named before. It is remembered.
     """
     if (node is None) == (not all):
         raise UsageError("name a node or group, or say --all", next_step="stoker exec NODE -- nvidia-smi")
@@ -103,6 +113,9 @@ def execute(
         )
     _refuse_bytes([*argv, *(env or {}).values()])
     names = [n.name for n in session.inventory.nodes] if node is None else session.inventory.match(node)
+    files = files_of_exec(session, names, sync=sync, pull=pull, auto_pull=auto_pull, project=project)
+    if files is not None:
+        workdir = files.workdir(workdir)
     request = {
         "argv": list(argv) or None,
         "script": script,
@@ -114,7 +127,8 @@ def execute(
     answers, problems = ask_nodes(session, "stoker.fleet.exec", {"*": request}, names)
     told = {problem.node: problem for problem in problems}
     outputs = tuple(_output(name, answers[name].res if name in answers else None, told.get(name)) for name in names)
-    return ExecReport(outputs, single=len(names) == 1 and names == [node])
+    after = files.fetch(outputs) if files is not None else ()
+    return ExecReport(outputs, single=len(names) == 1 and names == [node], problems=after)
 
 
 def _refuse_bytes(texts: Sequence[str]) -> None:

@@ -59,21 +59,36 @@ class RunOptions(JobOptions, total=False):
     """Options of a job that is submitted now, which a template does not keep.
 
     Args:
-        environment: Install first what the project in --workdir needs (stoker environment), and run in that.
+        environment: Install first what the project in its folder needs (stoker environment), and run in that.
+        snapshot: Run in a copy of the project as it is now (what git would commit), whenever and wherever it starts.
+        sync: Push the project to the node first, and run in its folder there.
+        pull: Fetch this file or folder of the project's folder there when the job is over, also after a failure.
+            Repeatable.
+        auto_pull: Fetch everything there that differs when the job is over.
+        project: The project: a folder, or the name of one that was named before. It is remembered.
     """
 
     environment: bool
+    snapshot: bool
+    sync: bool
+    pull: Sequence[str]
+    auto_pull: bool
+    project: str | None
 
 
 @dataclass(frozen=True)
 class Named:
-    """What a caller named of a job; what is None is for the settings to say. `retry_on` is as it is stored."""
+    """What a caller named of a job; what is None is for the settings to say.
+
+    `retry_on` is as it is stored; `results` is what its row says of them (`stoker.operations.results`).
+    """
 
     spec: Mapping[str, Any]
     on: str | None
     retries: int | None
     retry_on: str | None
     title: str
+    results: Mapping[str, Any] | None = None
 
 
 def named_job(argv: Sequence[str], options: JobOptions, title: str) -> Named:

@@ -29,6 +29,7 @@ _MODULES = (
     "stoker.operations.clean",
     "stoker.operations.nodes",
     "stoker.operations.gpus",
+    "stoker.operations.disk",
     "stoker.operations.sync",
     "stoker.operations.environments",
     "stoker.operations.benchmark",

@@ -23,7 +23,8 @@ class Session:
 
     `inventory` and `config_file` are what the caller named (None: found as documented in `stoker.config`),
     `store_url` a database URL (None: that of stoker.yml, else STOKER_STORE_URL, else the user's own SQLite file).
-    `say` is told what is going on.
+    `say` is told what is going on; `progress` how far something long is: a line that replaces the one before, empty at
+    the end. None: nobody looks.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class Session:
         store_url: str | None = None,
         config_file: Path | None = None,
         say: Callable[[str], None] = _silent,
+        progress: Callable[[str], None] | None = None,
     ) -> None:
         self._inventory = inventory
         self._store_url = store_url
         self._config_file = config_file
         self.say = say
+        self.progress = progress
 
     @cached_property
     def config(self) -> Config:

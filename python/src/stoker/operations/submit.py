@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from stoker.errors import UsageError
+from stoker.operations import files, results
 from stoker.operations.find import job_row
 from stoker.operations.options import JobOptions, Named, RunOptions, named_job, names_only, one_command
 from stoker.operations.registry import Command, Short, operation
@@ -48,9 +49,13 @@ def run(session: Session, argv: Command = (), **options: Unpack[RunOptions]) -> 
 
 def prepared(session: Session, named: Named, options: RunOptions) -> Named:
     """Do what has to be done before a job is submitted. Raises StokerError when that failed: nothing is submitted."""
+    spec, wanted = files.for_job(
+        session, named.spec, named.on, snapshot=options.get("snapshot", False), sync=options.get("sync", False),
+        pull=options.get("pull", ()), auto_pull=options.get("auto_pull", False), project=options.get("project"),
+    )  # fmt: skip
     if options.get("environment"):
-        named = replace(named, spec={**named.spec, "env": _activated(session, named.spec, named.on)})
-    return named
+        spec = {**spec, "env": _activated(session, spec, named.on)}
+    return replace(named, spec=spec, results=wanted)
 
 
 def submit(
@@ -71,21 +76,21 @@ def submit(
         "grace_s": settings.grace_s,
         "log_patterns": patterns,
         **named.spec,
-        "workdir": _workdir(named.spec.get("workdir"), _chosen(session, target)),
+        "workdir": _workdir(named.spec, _chosen(session, target)),
         "secret_env": _secrets(session, named.spec.get("secret_env") or (), target),
         "metrics": _metrics(session, named.spec.get("metrics") or ()),
     }
     most = settings.retries if named.retries is None else named.retries
-    more: dict[str, Any] = {"template": template, "retry_on": named.retry_on}
+    more: dict[str, Any] = {"template": template, "retry_on": named.retry_on, "results": named.results}
     if queue is not None:
-        row = session.store.add_job(named.title, spec, target, most, queue=queue, priority=priority, **more)
+        row = _written(session, named.title, spec, target, most, queue=queue, priority=priority, **more)
         return Submitted(job_of(session, row), time.monotonic() - began)
     return _submit(session, named.title, spec, target, most, began, **more)
 
 
 @operation("jobs", "retry", "operate", follow=True)
 def retry(session: Session, job: str, *, env: Annotated[Mapping[str, str] | None, Short("-e")] = None) -> Submitted:
-    """Run a finished job again: same command, folder, environment and resources; a new job that names the old one.
+    """Run a finished job again: same command, files, environment and resources; a new job that names the old one.
 
     Args:
         job: Id of the job, or the beginning of it.
@@ -104,7 +109,7 @@ def retry(session: Session, job: str, *, env: Annotated[Mapping[str, str] | None
     _secrets(session, spec.get("secret_env") or (), row.target)
     return _submit(
         session, row.name, spec, row.target, row.max_retries, began, retry_of=row.id, template=row.template,
-        retry_on=row.retry_on,
+        retry_on=row.retry_on, results=results.again(row.results),
     )  # fmt: skip
 
 
@@ -113,13 +118,24 @@ def _submit(
     **more: Any,
 ) -> Submitted:  # fmt: skip
     """Write the job down, then make rounds until it is on a node or the reason why not is known."""
-    row = session.store.add_job(name, spec, target, retries, **more)
+    row = _written(session, name, spec, target, retries, **more)
     try:
-        problems = _place(session, row)
+        problems = _place(session, row) + results.fetch(session, [row.id])
     except KeyboardInterrupt:
         session.say(f"\nstoker: {row.id} is accepted: stoker job --live {row.id} shows, stoker stop {row.id} ends it")
         raise
     return Submitted(job_of(session, job_row(session, row.id)), time.monotonic() - began, problems)
+
+
+def _written(
+    session: Session, name: str, spec: dict[str, Any], target: str | None, retries: int, **more: Any
+) -> JobRow:
+    """The row of a new job; the files that it was submitted with are kept as long as it needs them."""
+    files.refuse_missing(session, spec)
+    row = session.store.add_job(name, spec, target, retries, **more)
+    if spec.get("snapshot"):
+        session.store.snapshots.use(spec["snapshot"]["digest"], session.store.url, row.id)
+    return row
 
 
 def _place(session: Session, row: JobRow) -> tuple[Problem, ...]:
@@ -144,9 +160,11 @@ def _activated(session: Session, named: Mapping[str, Any], on: str | None) -> di
     nodes = _chosen(session, on if on is not None else session.config.defaults.on)
     if len(nodes) != 1:
         raise UsageError(f"--environment needs one node, and {len(nodes)} are meant", next_step="name it with --on")
-    folder = _workdir(named.get("workdir"), nodes)
+    if named.get("snapshot"):
+        raise UsageError("--environment needs the project's files on the node before", next_step="--sync")
+    folder = _workdir(named, nodes)
     if folder is None:
-        raise UsageError("--environment needs --workdir: the project's folder on the node", next_step="--workdir proj")
+        raise UsageError("--environment needs the project's folder on the node", next_step="--sync, or --workdir proj")
     active, env = environments.ready(session, nodes[0].name, folder), dict(named.get("env") or {})
     if "PATH" in env:
         env["PATH"] = os.pathsep.join((active["PATH"].partition(os.pathsep)[0], env["PATH"]))
@@ -160,8 +178,11 @@ def _chosen(session: Session, target: str | None) -> list[InventoryNode]:
     return [session.inventory.node(name) for name in session.inventory.match(target)]
 
 
-def _workdir(named: str | None, nodes: Sequence[InventoryNode]) -> str | None:
-    """A relative folder means one of this machine, when the job can only run here."""
+def _workdir(spec: Mapping[str, Any], nodes: Sequence[InventoryNode]) -> str | None:
+    """A relative folder means one of this machine, when the job can only run here; one of the snapshot, with one."""
+    named: str | None = spec.get("workdir")
+    if spec.get("snapshot"):
+        return named
     here = bool(nodes) and all(node.vars.get("ansible_connection") == "local" for node in nodes)
     if named is None:
         return str(Path.cwd()) if here else None

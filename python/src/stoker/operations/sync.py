@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-from stoker.config import working_folder
 from stoker.errors import UsageError
-from stoker.operations import quantities
+from stoker.operations import progress, quantities
+from stoker.operations.project import project_folder
 from stoker.operations.registry import operation
 from stoker.operations.rounds import ask_nodes
 from stoker.operations.session import Session
@@ -70,6 +69,7 @@ def push(
     *,
     local: str | None = None,
     remote: str | None = None,
+    project: str | None = None,
     delete: bool = False,
     with_secrets: bool = False,
     max_size: int | str = "500M",
@@ -83,11 +83,12 @@ def push(
         on: Node or group.
         local: The project's folder here; by default the current one.
         remote: The folder there, relative to the home folder; by default of the same name as here.
+        project: The project instead of --local: a folder, or the name of one that was named before. It is remembered.
         delete: Take away what an earlier push put there and this one does not send. Never anything else.
         with_secrets: Send files such as .env, *.pem and id_rsa, too.
         max_size: Send nothing when it would be more than this.
     """
-    request = _request(session, "push", local, remote, with_secrets, max_size) | {"delete": delete}
+    request = _request(session, "push", local, remote, project, with_secrets, max_size) | {"delete": delete}
     return _report(session, on, request)
 
 
@@ -98,6 +99,7 @@ def pull(
     *paths: str,
     local: str | None = None,
     remote: str | None = None,
+    project: str | None = None,
     force: bool = False,
     with_secrets: bool = False,
     max_size: int | str = "500M",
@@ -109,11 +111,12 @@ def pull(
         paths: Only these files and folders of the remote folder. One that is missing there is told, the others come.
         local: The folder here; by default the current one.
         remote: The folder there, relative to the home folder; by default of the same name as here.
+        project: The project instead of --local: a folder, or the name of one that was named before. It is remembered.
         force: Overwrite what is newer here, too.
         with_secrets: Fetch files such as .env, *.pem and id_rsa, too.
         max_size: Fetch nothing when it would be more than this.
     """
-    request = _request(session, "pull", local, remote, with_secrets, max_size)
+    request = _request(session, "pull", local, remote, project, with_secrets, max_size)
     request |= {"force": force, "paths": [_text(path) for path in paths]}
     return _report(session, on, request)
 
@@ -126,6 +129,7 @@ def diff(
     pull: bool = False,
     local: str | None = None,
     remote: str | None = None,
+    project: str | None = None,
     with_secrets: bool = False,
     max_size: int | str = "500M",
 ) -> SyncReport:
@@ -136,19 +140,42 @@ def diff(
         pull: List what a pull would fetch instead.
         local: The project's folder here; by default the current one.
         remote: The folder there, relative to the home folder; by default of the same name as here.
+        project: The project instead of --local: a folder, or the name of one that was named before. It is remembered.
         with_secrets: As if files such as .env, *.pem and id_rsa were sent, too.
         max_size: What the push or pull would be allowed.
     """
     direction: Direction = "pull" if pull else "push"
-    request = _request(session, direction, local, remote, with_secrets, max_size)
+    request = _request(session, direction, local, remote, project, with_secrets, max_size)
     return _report(session, on, request | {"dry_run": True})
 
 
+def fetched(
+    session: Session, node: str, remote: str, local: str, paths: Sequence[str]
+) -> tuple[Synced | None, tuple[Problem, ...]]:
+    """Fetch `paths` (none: all that differs) of a folder of one node, as `pull` does; None, and why, on failure."""
+    if all(known.name != node for known in session.inventory.nodes):
+        return None, (Problem(node, f"{node} is not in the inventory"),)
+    request = _request(session, "pull", local, remote, None, False, "500M") | {"force": False, "paths": list(paths)}
+    report = _report(session, node, request)
+    return next(iter(report.nodes), None), report.problems
+
+
+def tell(session: Session, report: SyncReport) -> None:
+    """Say in a line or two what a push within another command did."""
+    for node in report.nodes:
+        count = len(node.changes)
+        session.say(f"{count} file{'s' * (count != 1)} sent to {node.node}:{node.remote}")
+        for note in node.notes:
+            session.say(f"{node.node}: {note}")
+        if node.left_out:
+            session.say(f"{node.node}: left out, may hold secrets: {', '.join(node.left_out[:20])}")
+
+
 def _request(
-    session: Session, direction: Direction, local: str | None, remote: str | None, with_secrets: bool, most: int | str
-) -> dict[str, Any]:
-    here = working_folder()
-    folder = here if local is None else here / Path(local).expanduser()
+    session: Session, direction: Direction, local: str | None, remote: str | None, project: str | None,
+    with_secrets: bool, most: int | str,
+) -> dict[str, Any]:  # fmt: skip
+    folder = project_folder(session, project, local)
     if remote is None and not folder.resolve().name:
         raise UsageError(f"{folder} has no name to take for the remote folder", next_step="say --remote FOLDER")
     request = {
@@ -180,7 +207,9 @@ def _report(session: Session, on: str, request: Mapping[str, Any]) -> SyncReport
     names = session.inventory.match(on)
     if request["direction"] == "pull" and len(names) != 1:
         raise UsageError(f"{on} is {len(names)} nodes, and their files would lie in one folder", next_step="name one")
-    answers, problems = ask_nodes(session, "stoker.fleet.sync", {"*": request}, names)
+    with progress.shown(session, "sending to" if request["direction"] == "push" else "fetching from") as folder:
+        asked = {**request, "progress": folder} if folder else request
+        answers, problems = ask_nodes(session, "stoker.fleet.sync", {"*": asked}, names)
     nodes = tuple(_synced(name, answers[name].res) for name in names if name in answers)
     return SyncReport(request["direction"], bool(request["dry_run"]), nodes, problems)
 

@@ -27,7 +27,7 @@ from stoker.operations.template import (
 from stoker.operations.values import Submitted
 
 # What belongs to one job, one machine, or the settings of whoever submits.
-_NOT_KEPT = frozenset({"schema", "job", "uid", "name", "gpu_uuids", "log_patterns"})
+_NOT_KEPT = frozenset({"schema", "job", "uid", "name", "gpu_uuids", "log_patterns", "snapshot"})
 
 
 @operation("templates", "template save", "operate")
@@ -107,7 +107,8 @@ def run(
 ) -> Submitted:  # fmt: skip
     """Run a template as a job, with other values for its parameters where they are given.
 
-    What else is named here goes before what the template says; environment variables are added to its own.
+    What else is named here goes before what the template says; environment variables are added to its own. With --sync,
+    what differs in the project's folder there is fetched when the job is over.
 
     Args:
         template: Its name.
@@ -115,6 +116,8 @@ def run(
     """
     began = time.monotonic()
     named = named_of(session, template, param or {}, options)
+    # What was pushed for it comes back by itself.
+    options["auto_pull"] = options.get("auto_pull", False) or options.get("sync", False)
     return submit(session, prepared(session, named, options), template=template, began=began)
 
 

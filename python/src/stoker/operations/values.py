@@ -55,13 +55,35 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Results:
+    """Where the results of a job lie and where they go: `paths` (none: all that differs) of `remote` to `local` here.
+
+    `host` is the machine of `local`. `asked`: they are fetched when a controller there sees the end; `fetched_at` is
+    when that was done, with how many files and bytes, `problem` why it failed the last time. `command` fetches them by
+    hand.
+    """
+
+    paths: tuple[str, ...]
+    local: str
+    host: str
+    remote: str | None
+    asked: bool
+    fetched_at: float | None
+    files: int | None
+    bytes: int | None
+    problem: str | None
+    command: str | None
+
+
+@dataclass(frozen=True)
 class Job:
     """A job as far as it is known.
 
     `state` is queued, starting, running, succeeded, failed, cancelled, lost or dead. `elapsed_s` counts by the node's
     own clock to the end, or to now while the job runs (to the last observation while its node cannot be reached: then
     `unreachable_since` is set and `state` is what was last seen). `observed_at` is when the node last told.
-    `confirmed`: the node has shown that it has the newest attempt; until then it was only offered.
+    `confirmed`: the node has shown that it has the newest attempt; until then it was only offered. `snapshot`: which
+    files it runs with (digest, files, bytes, commit, changes, folder, host).
     """
 
     id: str
@@ -106,6 +128,8 @@ class Job:
     rung: str | None
     left_behind: int | None
     confirmed: bool
+    snapshot: Mapping[str, Any] | None = None
+    results: Results | None = None
 
     @property
     def finished(self) -> bool:
@@ -206,12 +230,17 @@ class Removed:
 
 @dataclass(frozen=True)
 class CleanReport:
-    """What was really deleted. `kept`: finished jobs that stayed: too recent, or their node did not answer."""
+    """What was really deleted. `kept`: finished jobs that stayed: too recent, or their node did not answer.
+
+    `snapshots` went here, `node_snapshots` on the nodes.
+    """
 
     removed: tuple[Removed, ...]
     kept: int
     dry_run: bool
     problems: tuple[Problem, ...] = ()
+    snapshots: int = 0
+    node_snapshots: int = 0
 
 
 @dataclass(frozen=True)
@@ -253,20 +282,28 @@ class CommandOutput:
 
 @dataclass(frozen=True)
 class ExecReport:
-    """The answers of all nodes asked. `single` says that the caller named exactly one node."""
+    """The answers of all nodes asked. `single` says that the caller named exactly one node.
+
+    `problems`: results that could not be fetched afterwards.
+    """
 
     outputs: tuple[CommandOutput, ...]
     single: bool
+    problems: tuple[Problem, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """The command's code on a single node (128 + n for signal n); for several, 0 if all gave 0, else 1."""
+        """The command's code on a single node (128 + n for signal n); for several, 0 if all gave 0, else 1.
+
+        1 also where the command gave 0 and its results could not be fetched.
+        """
         codes = [
             o.exit_code if o.exit_code is not None else 128 + (o.signal or 0) for o in self.outputs if not o.problem
         ]
         if any(o.problem for o in self.outputs):
             return 1
-        return codes[0] if self.single and codes else int(any(codes))
+        code = codes[0] if self.single and codes else int(any(codes))
+        return code or int(bool(self.problems))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from stoker.operations.node_values import Container, Gpu, GpuProcess
+from stoker.operations.results import results_of
 from stoker.operations.values import Attempt, Finding, Freshness, Job, Metric
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ def _job(row: JobRow, attempt: AttemptRow | None, node: NodeRow | None, now: flo
         rung=seen.get("rung"),
         left_behind=seen.get("left_behind"),
         confirmed=attempt is not None and attempt.confirmed_at is not None,
+        snapshot=row.spec.get("snapshot"),
+        results=results_of(row, node),
     )
 
 

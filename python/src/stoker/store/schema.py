@@ -26,7 +26,7 @@ from sqlalchemy.engine import Dialect
 from stoker.errors import StokerError
 
 # The newest migration, and all before it. Kept here so that opening a store that is up to date needs no Alembic.
-REVISIONS = ("0001", "0002", "0005", "0007")
+REVISIONS = ("0001", "0002", "0004", "0005", "0007")
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "stoker_version"
 
@@ -128,6 +128,8 @@ jobs = Table(
     Column("queue", String(63)),
     Column("place", Double),
     Column("retry_on", Words),
+    Column("results", Document("stoker.results")),
+    Column("results_due", Boolean),
     Index("jobs_by_state", "state"),
     Index("jobs_by_number", "number"),
 )

@@ -18,7 +18,8 @@ from stoker.store.engine import connect, shown, speaking, store_url
 from stoker.store.identity import new_id
 from stoker.store.logs import LogCopies
 from stoker.store.queues import Queues
-from stoker.store.rows import AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
+from stoker.store.rows import FINISHED_STATES, AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
+from stoker.store.snapshots import Snapshots
 from stoker.store.templates import Templates
 from stoker.store.transaction import Transaction
 
@@ -48,6 +49,7 @@ class Store:
         self._engine = engine
         self.url = shown(engine.url)
         self.log_copies = LogCopies(state_dir() / "logs")
+        self.snapshots = Snapshots(state_dir() / "snapshots")
         self.templates = Templates(self)
         self.queues = Queues(self)
         self.benchmarks = Benchmarks(self)
@@ -91,11 +93,13 @@ class Store:
         template: str | None = None,
         queue: str | None = None,
         retry_on: str | None = None,
+        results: Mapping[str, Any] | None = None,
         now: float | None = None,
     ) -> JobRow:
         """Add a job that is `queued`, with an id made from `name`.
 
-        `spec` is a stoker.spec/1; job, uid and name are filled in here. A `queue` that is not there is made.
+        `spec` is a stoker.spec/1; job, uid and name are filled in here. A `queue` that is not there is made. `results`
+        are due when their `asked` is true.
 
         Raises UsageError for a spec that is not valid, or that holds values of secrets (only their names belong in it).
         """
@@ -107,9 +111,10 @@ class Store:
             checked = checked_spec({**spec, "schema": "stoker.spec/1", "job": job_id, "uid": uid, "name": name})
             with self.write() as transaction:
                 if transaction.job(job_id) is None:
-                    more = {
+                    more: dict[str, Any] = {
                         "retry_of": retry_of, "submitted_by": submitted_by, "template": template, "queue": queue,
-                        "retry_on": retry_on,
+                        "retry_on": retry_on, "results": results,
+                        "results_due": True if results and results.get("asked") else None,
                     }  # fmt: skip
                     if queue is not None:
                         self.queues.ensure(transaction, queue, at)
@@ -193,6 +198,22 @@ class Store:
             query = query.where(jobs.c.created_at >= since)
         with self.read() as connection:
             return [JobOutcome(*row) for row in connection.execute(query)]
+
+    def jobs_with_results_due(self) -> list[JobRow]:
+        """Jobs that are over and whose results are to be fetched and have not been, oldest first."""
+        table = schema.jobs
+        query = select(table).where(table.c.results_due.is_(True), table.c.state.in_(FINISHED_STATES))
+        with self.read() as connection:
+            return [JobRow(**row) for row in connection.execute(query.order_by(table.c.number)).mappings()]
+
+    def put_results(self, job: JobRow, results: Mapping[str, Any], due: bool, *, now: float | None = None) -> None:
+        """Write down what came of fetching the results of a job that is over."""
+        at = time.time() if now is None else now
+        with self.write() as transaction:
+            transaction.change_job(job, {"results": results, "results_due": due})
+            if not due:
+                data = {"local": results.get("local"), "files": results.get("files"), "bytes": results.get("bytes")}
+                transaction.event("job.results", at, **_where(job), data=data)
 
     def request_stop(
         self, job_id: str, reason: str = "cancelled", grace_s: float | None = None, *, now: float | None = None
@@ -370,7 +391,7 @@ def checked_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def _add(
     transaction: Transaction, spec: Mapping[str, Any], target: str | None, max_retries: int, priority: int,
-    more: Mapping[str, str | None], at: float,
+    more: Mapping[str, Any], at: float,
 ) -> JobRow:  # fmt: skip
     job_id = str(spec["job"])
     number = transaction.event("job.queued", at, job=job_id, data={"target": target, "retry_of": more["retry_of"]})

@@ -1,0 +1,99 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Action of stoker.fleet.snapshot: have a snapshot on a node, whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+
+from ansible.errors import AnsibleActionFail
+
+from ansible_collections.stoker.fleet.plugins.module_utils import tree
+from ansible_collections.stoker.fleet.plugins.plugin_utils import rsync, rsync_place
+from ansible_collections.stoker.fleet.plugins.plugin_utils.node_call import NodeAction
+
+# The connection went, or somebody ended rsync: the next round may do better.
+_PASSING = (10, 12, 20, 30, 35, 255)
+
+
+class ActionModule(NodeAction):
+    """See the module's documentation."""
+
+    _supports_check_mode = True
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        _validation, args = self.validate_argument_spec(
+            argument_spec={"snapshots": {"type": "dict", "required": True}},
+        )
+        self._task_vars = task_vars
+        result.update(changed=False, staged={})
+        if not self._task.check_mode:
+            rsync_place.check(self._connection)
+            for digest, folder in sorted(args["snapshots"].items()):
+                result["staged"][digest] = told = self._stage(digest, os.fsencode(folder))
+                result["changed"] = result["changed"] or told["bytes"] is not None
+        wrong = [told["message"] for told in result["staged"].values() if not told["ok"]]
+        if wrong:
+            result.update(failed=True, msg=wrong[0])
+        return result
+
+    def _stage(self, digest, folder):
+        """``bytes`` went over the connection (None: it was there); ``again``: the next round may have more luck."""
+        told = {"ok": False, "bytes": None, "message": None, "again": False}
+        try:
+            told["bytes"] = self._bring(digest, folder)
+            told["ok"] = True
+        except rsync.RsyncError as problem:
+            text = "its snapshot could not be brought to the node: {0}".format(problem)
+            told.update(message=text, again=problem.code < 0 or problem.code in _PASSING)
+        except AnsibleActionFail as problem:
+            told.update(message="its snapshot could not be brought to the node: {0}".format(problem.message))
+        except OSError as problem:
+            told.update(message="its snapshot cannot be read here: {0}: {1}".format(folder, problem.strerror))
+        return told
+
+    def _bring(self, digest, folder):
+        with open(self._lock_file(folder), "w") as lock:
+            # Two rounds of this machine fill the same folder over there: one after the other.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            look = self._look(digest, folder)
+            if look["exists"]:
+                return None
+            if not look["rsync"]:
+                raise AnsibleActionFail(rsync_place.NOT_THERE)
+            wire = self._move(folder, look)
+            if self._asked_about(digest, folder, "snapshot_done")["complete"]:
+                return wire
+            # Files of one size and time may differ, and a killed run leaves a half behind: anew, and by contents.
+            wire += self._move(folder, self._look(digest, folder, delete=True), checksum=True)
+            if self._asked_about(digest, folder, "snapshot_done")["complete"]:
+                return wire
+        raise AnsibleActionFail(
+            "what came there is not what was submitted: {0} was changed here".format(os.fsdecode(folder))
+        )
+
+    def _move(self, folder, look, checksum=False):
+        target, shell = rsync_place.reach(self._connection, look["folder"])
+        names = list(tree.names(folder))
+        link_dest = look["newest"]
+        moved = rsync.move(folder + b"/", target + b"/", names, shell=shell, link_dest=link_dest, checksum=checksum)
+        return moved.wire_bytes
+
+    def _look(self, digest, folder, delete=False):
+        return self._asked_about(digest, folder, "snapshot_look", delete=delete)
+
+    def _asked_about(self, digest, folder, op, **more):
+        above = os.path.dirname(os.path.dirname(folder))
+        # A word for this machine and its state folder.
+        source = hashlib.sha256(platform.node().encode() + above).hexdigest()[:16]
+        return self.asked(dict(more, op=op, digest=digest, source=source), self._task_vars)
+
+    def _lock_file(self, folder):
+        host = hashlib.sha256(self._task_vars["inventory_hostname"].encode()).hexdigest()[:16]
+        return os.path.join(os.path.dirname(folder), "stage-{0}.lock".format(host).encode())

@@ -1,0 +1,186 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Snapshots on a node: the files that jobs were submitted with, <state_dir>/snapshots/<digest>, and a job's own copy.
+
+A snapshot gets its name only after everything in it was read and found to be what the name says. A job never works in
+one: each attempt has a real copy, and that is read and compared, too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+
+from .identity import boottime
+from .statedir import NodeError, make_private, sync_folder
+
+DIGEST = re.compile(r"^[0-9a-f]{64}$")
+_DRAFT, _TRASH = ".new-", ".trash-"
+# Somebody may be filling a draft, or may have looked for a snapshot and be about to use it.
+LEAST_AGE_S = 600.0
+_DRAFT_AGE_S = 7 * 86400.0
+
+
+def place(state, digest):
+    """Where the snapshot of this digest is, or would be."""
+    if not DIGEST.match(digest):
+        raise NodeError("bad_request", "{0!r} is not the digest of a snapshot".format(digest))
+    return os.path.join(_root(state), digest)
+
+
+def look(state, request):
+    """Whether the snapshot is here; else where to put its files, and the newest one, to take over what is the same.
+
+    ``delete``: without what an earlier try left there.
+    """
+    digest = request["digest"]
+    final, rsync = place(state, digest), shutil.which("rsync")
+    if os.path.isdir(final):
+        # It is about to be used: no clearing away now.
+        os.utime(final)
+        return {"exists": True, "folder": final, "newest": None, "rsync": rsync}
+    draft = _draft(state, request)
+    if request.get("delete"):
+        shutil.rmtree(draft, ignore_errors=True)
+    if rsync:
+        make_private(draft)
+    return {"exists": False, "folder": draft, "newest": _newest(state), "rsync": rsync}
+
+
+def done(state, request):
+    """Everything was brought: read all of it, and give it its name. ``complete``: it is what it should be."""
+    digest = request["digest"]
+    final, draft = place(state, digest), _draft(state, request)
+    if os.path.isdir(final):
+        shutil.rmtree(draft, ignore_errors=True)
+        return {"complete": True}
+    from . import tree  # hashlib costs every other call some milliseconds
+
+    found = tree.digest(os.fsencode(draft))[0]
+    if found != digest:
+        return {"complete": False}
+    os.utime(draft)
+    try:
+        os.rename(draft, final)
+    except OSError:
+        if not os.path.isdir(final):
+            raise
+        shutil.rmtree(draft, ignore_errors=True)  # another controller was faster
+    sync_folder(_root(state))
+    return {"complete": True}
+
+
+def require(state, spec):
+    """Refuse a spec whose snapshot is not here."""
+    wanted = spec.get("snapshot")
+    if wanted and not os.path.isdir(place(state, wanted["digest"])):
+        raise NodeError(
+            "conflict",
+            "the snapshot {0} is not on this node".format(wanted["digest"][:12]),
+            "stoker dispatch on the machine that has it",
+        )
+
+
+def unpack(attempt, spec):
+    """Give an attempt its own copy of its snapshot. Raises NodeError when that is not what was submitted."""
+    wanted = spec.get("snapshot")
+    if not wanted:
+        return
+    from . import tree
+
+    source, target = place(attempt.state_dir, wanted["digest"]), attempt.file("tree")
+    require(attempt.state_dir, spec)
+    # What a supervisor that was killed left of it.
+    shutil.rmtree(target, ignore_errors=True)
+    began = boottime()
+    tree.copy(os.fsencode(source), os.fsencode(target))
+    found = tree.digest(os.fsencode(target))[0]
+    if found != wanted["digest"]:
+        raise NodeError(
+            "conflict",
+            "the snapshot {0} on this node is not what was submitted any more (its files have the digest {1})".format(
+                wanted["digest"][:12], found[:12]
+            ),
+            "remove {0} there, and retry".format(source),
+        )
+    attempt.update_state(unpacked_s=round(boottime() - began, 3))
+
+
+def working_directory(attempt, spec):
+    """Where a job with a snapshot runs; None for one without."""
+    if not spec.get("snapshot"):
+        return None
+    return os.path.normpath(os.path.join(attempt.file("tree"), spec.get("workdir") or "."))
+
+
+def clear(state, unused_s, dry_run=False):
+    """Remove snapshots that no job folder here names and nobody looked for within ``unused_s``; those removed."""
+    used = _used(state)
+    limit = time.time() - max(unused_s, LEAST_AGE_S)
+    removed = []
+    for name in _listed(state):
+        path = os.path.join(_root(state), name)
+        draft = name.startswith((_DRAFT, _TRASH))
+        if name in used or _age_mark(path) > (time.time() - _DRAFT_AGE_S if draft else limit):
+            continue
+        size = _bytes_in(path)
+        if not dry_run:
+            trash = os.path.join(_root(state), "{0}{1}-{2}".format(_TRASH, name[-12:], os.getpid()))
+            os.rename(path, trash)
+            shutil.rmtree(trash)
+        if not draft:
+            removed.append({"digest": name, "bytes": size})
+    return removed
+
+
+def _used(state):
+    used = set()
+    for job in state.jobs():
+        for attempt in state.attempts(job):
+            wanted = (attempt.read("spec.json") or {}).get("snapshot")
+            if wanted:
+                used.add(wanted["digest"])
+    return used
+
+
+def _root(state):
+    return os.path.join(state.path, "snapshots")
+
+
+def _draft(state, request):
+    # One of its own for each controller: two that fill the same folder would find each other's halves in it.
+    by = request.get("source") or "controller"
+    return os.path.join(
+        _root(state), "{0}{1}-{2}".format(_DRAFT, re.sub(r"[^A-Za-z0-9]", "", by)[:32], request["digest"])
+    )
+
+
+def _listed(state):
+    try:
+        found = os.listdir(_root(state))
+    except FileNotFoundError:
+        return []
+    return [name for name in found if DIGEST.match(name) or name.startswith((_DRAFT, _TRASH))]
+
+
+def _newest(state):
+    paths = [os.path.join(_root(state), name) for name in _listed(state) if DIGEST.match(name)]
+    return max(paths, key=_age_mark, default=None)
+
+
+def _age_mark(path):
+    return os.stat(path).st_mtime
+
+
+def _bytes_in(path):
+    """What removing it frees: a file that another snapshot has, too, frees nothing."""
+    total = 0
+    for folder, _names, files in os.walk(path):
+        for name in files:
+            status = os.lstat(os.path.join(folder, name))
+            total += status.st_size if status.st_nlink == 1 else 0
+    return total

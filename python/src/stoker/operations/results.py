@@ -1,0 +1,140 @@
+"""The results of a job: where they lie, where they go, and fetching them once it is over.
+
+The job's row keeps, as `results`: `paths` (none: all that differs), `local` and `host` (the folder here, on the machine
+that submitted it), `remote` (the folder on the node; None: the attempt's own copy of a snapshot), `asked` (they are to
+be fetched), and what came of that: `done_at`, `tried_at`, `problem`, `files`, `bytes`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import platform
+import shlex
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stoker.operations.values import Problem, Results
+from stoker.paths import state_dir
+
+if TYPE_CHECKING:
+    from stoker.operations.session import Session
+    from stoker.store import JobRow, NodeRow
+
+# A loop does not try each time again where it failed just now.
+PAUSE_S = 60.0
+
+
+def wanted(local: Path, remote: str | None, paths: Sequence[str], asked: bool) -> dict[str, Any]:
+    """What a new job's row says of its results."""
+    return {
+        "paths": list(paths), "local": str(local), "host": platform.node(), "remote": remote, "asked": asked,
+        "done_at": None, "tried_at": None, "problem": None, "files": None, "bytes": None,
+    }  # fmt: skip
+
+
+def again(results: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The same for a job that is run again; None where its folder is on another machine."""
+    if results is None or results["host"] != platform.node():
+        return None
+    return wanted(Path(results["local"]), results["remote"], results["paths"], results["asked"])
+
+
+def fetch(session: Session, jobs: Sequence[str] | None = None) -> tuple[Problem, ...]:
+    """Fetch the results that are due: those of `jobs`, or of all that are over. What could not be fetched is returned.
+
+    Each is fetched once, also after a failure of the job, and only on the machine that it was submitted from. One that
+    fails stays due; without `jobs`, it is not tried again within a minute.
+    """
+    due = [row for row in session.store.jobs_with_results_due() if jobs is None or row.id in jobs]
+    problems = []
+    for row in due:
+        results = row.results or {}
+        recently = time.time() - (results.get("tried_at") or 0.0) < PAUSE_S
+        if results.get("host") != platform.node() or (jobs is None and recently):
+            continue
+        with _alone():
+            # Another process of ours may have done it while this one waited.
+            now = session.store.job(row.id)
+            if now is not None and now.results_due and now.finished and (problem := _fetch(session, now)) is not None:
+                problems.append(problem)
+    return tuple(problems)
+
+
+def _fetch(session: Session, row: JobRow) -> Problem | None:
+    from stoker.operations import sync
+
+    results = {**(row.results or {}), "tried_at": time.time()}
+    if row.node is None:
+        results.update(done_at=time.time(), files=0, bytes=0, problem=None)
+        session.store.put_results(row, results, due=False)
+        return None
+    remote = remote_folder(row, session.store.node(row.node))
+    if remote is None:
+        return _failed(session, row, results, f"{row.node} never told where its state folder is")
+    report, problems = sync.fetched(session, row.node, remote, results["local"], results["paths"])
+    if report is None:
+        words = problems[0].message if problems else f"{row.node} did not answer"
+        return _failed(session, row, results, words)
+    results.update(done_at=time.time(), files=len(report.changes), bytes=report.bytes, problem=None)
+    session.store.put_results(row, results, due=False)
+    count = len(report.changes)
+    session.say(f"{row.id}: {count} file{'s' * (count != 1)} fetched from {row.node}:{report.remote} to {report.local}")
+    for note in report.notes:
+        session.say(f"{row.id}: {note}")
+    if report.kept:
+        session.say(f"{row.id}: kept, newer here: {', '.join(report.kept[:20])}")
+    return None
+
+
+def _failed(session: Session, row: JobRow, results: dict[str, Any], why: str) -> Problem:
+    results["problem"] = why
+    session.store.put_results(row, results, due=True)
+    text = f"the results of {row.id} could not be fetched: {why}"
+    return Problem(row.node, text, command(row, session.store.node(row.node or "")))
+
+
+def remote_folder(row: JobRow, node: NodeRow | None) -> str | None:
+    """Where on its node the results of a job lie; None: not known."""
+    results = row.results or {}
+    if results.get("remote") is not None:
+        return str(results["remote"])
+    state = (node.facts if node is not None else {}).get("state_dir")
+    if row.spec.get("snapshot") and row.attempt and state:
+        return f"{state}/jobs/{row.id}/{row.attempt}/tree"
+    return None
+
+
+def results_of(row: JobRow, node: NodeRow | None) -> Results | None:
+    """The results of a job as its users see them; None where nobody said that it has any."""
+    if row.results is None:
+        return None
+    told = row.results
+    return Results(
+        tuple(told["paths"]), told["local"], told["host"], remote_folder(row, node), bool(told["asked"]),
+        told["done_at"], told["files"], told["bytes"], told["problem"], command(row, node),
+    )  # fmt: skip
+
+
+def command(row: JobRow, node: NodeRow | None) -> str | None:
+    """The very command that fetches the results of a job; None: it was on no node, or its folder is not known."""
+    results, remote = row.results, remote_folder(row, node)
+    if results is None or remote is None or row.node is None:
+        return None
+    return command_of(row.node, results["paths"], remote, results["local"])
+
+
+def command_of(node: str, paths: Sequence[str], remote: str, local: str) -> str:
+    """The command that fetches these from there, as a shell takes it."""
+    words = ["stoker", "sync", "pull", node, *paths, "--remote", remote, "--local", local]
+    # Quoted: ~ is the home folder of the node, not of this shell.
+    return " ".join(shlex.quote(word) for word in words)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    with open(state_dir() / "results.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
