@@ -234,7 +234,7 @@ class Node:
         from . import container_state
 
         found, faults = container_state.listed(self.request.get("which"), self.request.get("engine"))
-        return {"containers": found, "containers_unknown": "; ".join(faults) or None}
+        return {"containers": found, "containers_unknown": "; ".join(faults) or None, "user_id": os.geteuid()}
 
     def container(self):
         """One container, by ``action``: a state to bring it to, or logs, upgrade, install."""

@@ -22,6 +22,8 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 from stoker.operations import (
     clean,
     compare,
+    container_images,
+    containers,
     dispatch,
     events,
     gpus,
@@ -29,6 +31,7 @@ from stoker.operations import (
     logs,
     nodes,
     registry,
+    services,
     setup,
     signals,
     stats,
@@ -162,6 +165,31 @@ class Sync(Namespace):
     diff = bound(sync.diff)
 
 
+class Containers(Namespace):
+    """`fleet.containers`: containers of the nodes, by Podman or Docker."""
+
+    area = "containers"
+    list = bound(containers.list_containers)
+    logs = bound(containers.logs)
+    start = bound(containers.start)
+    stop = bound(containers.stop)
+    create = bound(containers.create)
+    check_updates = bound(container_images.check_updates)
+    upgrade = bound(container_images.upgrade)
+    install = bound(container_images.install)
+
+
+class Services(Namespace):
+    """`fleet.services`: commands with a health endpoint, kept running on a node."""
+
+    area = "services"
+    start = bound(services.start)
+    stop = bound(services.stop)
+    restart = bound(services.restart)
+    status = bound(services.status)
+    logs = bound(services.logs)
+
+
 class Dispatch(Namespace):
     """`fleet.dispatch`: rounds."""
 
@@ -278,6 +306,8 @@ class Fleet:
         self.templates = Templates(self._session)
         self.nodes = Nodes(self._session)
         self.sync = Sync(self._session)
+        self.containers = Containers(self._session)
+        self.services = Services(self._session)
         self.dispatch = Dispatch(self._session)
         self.events = Events(self._session)
         self.store = StoreFiles(self._session)

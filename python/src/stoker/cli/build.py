@@ -32,6 +32,8 @@ ANY_COMMAND = {
 FOLLOW = Annotated[
     bool, Parameter(name=["--follow", "-f"], help="Show the log as it comes. Ctrl-C leaves the job running.")
 ]
+# Where a word too many is the command itself.
+_WITH_COMMAND = ("run", "exec", "template save", "container create", "service start")
 RAW = Annotated[bool, Parameter(name="--raw", help="Print the log's bytes as they are; not on a terminal.")]
 
 
@@ -214,7 +216,13 @@ def _help(op: Operation) -> str:
 def _usage(op: Operation) -> str | None:
     if not any(_has(p, AfterDashes) for p in op.signature().parameters.values()):
         return None
-    node = {"exec": "[NODE] ", "template save": "TEMPLATE "}.get(op.command, "")
+    first = {
+        "exec": "[NODE] ",
+        "template save": "TEMPLATE ",
+        "container create": "NODE NAME ",
+        "service start": "NODE NAME ",
+    }
+    node = first.get(op.command, "")
     return f"Usage: stoker {op.command} {node}[OPTIONS] -- COMMAND [ARG...]\n"
 
 
@@ -248,7 +256,7 @@ def usage_error(problem: Exception, command: str | None) -> StokerError:
 
     sentence = " ".join(str(problem).split())
     tokens = getattr(problem, "unused_tokens", None) or []
-    if isinstance(problem, UnusedCliTokensError) and command in ("run", "exec", "template save") and tokens:
+    if isinstance(problem, UnusedCliTokensError) and command in _WITH_COMMAND and tokens:
         rest = " ".join(tokens)
         return UsageError(
             f"{tokens[0]!r}: the command has to stand after --", next_step=f"stoker {command} ... -- {rest}"

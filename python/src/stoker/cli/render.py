@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from stoker.cli import format as fmt
 from stoker.cli import (
+    render_containers,
     render_gpus,
     render_history,
     render_jobs,
     render_nodes,
+    render_services,
     render_store,
     render_streams,
     render_sync,
@@ -21,7 +23,17 @@ from stoker.cli import (
 )
 from stoker.cli.out import Out
 from stoker.errors import UsageError
-from stoker.operations import compare, node_values, stats, stores, template, values
+from stoker.operations import (
+    compare,
+    container_images,
+    containers,
+    node_values,
+    services,
+    stats,
+    stores,
+    template,
+    values,
+)
 from stoker.operations.dispatch import RoundStream
 from stoker.operations.events import EventStream
 from stoker.operations.logs import LogPiece, LogStream, logs
@@ -55,6 +67,13 @@ RENDERERS: dict[type, Callable[[Any, Out], None]] = {
     stores.StoreCheck: render_store.store_check,
     values.Written: render_nodes.written,
     SyncReport: render_sync.sync_report,
+    containers.ContainerList: render_containers.container_list,
+    containers.ContainerChange: render_containers.container_change,
+    containers.ContainerLog: render_containers.container_log,
+    container_images.UpdateList: render_containers.update_list,
+    container_images.Installed: render_containers.installed,
+    services.ServiceList: render_services.service_list,
+    services.ServiceChange: render_services.service_change,
 }
 # What a terminal would obey or nobody would see, and JSON need not have as it is.
 _UNSEEN = re.compile(

@@ -29,6 +29,9 @@ _MODULES = (
     "stoker.operations.nodes",
     "stoker.operations.gpus",
     "stoker.operations.sync",
+    "stoker.operations.containers",
+    "stoker.operations.container_images",
+    "stoker.operations.services",
     "stoker.operations.dispatch",
     "stoker.operations.stores",
     "stoker.operations.setup",
@@ -54,6 +57,8 @@ class Short:
 
 GROUPS = {
     "store": "The store as a whole: backup, restore, another database.",
+    "container": "Containers of the nodes, by Podman or Docker.",
+    "service": "Commands with a health endpoint, kept running on a node.",
     "sync": "The files of a project: to nodes, and results back.",
     "template": "Saved commands with parameters, for everybody who uses the same store.",
 }

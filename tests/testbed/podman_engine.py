@@ -68,7 +68,7 @@ done
 """
 
 
-class Podman:
+class PodmanEngine:
     """The engine of a node. ``node`` runs; what is made here ends and goes with it."""
 
     def __init__(self, node: IsolatedNode) -> None:
