@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 import ssl
 import threading
@@ -55,3 +57,59 @@ def _look(url, timeout_s, found):
         found["problem"] = "cannot be reached: {0}".format(exc.strerror or exc)
     except HTTPException as exc:
         found["problem"] = "did not speak HTTP: {0}".format(type(exc).__name__)
+
+
+# -- whose endpoint it is -----------------------------------------------------------------------------------------
+
+
+def answering_job(url):
+    """The job whose process listens where ``url`` points to on this node; None where that is not known.
+
+    By the listening socket and the environment that every process of a job has.
+    """
+    parts = urlsplit(url)
+    if parts.hostname not in ("localhost", "127.0.0.1", "::1", socket.gethostname()):
+        return None
+    inodes = _listening(parts.port or (443 if parts.scheme == "https" else 80))
+    for name in os.listdir("/proc") if inodes else ():
+        if name.isdigit() and _holds(name, inodes):
+            return _job_of(name)
+    return None
+
+
+def _listening(port):
+    """The sockets that listen on a port, by their numbers, as links in /proc name them."""
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(table, encoding="ascii") as handle:
+                rows = [line.split() for line in handle][1:]
+        except OSError:
+            continue
+        # 0A: listening.
+        found |= {"socket:[{0}]".format(r[9]) for r in rows if r[3] == "0A" and r[1].endswith(":{0:04X}".format(port))}
+    return found
+
+
+def _holds(pid, sockets):
+    folder = "/proc/{0}/fd".format(pid)
+    try:
+        return any(_link(folder + "/" + name) in sockets for name in os.listdir(folder))
+    except OSError:
+        return False  # gone, or another user's
+
+
+def _link(path):
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None
+
+
+def _job_of(pid):
+    try:
+        with open("/proc/{0}/environ".format(pid), "rb") as handle:
+            named = re.search(rb"(?:^|\0)STOKER_JOB=([^\0]+)", handle.read())
+    except OSError:
+        return None
+    return named.group(1).decode("utf-8", "replace") if named else None

@@ -9,6 +9,7 @@ A service is a job whose spec has these labels; everything else (locks, exit rec
 
 from __future__ import annotations
 
+import os
 import time
 
 from . import identity, probe
@@ -45,8 +46,6 @@ def _newest(state, names):
 
 
 def _accepted(attempt):
-    import os
-
     return os.stat(attempt.file("spec.json")).st_mtime_ns
 
 
@@ -56,6 +55,10 @@ def _service(backend, state, attempt, spec):
     health = None
     if seen["state"] == "running":
         health = dict(probe.http(labels[HEALTH]), at=identity.now())
+        other = probe.answering_job(labels[HEALTH]) if health["ok"] else None
+        if other not in (None, attempt.job):
+            # Two services on one port: the one that came too late must not live on the other's answers.
+            health.update(ok=False, evidence="{0}, but it is {1} that listens there".format(health["evidence"], other))
         if health["ok"]:
             attempt.write("healthy.json", {"schema": "stoker.healthy/1", "at": health["at"]})
     since = (attempt.read("healthy.json") or {}).get("at")

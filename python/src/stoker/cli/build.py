@@ -33,7 +33,8 @@ FOLLOW = Annotated[
     bool, Parameter(name=["--follow", "-f"], help="Show the log as it comes. Ctrl-C leaves the job running.")
 ]
 # Where a word too many is the command itself.
-_WITH_COMMAND = ("run", "exec", "template save", "container create", "service start")
+_OF_A_NODE = ("container create", "container upgrade", "service start")
+_WITH_COMMAND = ("run", "exec", "template save", *_OF_A_NODE)
 RAW = Annotated[bool, Parameter(name="--raw", help="Print the log's bytes as they are; not on a terminal.")]
 
 
@@ -216,12 +217,7 @@ def _help(op: Operation) -> str:
 def _usage(op: Operation) -> str | None:
     if not any(_has(p, AfterDashes) for p in op.signature().parameters.values()):
         return None
-    first = {
-        "exec": "[NODE] ",
-        "template save": "TEMPLATE ",
-        "container create": "NODE NAME ",
-        "service start": "NODE NAME ",
-    }
+    first = {"exec": "[NODE] ", "template save": "TEMPLATE "} | dict.fromkeys(_OF_A_NODE, "NODE NAME ")
     node = first.get(op.command, "")
     return f"Usage: stoker {op.command} {node}[OPTIONS] -- COMMAND [ARG...]\n"
 

@@ -14,9 +14,8 @@ def container_list(value: ContainerList, out: Out) -> None:
         out.line("no containers · stoker container create NODE NAME --image IMAGE makes one")
     elif value.containers:
         rows = [(c.node, c.name, _state(c), _gpus(c), ", ".join(c.ports) or "-", c.image) for c in value.containers]
-        out.table(
-            ("NODE", "CONTAINER", "STATE", "GPU", "PORTS", "IMAGE"), [tuple(map(fmt.one_line, row)) for row in rows]
-        )
+        shown = [tuple(map(fmt.one_line, row)) for row in rows]
+        out.table(("NODE", "CONTAINER", "STATE", "GPU", "PORTS", "IMAGE"), shown)
     for node, why in value.unknown.items():
         out.note(fmt.one_line(f"{node}: containers of another engine are unknown: {why}"))
     for container in value.containers:
@@ -81,10 +80,8 @@ def installed(value: Installed, out: Out) -> None:
     for package in value.packages:
         before, after = package.before or "new", package.after or "removed"
         out.line(fmt.one_line(f"  {package.manager}  {package.name}  {before} -> {after}"))
-    count = len(value.packages)
+    count = f"{len(value.packages)} packages changed" if value.packages else "nothing changed"
     if value.failed is not None:
         out.note(fmt.safe(value.output).rstrip())
         out.note(fmt.one_line(f"stoker: {value.name} on {value.node}: {value.failed} ended with {value.code}"))
-    out.line(
-        fmt.one_line(f"{value.name} on {value.node}: ") + (f"{count} packages changed" if count else "nothing changed")
-    )
+    out.line(fmt.one_line(f"{value.name} on {value.node}: {count}"))

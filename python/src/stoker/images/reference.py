@@ -12,8 +12,10 @@ _REPOSITORY = re.compile(r"^[a-z0-9]+([._/-]+[a-z0-9]+)*$")
 
 @dataclass(frozen=True)
 class Reference:
-    """`nvcr.io/nvidia/pytorch:25.03-py3` in parts. `registry` is where its API answers, `prefix` what stands before
-    the colon, as it was written; `tag` is None where the name has none (a digest, or nothing).
+    """`nvcr.io/nvidia/pytorch:25.03-py3` in parts.
+
+    `registry` is where its API answers, `prefix` what stands before the colon, as it was written; `tag` is None where
+    the name has none (a digest, or nothing).
     """
 
     registry: str

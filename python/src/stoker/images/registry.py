@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
@@ -139,10 +138,8 @@ class _Registry:
     def _refused(self, code: int) -> RegistryError:
         where = f"{self.reference.registry}/{self.reference.repository}"
         if code in (401, 403):
-            return RegistryError(
-                f"{where}: the registry wants a login ({code})",
-                next_step=f"docker login {self.reference.registry} here",
-            )
+            login = f"docker login {self.reference.registry} on this machine"
+            return RegistryError(f"{where}: the registry wants a login ({code})", next_step=login)
         if code == 404:
             return RegistryError(f"{where}: the registry has no such image (404)")
         return RegistryError(f"{where}: the registry answered {code}")
@@ -178,6 +175,5 @@ def _login(registry: str) -> str | None:
         for name in names:
             auth = (kept.get(name) or {}).get("auth")
             if isinstance(auth, str) and auth:
-                base64.b64decode(auth, validate=True)
                 return auth
     return None

@@ -116,7 +116,7 @@ def upgrade(
     health_url: str | None = None,
     timeout: float | str = 60.0,
     grace: Annotated[float | str | None, Short("-g")] = None,
-    pull: bool = True,
+    no_pull: bool = False,
 ) -> ContainerChange:
     """Put a container of a newer image in the place of the present one: same ports, mounts, environment, GPUs.
 
@@ -131,7 +131,7 @@ def upgrade(
         health_url: Address that answers 200 to 399 when all is well, as seen from the node.
         timeout: How long it may take to be healthy; without a check it has to live for 3 s.
         grace: How long the old one may take to end before it is killed (10s).
-        pull: Fetch the image; --no-pull takes the one that is on the node.
+        no_pull: Take the image that is on the node.
     """
     if health and health_url:
         raise UsageError("a health command and --health-url are two checks: give one of them")
@@ -139,7 +139,7 @@ def upgrade(
     check = {"url": health_url, "command": list(health) or None}
     check = {key: value for key, value in check.items() if value}
     request = {
-        "op": "container", "action": "upgrade", "container": name, "image": image, "pull": pull,
+        "op": "container", "action": "upgrade", "container": name, "image": image, "pull": not no_pull,
         "grace_s": quantities.seconds(grace, "--grace") if grace is not None else None,
         "health": {**check, "timeout_s": quantities.seconds(timeout, "--timeout")} if check else None,
     }  # fmt: skip

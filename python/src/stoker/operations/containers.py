@@ -228,8 +228,9 @@ def _change(session: Session, node: str, request: Mapping[str, Any]) -> Containe
     res = answers[name].res
     told = res["container"]
     return ContainerChange(
-        name, request["name"], bool(res["changed"]), tuple(res["actions"]), tuple(Drift(**item) for item in res["drift"]),
-        None if told is None else container_of(name, told), bool(request["dry_run"]),
+        name, request["name"], bool(res["changed"]), tuple(res["actions"]),
+        tuple(Drift(**item) for item in res["drift"]), None if told is None else container_of(name, told),
+        bool(request["dry_run"]),
     )  # fmt: skip
 
 

@@ -1,4 +1,7 @@
-"""Services: commands with a health endpoint, kept running on a node. Each is a job; its state is what the endpoint says."""
+"""Services: commands with a health endpoint, kept running on a node.
+
+Each is a job; its state is what the endpoint says when it is asked.
+"""
 
 from __future__ import annotations
 
