@@ -371,7 +371,7 @@ def create_words(engine, name, want, env_words):
 
 def _mount_words(item):
     text = "type={type},source={source},target={target}".format(**item)
-    return text + ",readonly=true" if item["read_only"] else text
+    return text + ",ro" if item["read_only"] else text
 
 
 def _gpu_words(engine, gpus):
