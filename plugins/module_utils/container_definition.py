@@ -109,7 +109,7 @@ def actual(engine, told, image):
         "image": told.get("ImageName") or config.get("Image") or "",
         "command": _differs(config.get("Cmd"), base.get("Cmd")),
         "entrypoint": _entrypoint(config.get("Entrypoint"), base.get("Entrypoint")),
-        "env": _env(config.get("Env") or [], base.get("Env") or []),
+        "env": _env(config, base),
         "workdir": _differs(config.get("WorkingDir") or "/", base.get("WorkingDir") or "/"),
         "user": _differs(config.get("User") or "", base.get("User") or ""),
         "hostname": _hostname(config.get("Hostname"), told.get("Id", "")),
@@ -150,11 +150,16 @@ def _entrypoint(value, default):
     return _differs(value, default)
 
 
-def _env(told, base):
-    # What an engine itself adds is not part of the definition: as a wish it would hide what a newer image brings.
-    own = {"container=podman", "TERM=xterm", "PATH=" + _DEFAULT_PATH}
-    pairs = [item.partition("=") for item in told if item not in base and item not in own]
-    return {name: value for name, _, value in pairs if name not in ("HOSTNAME", "HOME")}
+def _env(config, base):
+    pairs = [item.partition("=") for item in config.get("Env") or [] if item not in (base.get("Env") or [])]
+    labels = config.get("Labels") or {}
+    if ENV_LABEL in labels:
+        names = set(labels[ENV_LABEL].split(","))
+        return {name: value for name, _, value in pairs if name in names}
+    # What an engine or a GPU's files add is not part of the definition: as a wish it would hide what a newer image has.
+    own = {"container=podman", "TERM=xterm", "PATH=" + _DEFAULT_PATH, "NVIDIA_VISIBLE_DEVICES=void"}
+    names = ("HOSTNAME", "HOME")
+    return {name: value for name, equals, value in pairs if name not in names and name + equals + value not in own}
 
 
 def _hostname(told, identity):
@@ -360,8 +365,7 @@ def create_words(engine, name, want, env_words):
     words += [word for item in want.get("mounts") or () for word in ("--mount", _mount_words(item))]
     words += _gpu_words(engine, want.get("gpus") or [])
     labels = dict(want.get("labels") or {})
-    if want.get("env"):
-        labels[ENV_LABEL] = ",".join(sorted(want["env"]))
+    labels[ENV_LABEL] = ",".join(sorted(want.get("env") or {}))
     words += [word for key, text in labels.items() for word in ("--label", "{0}={1}".format(key, text))]
     entrypoint = list(want.get("entrypoint") or [])
     if entrypoint:

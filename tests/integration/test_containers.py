@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
+import zipfile
 import zlib
 from typing import Any
 
@@ -190,28 +192,38 @@ def test_an_upgrade_is_refused_while_jobs_run_and_names_them(box: Box) -> None:
     assert box.do("upgrade", image=NEWER, pull=False)["changed"] is True
 
 
+# In the place of podman: kills the caller just before the engine would do one thing.
+KILLER = '#!/bin/sh\n[ "$1" != "$(cat /tmp/kill-at)" ] || kill -KILL $PPID\nexec /usr/bin/podman "$@"\n'
+
+
 @pytest.mark.accepts("D36")
-def test_an_upgrade_killed_midway_is_taken_back_by_the_next_call(box: Box) -> None:
+def test_an_upgrade_killed_before_any_step_is_mended_by_the_next_call(box: Box) -> None:
     box.do("started", definition=DEFINITION)
     first = box.id()
     box.podman.image(NEWER, "CMD sleep 998")
-    # Killed while it waits for the new one, which never gets healthy.
+    box.podman.shell("cat > /usr/local/bin/podman && chmod 755 /usr/local/bin/podman", stdin=KILLER)
     request = {
         "schema": "stoker.request/1", "op": "container", "state_dir": box.side.state_dir, "container": "box",
         "action": "upgrade", "image": NEWER, "pull": False, "grace_s": 0, "rungs": ["subreaper"],
-        "health": {"command": ["false"], "timeout_s": 600},
     }  # fmt: skip
-    call = f"timeout -s KILL 6 {box.podman.node.python} -I -S {box.side.folder} ctl"
-    assert box.podman.node.ssh(call, stdin=json.dumps(request)).returncode == 137
-    assert box.names() == ["box", "box.before-swap"]
-    assert box.id() != first
-    listed = {item["name"]: item["before_swap"] for item in box.side.ask("containers")["containers"]}
-    assert listed == {"box": False, "box.before-swap": True}
-    mended = box.do("started", definition=DEFINITION)
-    assert mended["actions"] == ["an interrupted replacement was taken back: the old box is in its place"]
-    assert (box.id(), box.names(), mended["drift"]) == (first, ["box"], [])
-    assert box.inside("cat", "/work/proj/file") == "mine"
-    assert box.do("started", definition=DEFINITION)["changed"] is False
+    call = f"{box.podman.node.python} -I -S {box.side.folder} ctl"
+    for step in ("stop", "rename", "create", "start"):
+        box.podman.shell(f"echo {step} > /tmp/kill-at")
+        assert "STOKER-REPLY" not in box.podman.node.ssh(call, stdin=json.dumps(request), timeout_s=60).stdout
+        box.podman.shell("echo nothing > /tmp/kill-at")
+        # None is lost, and it can be seen that something is unfinished.
+        assert first in {item["id"] for item in box.side.ask("containers")["containers"]}
+        mended = box.do("started", definition=DEFINITION)
+        assert mended["actions"] == ["an interrupted replacement was taken back: the old box is in its place"], step
+        assert (box.id(), box.names(), mended["drift"], mended["container"]["state"]) == (first, ["box"], [], "running")
+    # The new one was found to work: that is what the next call goes on with.
+    box.podman.shell("echo rm > /tmp/kill-at")
+    assert "STOKER-REPLY" not in box.podman.node.ssh(call, stdin=json.dumps(request), timeout_s=60).stdout
+    box.podman.shell("echo nothing > /tmp/kill-at")
+    ended = box.do("started")
+    assert ended["actions"] == ["an interrupted replacement was ended: the new box works, the old one is removed"]
+    assert (ended["container"]["image"], ended["container"]["state"], box.names()) == (NEWER, "running", ["box"])
+    assert box.do("started")["changed"] is False
 
 
 @pytest.mark.accepts("D36")
@@ -271,11 +283,18 @@ def test_apt_packages_are_installed_once_and_a_failure_is_apts_own(debian: Box) 
 
 @pytest.mark.accepts("D37")
 def test_pip_packages_are_installed_once(debian: Box) -> None:
-    project = "[project]\nname = 'stoker-probe'\nversion = '1.0'\n[build-system]\nrequires = ['setuptools']\n"
-    debian.podman.shell("mkdir -p /srv/repo/py; cat > /srv/repo/py/pyproject.toml", stdin=project)
-    settings = "[global]\\nno-index = true\\nno-build-isolation = true\\n"
-    debian.inside("sh", "-c", f"rm -f /usr/lib/python3*/EXTERNALLY-MANAGED; printf '{settings}' > /etc/pip.conf")
-    first = debian.do("install", pip=["/srv/repo/py"])
+    wheel = io.BytesIO()
+    with zipfile.ZipFile(wheel, "w") as packed:
+        info = "stoker_probe-1.0.dist-info"
+        packed.writestr("stoker_probe.py", "x = 1\n")
+        packed.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: stoker-probe\nVersion: 1.0\n")
+        packed.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        packed.writestr(f"{info}/RECORD", "")
+    data = base64.b64encode(wheel.getvalue()).decode()
+    debian.podman.shell("base64 -d > /srv/repo/stoker_probe-1.0-py3-none-any.whl", stdin=data)
+    settings = "[global]\\nno-index = true\\nfind-links = /srv/repo\\nbreak-system-packages = true\\n"
+    debian.inside("sh", "-c", f"printf '{settings}' > /etc/pip.conf")
+    first = debian.do("install", pip=["stoker-probe"])
     assert (first["failed"], first["output"]) == (None, "")
     assert first["packages"] == [{"manager": "pip", "name": "stoker-probe", "before": None, "after": "1.0"}]
     second = debian.do("install", pip=["stoker-probe>=1.0"])

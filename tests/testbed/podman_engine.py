@@ -102,12 +102,13 @@ class PodmanEngine:
         options = [word for change in changes for word in ("--change", change)]
         command = shlex.join(["podman", "import", "-q", *options, "-", name])
         argv = [*self.node.ssh_command(), command]
-        done = subprocess.run(argv, input=_root(files or {}), capture_output=True, timeout=60)
+        done = subprocess.run(argv, input=root_file_system(files or {}), capture_output=True, timeout=60)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode().strip()
 
 
-def _root(files: Mapping[str, str]) -> bytes:
+def root_file_system(files: Mapping[str, str]) -> bytes:
+    """A tar of busybox, its commands and these files."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         _folders(tar, ("bin", "tmp", "etc", "proc", "sys", "dev", "www"))

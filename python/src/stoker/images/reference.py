@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 DOCKER_HUB = "registry-1.docker.io"
 _TAG = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")
-_REPOSITORY = re.compile(r"^[a-z0-9]+([._/-]+[a-z0-9]+)*$")
+_PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+_REPOSITORY = re.compile(rf"^{_PART}(?:/{_PART})*$")
 
 
 @dataclass(frozen=True)
