@@ -92,6 +92,19 @@ def test_list_logs_stop_and_start_on_the_command_line(stoker: Callable[..., Cli]
     assert (failed.code, "box is exited: nothing can be installed in it" in failed.err) == (1, True)
 
 
+@pytest.mark.accepts("D37")
+def test_install_ends_with_the_tools_own_words_when_it_fails(stoker: Callable[..., Cli], podman: PodmanEngine) -> None:
+    # This machine's own system, copied on write: a real apt.
+    podman("run", "-d", "--name", "box", "--network", "none", "--rootfs", "/:O", "sleep", "999")
+    cli = stoker(podman.node)
+    there = cli("container", "install", "i1", "box", "--apt", "bash", "--apt", "apt")
+    assert (there.code, there.out) == (0, "box on i1: nothing changed\n"), there
+    failed = cli("container", "install", "i1", "box", "--apt", "no-such-package")
+    assert failed.code == 1
+    assert "E: Unable to locate package no-such-package" in failed.err
+    assert "box on i1: apt-get install -q -y ended with 100" in failed.err
+
+
 # -- newer images --------------------------------------------------------------------------------------------------
 
 

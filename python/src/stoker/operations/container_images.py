@@ -143,7 +143,7 @@ def upgrade(
         "grace_s": quantities.seconds(grace, "--grace") if grace is not None else None,
         "health": {**check, "timeout_s": quantities.seconds(timeout, "--timeout")} if check else None,
     }  # fmt: skip
-    session.say(f"stoker: {name} on {node} becomes {image}; fetching it may take long")
+    session.say(f"stoker: {name} on {node} becomes {image} (fetching it may take long)")
     reply = ask_one(session, node, request)
     now = container_of(node, reply["container"])
     return ContainerChange(node, name, bool(reply["changed"]), tuple(reply["actions"]), (), now)

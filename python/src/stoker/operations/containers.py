@@ -208,7 +208,7 @@ def create(
         "shm_size": str(quantities.size(shm_size, "--shm-size")) if shm_size is not None else None, "engine": engine,
         "recreate": recreate, "dry_run": dry_run,
     }  # fmt: skip
-    session.say(f"stoker: {name} on {node}; an image that is not there yet takes its time")
+    session.say(f"stoker: {name} on {node} (an image that has to be fetched may take long)")
     return _change(session, node, {key: value for key, value in request.items() if value is not None})
 
 
