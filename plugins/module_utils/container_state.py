@@ -14,6 +14,8 @@ from .container_swap import Swap
 from .statedir import NodeError
 
 LOG_LIMIT_BYTES = 1024 * 1024
+# An engine writes all of a log at once.
+MOST_LINES = 20000
 STOP_GRACE_S = 10.0
 # How long a container that was just started is watched, in seconds: many end at once, and were not started then.
 SETTLE_S = 1.0
@@ -247,7 +249,7 @@ def _runs(told):
 def log(name, tail, limit=None, wanted=None):
     """(the last lines that a container wrote, both streams in order; whether some were left out)."""
     engine, _told = engines.existing(name, wanted)
-    code, out, err = engine.run(["logs", *(["--tail", str(tail)] if tail is not None else []), name], 60.0)
+    code, out, err = engine.run(["logs", "--tail", str(min(tail or MOST_LINES, MOST_LINES)), name], 60.0)
     if code != 0:
         raise NodeError("not_supported", "{0} logs failed: {1}".format(engine.name, engines.words(err, code)))
     data = (out + err).encode("utf-8", "replace")

@@ -55,6 +55,8 @@ def _look(url, timeout_s, found):
         found["problem"] = "gave no answer within {0:g} s".format(timeout_s)
     except OSError as exc:
         found["problem"] = "cannot be reached: {0}".format(exc.strerror or exc)
+    except ValueError as exc:
+        found["problem"] = "is no address: {0}".format(exc)
     except HTTPException as exc:
         found["problem"] = "did not speak HTTP: {0}".format(type(exc).__name__)
 

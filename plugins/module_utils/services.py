@@ -23,7 +23,7 @@ def look(backend, state, request):
     """The services called ``which`` (null: all), the newest job of each. Waits while one starts, ``wait`` s at most."""
     deadline = time.monotonic() + (request.get("wait") or 0.0)
     while True:
-        found = [_service(backend, state, *item) for item in _newest(state, request.get("which")).values()]
+        found = [_service(backend, *item) for item in _newest(state, request.get("which")).values()]
         waiting = [item for item in found if item["state"] == "starting"]
         if not waiting or time.monotonic() >= deadline:
             return {"services": sorted(found, key=lambda item: item["name"]), "now": identity.now()}
@@ -31,7 +31,7 @@ def look(backend, state, request):
 
 
 def _newest(state, names):
-    """name -> (attempt, spec) of the job that was accepted last under that name."""
+    """name -> (attempt, spec, others): the job that was accepted last under that name, and older ones not over."""
     found = {}
     for job in state.jobs():
         attempts = state.attempts(job)
@@ -39,17 +39,21 @@ def _newest(state, names):
         name = (spec.get("labels") or {}).get(SERVICE)
         if not name or (names is not None and name not in names):
             continue
-        accepted = _accepted(attempts[-1])
-        if name not in found or accepted >= found[name][0]:
-            found[name] = (accepted, attempts[-1], spec)
-    return {name: item[1:] for name, item in found.items()}
+        found.setdefault(name, []).append((_accepted(attempts[-1]), attempts[-1], spec))
+    newest = {}
+    for name, jobs in found.items():
+        jobs.sort(key=lambda item: item[0])
+        # Two controllers that started one service at once made two jobs of it.
+        others = [attempt.job for _at, attempt, _spec in jobs[:-1] if not attempt.finished()]
+        newest[name] = (*jobs[-1][1:], others)
+    return newest
 
 
 def _accepted(attempt):
     return os.stat(attempt.file("spec.json")).st_mtime_ns
 
 
-def _service(backend, state, attempt, spec):
+def _service(backend, attempt, spec, others):
     seen = next(item for item in backend.observe([attempt.job]) if item["attempt"] == attempt.number)
     labels = spec["labels"]
     health = None
@@ -71,6 +75,7 @@ def _service(backend, state, attempt, spec):
         "health": health,
         "healthy_at": since,
         "job": attempt.job,
+        "others": others,
         "argv": spec.get("argv"),
         "observation": seen,
     }

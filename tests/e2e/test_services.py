@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from cli import Cli, until
 from testbed import PlainNode, PodmanEngine
+from testbed.node_side import NodeSide
 from testbed.plain import free_port
 from testbed.processes import all_processes
 
@@ -102,6 +103,14 @@ def test_a_service_is_refused_in_one_clear_sentence(stoker: Callable[..., Cli], 
 def test_a_service_of_another_controller_can_be_stopped(stoker: Callable[..., Cli], node: PlainNode) -> None:
     port = free_port()
     serve = (node.python, "-m", "http.server", str(port), "--bind", "127.0.0.1")
-    told(stoker(node), "start", "n1", "web", "--health", f"http://127.0.0.1:{port}/", "--", *serve)
-    assert told(stoker(node), "stop", "n1", "web")["service"]["state"] == "stopped"
+    url = f"http://127.0.0.1:{port}/"
+    first = told(stoker(node), "start", "n1", "web", "--health", url, "--", *serve)["service"]["job"]
+    # A third one started it at the same moment.
+    labels = {"stoker.service": "web", "stoker.health": url}
+    NodeSide(node).start("web-late", "sleep", f"9{port}", labels=labels)
+    cli = stoker(node)
+    (seen,) = told(cli, "status", "n1", "web", code=1)["services"]
+    assert (seen["job"], seen["others"], seen["state"]) == ("web-late", [first], "starting")
+    assert told(cli, "stop", "n1", "web")["service"]["state"] == "stopped"
+    assert not alive(f"9{port}")
     until(lambda: not alive(str(port)), "its processes are gone")

@@ -23,10 +23,11 @@ def service_change(value: ServiceChange, out: Out) -> None:
     _service(value.service, out)
     service = value.service
     if not value.changed:
-        out.line(f"  it was so already: nothing was {'stopped' if value.wanted == 'stopped' else 'started'}")
+        so = "it was so already" if not value.exit_code else "it is there already"
+        out.line(f"  {so}: nothing was {'stopped' if value.wanted == 'stopped' else 'started'}")
     words = f"{service.node} {service.name}"
     if value.exit_code:
-        out.line(f"  next: stoker service logs {words}    ·    stoker service status {words}")
+        out.line(f"  next: stoker service logs {words}    ·    stoker service restart {words}")
     elif value.wanted == "running":
         out.line(f"  next: stoker service status {words}    ·    stoker service stop {words}")
 
@@ -38,6 +39,8 @@ def _service(service: Service, out: Out) -> None:
         service.job,
     )  # fmt: skip
     out.line(fmt.one_line(f"  {service.evidence}"))
+    if service.others:
+        out.line(fmt.one_line(f"  also runs as {', '.join(service.others)}: stoker service stop ends all of them"))
     if service.state != "running":
         seen = "never" if service.healthy_age_s is None else f"{fmt.age(service.healthy_age_s)} ago"
         out.line(f"  seen healthy: {seen}")

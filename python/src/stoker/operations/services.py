@@ -55,7 +55,8 @@ class Service:
     """A service as its node told at `asked_at` (Unix seconds, this machine's clock).
 
     `running` is said only when the endpoint `url` answered well at that very time (`evidence`). `healthy_age_s`: how
-    long ago it did so last, by the node's clock, None when it never did. `job` is the id of the job that it is.
+    long ago it did so last, by the node's clock, None when it never did. `job` is the id of the job that it is;
+    `others` are older jobs of that name that are not over: two controllers started it at once.
     """
 
     node: str
@@ -64,6 +65,7 @@ class Service:
     evidence: str
     url: str
     job: str
+    others: tuple[str, ...]
     healthy_age_s: float | None
     elapsed_s: float | None
     last_line: str | None
@@ -143,6 +145,11 @@ def start(
     before = _one(session, where, name)
     if before is not None and before.state not in ("stopped", "failed"):
         return ServiceChange(_healthy(session, before, patience), False, "running")
+    if (waiting := _waiting(session, where, name)) is not None:
+        raise StokerError(
+            f"{name} was submitted already, as {waiting.id}, and waits for {where}",
+            next_step=f"stoker job {waiting.id} says why; stoker service stop {where} {name} takes it back",
+        )
     if not argv and health is None and before is not None:
         return _again(session, where, name, before, patience)
     if not argv or health is None:
@@ -177,10 +184,15 @@ def stop(session: Session, node: str, name: str, *, grace: float | str | None = 
         grace: How long it may take to end before it is killed (10s).
     """
     where = _check(session, node, name)
+    if (waiting := _waiting(session, where, name)) is not None:
+        jobs.stop(session, waiting.id, grace=grace)
+        session.say(f"stoker: {waiting.id} waited for {where} and was taken back")
     before = _known(session, where, name)
-    if before.state in ("stopped", "failed"):
+    open_ones = [] if before.state in ("stopped", "failed") else [before.job]
+    open_ones += before.others
+    if not open_ones:
         return ServiceChange(before, False, "stopped")
-    stopped = jobs.stop(session, _row(session, before).id, grace=grace)
+    stopped = jobs.stop(session, *(_row(session, where, job).id for job in open_ones), grace=grace)
     return ServiceChange(_known(session, where, name), True, "stopped", stopped.problems)
 
 
@@ -238,7 +250,7 @@ def logs(
         tail: How many of the last lines (200).
     """
     where = _check(session, node, name)
-    return job_logs(session, _row(session, _known(session, where, name)).id, follow=follow, tail=tail)
+    return job_logs(session, _row(session, where, _known(session, where, name).job).id, follow=follow, tail=tail)
 
 
 # -- looking ---------------------------------------------------------------------------------------------------
@@ -257,7 +269,8 @@ def _service(node: str, told: Mapping[str, Any], now: float) -> Service:
     seen = told["observation"]
     age = None if told["healthy_at"] is None else max(0.0, now - told["healthy_at"])
     return Service(
-        node, told["name"], told["state"], told["evidence"], told["url"], told["job"], age, seen["elapsed_s"],
+        node, told["name"], told["state"], told["evidence"], told["url"], told["job"],
+        tuple(told["others"]), age, seen["elapsed_s"],
         seen["last_line"], tuple(seen["gpus"] or ()), time.time(),
     )  # fmt: skip
 
@@ -325,7 +338,7 @@ def _healthy(session: Session, service: Service, patience_s: float) -> Service:
 
 def _again(session: Session, node: str, name: str, service: Service, patience_s: float | None) -> ServiceChange:
     """Start what was started before: a new job of the same spec."""
-    row = _row(session, service)
+    row = _row(session, node, service.job)
     labels = row.spec.get("labels") or {}
     named = {key: value for key, value in row.spec.items() if key not in ("schema", "job", "uid") and value is not None}
     submitted = submit(session, named, node, 0, name, began=time.monotonic())
@@ -333,15 +346,23 @@ def _again(session: Session, node: str, name: str, service: Service, patience_s:
     return _started(session, node, name, patience, submitted.problems)
 
 
-def _row(session: Session, service: Service) -> JobRow:
-    """The service's job in the store; read back from the node where another controller started it."""
-    row = session.store.job(service.job)
+def _row(session: Session, node: str, job: str) -> JobRow:
+    """A service's job in the store; read back from the node where another controller started it."""
+    row = session.store.job(job)
     if row is None:
-        jobs.adopt(session, service.node)
-        row = session.store.job(service.job)
+        jobs.adopt(session, node)
+        row = session.store.job(job)
     if row is None:
-        raise NodeError(service.node, f"the job {service.job} cannot be read back", next_step="stoker adopt")
+        raise NodeError(node, f"the job {job} cannot be read back", next_step="stoker adopt")
     return row
+
+
+def _waiting(session: Session, node: str, name: str) -> JobRow | None:
+    """A job of this service that no node has yet: it was submitted while the node was away."""
+    for row in session.store.jobs(states=["queued"]):
+        if row.target == node and row.node is None and (row.spec.get("labels") or {}).get("stoker.service") == name:
+            return row
+    return None
 
 
 def _inside(
