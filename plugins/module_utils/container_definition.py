@@ -30,7 +30,7 @@ _ANONYMOUS = re.compile(r"^[0-9a-f]{64}$")
 _PODMAN_DROPS = {"CAP_AUDIT_WRITE", "CAP_MKNOD", "CAP_NET_RAW"}
 # Settings that are carried over by nobody here: a container that has one is not replaced.
 _NOT_CARRIED = (
-    "VolumesFrom", "Dns", "DnsOptions", "DnsSearch", "ExtraHosts", "GroupAdd", "Links", "SecurityOpt", "Tmpfs",
+    "VolumesFrom", "Dns", "DnsOptions", "DnsSearch", "ExtraHosts", "GroupAdd", "Links", "Tmpfs",
     "UsernsMode", "CpusetCpus", "ReadonlyRootfs", "AutoRemove",
 )  # fmt: skip
 
@@ -70,9 +70,7 @@ def _mount(text):
 def _port(text):
     match = _PORT.match(text)
     if not match:
-        raise NodeError(
-            "bad_request", "ports: {0!r} is not HOST:CONTAINER, IP:HOST:CONTAINER or these /udp".format(text)
-        )
+        raise NodeError("bad_request", "ports: {0!r} is not HOST:CONTAINER, or IP:HOST:CONTAINER".format(text))
     return port_text((match["ip"] or "").strip("[]"), match["host"], match["inside"], match["kind"] or "tcp")
 
 
@@ -252,6 +250,10 @@ def not_carried(engine, told):
     """Settings of a container that a new one would lack: names, [] where all can be carried over."""
     host, config = told["HostConfig"], told["Config"]
     found = [name for name in _NOT_CARRIED if host.get(name)]
+    # Docker itself adds this one where memory segments or everything is shared.
+    own = {"label=disable"} if host.get("IpcMode") == "host" or host.get("Privileged") else set()
+    if set(host.get("SecurityOpt") or ()) - own:
+        found.append("SecurityOpt")
     if host.get("PidMode") not in (None, "", "private"):
         found.append("PidMode")
     drops = set(host.get("CapDrop") or ())

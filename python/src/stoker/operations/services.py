@@ -75,15 +75,17 @@ class Service:
 
 @dataclass(frozen=True)
 class ServiceList:
-    """The services of the nodes that answered. The exit code is 0 when all were asked and are running."""
+    """The services of the nodes that answered. `named`: one of them was asked for by its name."""
 
     services: tuple[Service, ...]
     problems: tuple[Problem, ...] = ()
+    named: bool = False
 
     @property
     def exit_code(self) -> int:
-        """1 when a node did not answer, or a service is not running."""
-        return int(bool(self.problems) or any(service.state != "running" for service in self.services))
+        """1 when a node did not answer, or a service is not running; one that was stopped counts when it is named."""
+        well = {"running"} if self.named else {"running", "stopped"}
+        return int(bool(self.problems) or any(service.state not in well for service in self.services))
 
 
 @dataclass(frozen=True)
@@ -219,7 +221,7 @@ def restart(
 def status(session: Session, on: str | None = None, name: str | None = None) -> ServiceList:
     """Show the services: the nodes look at the health endpoints now.
 
-    Ends with 1 when one is not running.
+    Ends with 1 when one is not running that was not stopped, or that was named.
 
     Args:
         on: Only this node or group.
@@ -229,7 +231,7 @@ def status(session: Session, on: str | None = None, name: str | None = None) -> 
     found, problems = _look(session, names, name)
     if name is not None and not found and not problems:
         raise _unknown(session, on or "", name, names)
-    return ServiceList(found, problems)
+    return ServiceList(found, problems, name is not None)
 
 
 @operation("services", "service logs", "read")
