@@ -131,7 +131,7 @@ def actual(engine, told, image):
         "user": base.get("User") or "",
         "command": base.get("Cmd") or [],
         "entrypoint": base.get("Entrypoint") or [],
-        "env": {name: value for name, _, value in (item.partition("=") for item in base.get("Env") or [])},
+        "env": {name: value for name, _equals, value in (item.partition("=") for item in base.get("Env") or [])},
     }
     return found
 
@@ -153,7 +153,7 @@ def _env(config, base):
     labels = config.get("Labels") or {}
     if ENV_LABEL in labels:
         names = set(labels[ENV_LABEL].split(","))
-        return {name: value for name, _, value in pairs if name in names}
+        return {name: value for name, _equals, value in pairs if name in names}
     # What an engine or a GPU's files add is not part of the definition: as a wish it would hide what a newer image has.
     own = {"container=podman", "TERM=xterm", "PATH=" + _DEFAULT_PATH, "NVIDIA_VISIBLE_DEVICES=void"}
     names = ("HOSTNAME", "HOME")
@@ -181,7 +181,7 @@ def _mounts(told):
 def _ports(bindings):
     found = []
     for inside, places in bindings.items():
-        number, _, kind = inside.partition("/")
+        number, _slash, kind = inside.partition("/")
         found += [
             port_text(place.get("HostIp") or "", place["HostPort"], number, kind or "tcp") for place in places or []
         ]

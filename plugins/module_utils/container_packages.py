@@ -95,7 +95,7 @@ def _apt(inside, wanted, have):
 
 
 def _satisfied(item, have):
-    name, _, version = item.partition("=")
+    name, _equals, version = item.partition("=")
     # dpkg names the architecture only where there may be several.
     found = next((have[key] for key in have if name in (key, key.partition(":")[0])), None)
     return found is not None and version in ("", found)

@@ -28,7 +28,7 @@ def listed(names, wanted=None):
     for engine in alive:
         out = engine.call(["ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Names}}"])
         for line in out.splitlines():
-            identity, _, name = line.partition(" ")
+            identity, _space, name = line.partition(" ")
             told = engine.container(identity) if identity not in seen and (not names or name in names) else None
             seen.add(identity)
             if told is not None:
