@@ -21,6 +21,7 @@ from testbed import (
     MissingError,
     Network,
     PlainNode,
+    PodmanEngine,
     Postgres,
     SshNode,
     SystemdNode,
@@ -121,6 +122,13 @@ def isolated_nodes(bed: Bed, network: Network) -> Iterator[Callable[..., list[Is
     yield make
     for node in made:
         node.close()
+
+
+@pytest.fixture
+def podman(isolated_nodes: Callable[..., list[IsolatedNode]]) -> PodmanEngine:
+    """A real Podman on an isolated node i1."""
+    # No control groups of Stoker's own: the node's are those of this machine, and would outlive it.
+    return PodmanEngine(isolated_nodes(1, host_vars={"stoker_launch": ["subreaper"]})[0])
 
 
 @pytest.fixture(scope="session")

@@ -253,6 +253,36 @@ class Node:
 
         return snapshots.done(self.state, self.request)
 
+    # -- containers and services -------------------------------------------------------------------------------
+
+    def containers(self):
+        from . import container_state
+
+        found, faults = container_state.listed(self.request.get("which"), self.request.get("engine"))
+        return {"containers": found, "containers_unknown": "; ".join(faults) or None, "user_id": os.geteuid()}
+
+    def container(self):
+        """One container, by ``action``: a state to bring it to, or logs, upgrade, install."""
+        from . import container_packages, container_state, logs
+
+        ask, action = self.request, self.request["action"]
+        if action == "install":
+            return container_packages.install(ask)
+        if action == "logs":
+            data, cut = container_state.log(ask["container"], ask.get("tail"), ask.get("limit"), ask.get("engine"))
+            return {"log": logs.pack(data), "truncated": cut}
+        container = container_state.Container(self.state, ask)
+        if action == "upgrade":
+            live = ("queued", "starting", "running")
+            jobs = sorted({item["job"] for item in self.backend.observe("live") if item["state"] in live})
+            return container.upgrade(ask["image"], ask.get("health"), ask.get("pull", True), jobs)
+        return container.apply(action)
+
+    def services(self):
+        from . import services
+
+        return services.look(self.backend, self.state, self.request)
+
 
 def _gpu_facts(state):
     from . import gpu_queue, gpus

@@ -155,6 +155,43 @@ _BODIES["spec"] = _object(
     ),
 )
 
+CONTAINER_NAME = {
+    "type": "string",
+    "pattern": r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$(?!\n)",
+    "maxLength": 128,
+    "description": "a container's name: letters, digits and _ . -, a letter or digit first",
+}
+# An option would begin with a dash.
+IMAGE = {
+    "type": "string",
+    "pattern": r"^[a-zA-Z0-9][^\s\x00]*$(?!\n)",
+    "maxLength": 512,
+    "description": "an image, as nvcr.io/nvidia/pytorch:25.03-py3",
+}
+ENGINE = {"type": "string", "enum": ["podman", "docker"]}
+URL = {"type": "string", "pattern": r"^https?://[^\s/]+[^\s]*$(?!\n)", "maxLength": 2000, "description": "an http URL"}
+DEFINITION = _object(
+    [],
+    {
+        "image": _nullable(IMAGE),
+        "command": _nullable(_list(ARGUMENT)),
+        "entrypoint": _nullable(_list(ARGUMENT)),
+        "env": _nullable(ENV),
+        "workdir": _nullable(ARGUMENT),
+        "user": _nullable(ARGUMENT),
+        "gpus": _nullable(ARGUMENT),
+        "mounts": _nullable(_list(ARGUMENT)),
+        "ports": _nullable(_list(ARGUMENT)),
+        "restart": _nullable(ARGUMENT),
+        "network": _nullable(ARGUMENT),
+        "ipc": _nullable({"type": "string", "enum": ["host", "private"]}),
+        "shm_bytes": _nullable({"type": "integer", "minimum": 1}),
+        "ulimits": _nullable(_list(ARGUMENT)),
+        "labels": _nullable(_map(ARGUMENT, ARGUMENT)),
+    },
+)
+HEALTH = _object([], {"url": _nullable(URL), "command": _nullable(_list(ARGUMENT, minItems=1)), "timeout_s": POSITIVE})
+
 # The spec inside an order is checked when the order is carried out: one bad order does not stop the others.
 ORDER = _object(
     ["order"],
@@ -193,6 +230,9 @@ _BODIES["request"] = _object(
                 "benchmark",
                 "snapshot_look",
                 "snapshot_done",
+                "containers",
+                "container",
+                "services",
             ],
         },
         state_dir=dict(ARGUMENT, minLength=1),
@@ -243,6 +283,22 @@ _BODIES["request"] = _object(
         build=_nullable({"type": "string", "pattern": r"^[0-9a-f]{8}$(?!\n)", "description": "the name of a build"}),
         digest=DIGEST,
         snapshots_unused_s=_nullable(SECONDS),
+        engine=_nullable(ENGINE),
+        container=CONTAINER_NAME,
+        which=_nullable(_list(TEXT)),
+        action={
+            "type": "string",
+            "enum": ["present", "started", "stopped", "absent", "logs", "upgrade", "install"],
+        },
+        definition=_nullable(DEFINITION),
+        secrets=ENV,
+        recreate=FLAG,
+        grace_s=_nullable(SECONDS),
+        image=IMAGE,
+        pull=FLAG,
+        health=_nullable(HEALTH),
+        apt=_list(ARGUMENT),
+        pip=_list(ARGUMENT),
     ),
 )
 

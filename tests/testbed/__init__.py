@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Stoker contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real parts for the tests: ssh nodes of three kinds, fake GPUs, PostgreSQL. README.md says how to use them."""
+"""Real parts for the tests: ssh nodes of three kinds, fake GPUs, Podman, PostgreSQL. README.md says how to use them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from .isolated import IsolatedNode, start_isolated
 from .network import Network
 from .nvml import FakeNvml
 from .plain import PlainNode, start_all
+from .podman_engine import PodmanEngine
 from .postgres import Postgres
 from .ssh_node import SshNode, wait_until
 from .systemd import SystemdNode, start_systemd
@@ -23,6 +24,7 @@ __all__ = [
     "MissingError",
     "Network",
     "PlainNode",
+    "PodmanEngine",
     "Postgres",
     "SshNode",
     "SystemdNode",

@@ -23,6 +23,8 @@ from stoker.operations import (
     benchmark,
     clean,
     compare,
+    container_images,
+    containers,
     disk,
     dispatch,
     environments,
@@ -33,6 +35,7 @@ from stoker.operations import (
     nodes,
     queue,
     registry,
+    services,
     setup,
     signals,
     stats,
@@ -181,6 +184,31 @@ class Environments(Namespace):
     list = bound(environments.environments)
 
 
+class Containers(Namespace):
+    """`fleet.containers`: containers of the nodes, by Podman or Docker."""
+
+    area = "containers"
+    list = bound(containers.list_containers)
+    logs = bound(containers.logs)
+    start = bound(containers.start)
+    stop = bound(containers.stop)
+    create = bound(containers.create)
+    check_updates = bound(container_images.check_updates)
+    upgrade = bound(container_images.upgrade)
+    install = bound(container_images.install)
+
+
+class Services(Namespace):
+    """`fleet.services`: commands with a health endpoint, kept running on a node."""
+
+    area = "services"
+    start = bound(services.start)
+    stop = bound(services.stop)
+    restart = bound(services.restart)
+    status = bound(services.status)
+    logs = bound(services.logs)
+
+
 class Dispatch(Namespace):
     """`fleet.dispatch`: rounds."""
 
@@ -312,6 +340,8 @@ class Fleet:
         self.nodes = Nodes(self._session)
         self.sync = Sync(self._session)
         self.environments = Environments(self._session)
+        self.containers = Containers(self._session)
+        self.services = Services(self._session)
         self.dispatch = Dispatch(self._session)
         self.queue = Queue(self._session)
         self.events = Events(self._session)

@@ -30,10 +30,12 @@ ANY_COMMAND = {
     ],
     "ascii": Annotated[bool, Parameter(name="--ascii", group=EVERYWHERE, help="Print ASCII characters only.")],
 }
-TAKE_A_COMMAND = ("run", "exec", "template save", "queue add")
 FOLLOW = Annotated[
     bool, Parameter(name=["--follow", "-f"], help="Show the log as it comes. Ctrl-C leaves the job running.")
 ]
+# Where a word too many is the command itself.
+_OF_A_NODE = ("container create", "container upgrade", "service start")
+_WITH_COMMAND = ("run", "exec", "template save", "queue add", *_OF_A_NODE)
 RAW = Annotated[bool, Parameter(name="--raw", help="Print the log's bytes as they are; not on a terminal.")]
 
 
@@ -217,7 +219,8 @@ def _help(op: Operation) -> str:
 def _usage(op: Operation) -> str | None:
     if not any(_has(p, AfterDashes) for p in op.signature().parameters.values()):
         return None
-    node = {"exec": "[NODE] ", "template save": "TEMPLATE "}.get(op.command, "")
+    first = {"exec": "[NODE] ", "template save": "TEMPLATE "} | dict.fromkeys(_OF_A_NODE, "NODE NAME ")
+    node = first.get(op.command, "")
     return f"Usage: stoker {op.command} {node}[OPTIONS] -- COMMAND [ARG...]\n"
 
 
@@ -251,11 +254,7 @@ def usage_error(problem: Exception, command: str | None) -> StokerError:
 
     sentence = " ".join(str(problem).split())
     tokens = getattr(problem, "unused_tokens", None) or []
-    if (
-        isinstance(problem, UnusedCliTokensError)
-        and command in ("run", "exec", "template save", "queue add")
-        and tokens
-    ):
+    if isinstance(problem, UnusedCliTokensError) and command in _WITH_COMMAND and tokens:
         rest = " ".join(tokens)
         return UsageError(
             f"{tokens[0]!r}: the command has to stand after --", next_step=f"stoker {command} ... -- {rest}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stoker.cli import format as fmt
 from stoker.cli import (
     render_benchmark,
+    render_containers,
     render_disk,
     render_environments,
     render_gpus,
@@ -18,6 +19,7 @@ from stoker.cli import (
     render_jobs,
     render_nodes,
     render_queue,
+    render_services,
     render_store,
     render_streams,
     render_sync,
@@ -28,9 +30,12 @@ from stoker.errors import UsageError
 from stoker.operations import (
     benchmark,
     compare,
+    container_images,
+    containers,
     environments,
     node_values,
     queue,
+    services,
     stats,
     stores,
     template,
@@ -77,6 +82,13 @@ RENDERERS: dict[type, Callable[[Any, Out], None]] = {
     environments.EnvironmentList: render_environments.listing,
     SyncReport: render_sync.sync_report,
     DiskReport: render_disk.disk_report,
+    containers.ContainerList: render_containers.container_list,
+    containers.ContainerChange: render_containers.container_change,
+    containers.ContainerLog: render_containers.container_log,
+    container_images.UpdateList: render_containers.update_list,
+    container_images.Installed: render_containers.installed,
+    services.ServiceList: render_services.service_list,
+    services.ServiceChange: render_services.service_change,
 }
 # What a terminal would obey or nobody would see, and JSON need not have as it is.
 _UNSEEN = re.compile(

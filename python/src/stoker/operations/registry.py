@@ -33,6 +33,9 @@ _MODULES = (
     "stoker.operations.sync",
     "stoker.operations.environments",
     "stoker.operations.benchmark",
+    "stoker.operations.containers",
+    "stoker.operations.container_images",
+    "stoker.operations.services",
     "stoker.operations.dispatch",
     "stoker.operations.queue",
     "stoker.operations.stores",
@@ -60,6 +63,8 @@ class Short:
 GROUPS = {
     "queue": "Lines of jobs that start in order.",
     "store": "The store as a whole: backup, restore, another database.",
+    "container": "Containers of the nodes, by Podman or Docker.",
+    "service": "Commands with a health endpoint, kept running on a node.",
     "sync": "The files of a project: to nodes, and results back.",
     "template": "Saved commands with parameters, for everybody who uses the same store.",
 }
