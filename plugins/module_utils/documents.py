@@ -97,6 +97,30 @@ METRIC = _object(
 ENV = _map(ENV_NAME, ARGUMENT)
 ARGV = _nullable(_list(ARGUMENT, minItems=1))
 
+# What is asked of GPUs when a job takes them. A busy process is a pattern of a name, as a shell matches files.
+BUSY_PROCESSES = _list(dict(ARGUMENT, minLength=1, maxLength=255), maxItems=200)
+PREFLIGHT = _object(
+    [],
+    {
+        "strict": FLAG,
+        "gpu_memory_bytes": _nullable({"type": "integer", "minimum": 1}),
+        "busy_load_pct": SECONDS,
+        "busy_processes": BUSY_PROCESSES,
+        "cooldown_s": SECONDS,
+        "quarantine_s": POSITIVE,
+    },
+)
+PREFLIGHT_FINDING = _object(
+    ["gpu", "kind", "text"],
+    {
+        "gpu": TEXT,
+        "index": _nullable(COUNT),
+        "kind": {"type": "string", "enum": ["load", "memory", "process", "unknown"]},
+        "blocks": FLAG,
+        "text": TEXT,
+    },
+)
+
 _COMMAND: dict[str, Any] = {
     "argv": ARGV,
     "script": _nullable(ARGUMENT),
@@ -130,6 +154,7 @@ _BODIES["spec"] = _object(
         metrics=_list(METRIC, maxItems=100),
         lease=_nullable(_object(["policy"], {"policy": LEASE_POLICY, "seconds": _nullable(POSITIVE)})),
         labels=_map(LABEL, TEXT),
+        preflight=_nullable(PREFLIGHT),
     ),
 )
 
@@ -156,7 +181,10 @@ _BODIES["request"] = _object(
     dict(
         _COMMAND,
         schema=_version("request"),
-        op={"type": "string", "enum": ["reconcile", "log", "exec", "clean", "info", "sync_look", "sync_done"]},
+        op={
+            "type": "string",
+            "enum": ["reconcile", "log", "exec", "clean", "info", "sync_look", "sync_done", "gpu_release"],
+        },
         state_dir=dict(ARGUMENT, minLength=1),
         lock_dir=_nullable(dict(ARGUMENT, minLength=1)),
         rungs=_nullable(_list(TEXT)),
@@ -180,6 +208,9 @@ _BODIES["request"] = _object(
         gpus=FLAG,
         parts=_nullable(_list({"type": "string", "enum": ["cpu", "memory", "disks", "network", "gpus", "containers"]})),
         proc_dir=_nullable(dict(ARGUMENT, minLength=1)),
+        busy_processes=_nullable(BUSY_PROCESSES),
+        quarantine_s=_nullable(POSITIVE),
+        gpu=dict(ARGUMENT, minLength=1),
         wait=SECONDS,
         job=JOB,
         attempt=_nullable(ATTEMPT),
@@ -254,8 +285,18 @@ _BODIES["observation"] = _object(
         "stopping": _nullable(FLAG),
         "gpus": _nullable(_list(TEXT)),
         "waiting": _nullable(
-            _object([], {"position": COUNT, "needs": COUNT, "free": _nullable(COUNT), "held_by": _list(TEXT)})
+            _object(
+                [],
+                {
+                    "position": COUNT,
+                    "needs": COUNT,
+                    "free": _nullable(COUNT),
+                    "held_by": _list(TEXT),
+                    "closed": _list(TEXT),
+                },
+            )
         ),
+        "preflight": _nullable(_list(PREFLIGHT_FINDING)),
         "boot_id": _nullable(TEXT),
         "log_size": _nullable(COUNT),
         "last_line": _nullable(TEXT),
