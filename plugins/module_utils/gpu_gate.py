@@ -41,7 +41,7 @@ def busy_process(gpu, patterns):
 
 
 def note_busy(state, found, patterns, cooldown_s):
-    """Add ``busy`` to each GPU: {"name", "ago_s"} of a process of the list, on it now or within the cool-down; or None."""
+    """Add ``busy`` to each GPU: {"name", "ago_s"} of a listed process on it, now or within the cool-down; or None."""
     for gpu in found:
         gpu["busy"] = None
         if not gpu["uuid"]:

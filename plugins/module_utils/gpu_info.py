@@ -191,7 +191,7 @@ def _tool_processes():
 
 
 def _tool_graphics():
-    """bus -> processes that draw (games, desktops): the list of compute processes lacks them. None where it is refused."""
+    """bus -> processes that draw (games, desktops), which the list of compute processes lacks."""
     try:
         out = gpus.ask(["-q", "-d", "PIDS"])
     except NodeError:
@@ -201,7 +201,7 @@ def _tool_graphics():
         heading = re.match(r"GPU ([0-9A-Fa-f:.]+)\s*$", line)
         if heading:
             where = kernel_log.bus(heading.group(1))
-        key, colon, value = (part.strip() for part in line.partition(":"))
+        key, value = (part.strip() for part in line.partition(":")[::2])
         if key == "Process ID" and value.isdigit():
             process = {"pid": int(value), "name": None, "mem_mib": None, "unknown": {}}
         elif key == "Type" and "G" in value and process:

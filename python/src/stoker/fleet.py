@@ -35,7 +35,9 @@ from stoker.operations import (
     stores,
     submit,
     sync,
+    telemetry,
     templates,
+    top,
     values,
     watch,
 )
@@ -149,7 +151,10 @@ class Nodes(Namespace):
     area = "nodes"
     status = bound(nodes.status)
     list = bound(nodes.list_nodes)
+    release_gpu = bound(gpus.release)
     gpus = bound(gpus.list_gpus)
+    telemetry = bound(telemetry.telemetry)
+    top = bound(top.top)
     execute = bound(nodes.execute)
 
 

@@ -28,6 +28,8 @@ _MODULES = (
     "stoker.operations.clean",
     "stoker.operations.nodes",
     "stoker.operations.gpus",
+    "stoker.operations.telemetry",
+    "stoker.operations.top",
     "stoker.operations.sync",
     "stoker.operations.dispatch",
     "stoker.operations.stores",
@@ -53,6 +55,7 @@ class Short:
 
 
 GROUPS = {
+    "gpu": "One GPU of a node.",
     "store": "The store as a whole: backup, restore, another database.",
     "sync": "The files of a project: to nodes, and results back.",
     "template": "Saved commands with parameters, for everybody who uses the same store.",

@@ -49,6 +49,8 @@ def run(
     metric: Mapping[str, str] | None = None,
     script: FileText = None,
     split_output: bool = False,
+    strict: bool = False,
+    gpu_memory: int | str | None = None,
 ) -> Submitted:
     """Run a command as a job on a node.
 
@@ -73,6 +75,9 @@ def run(
         script: Run this text instead of a command, with /bin/sh or what its first line names. On the command line: a
             file, or -.
         split_output: Keep stdout and stderr in files of their own, too.
+        strict: Fail instead of starting on GPUs that others use, or of which that is not known. By default quiet GPUs
+            are preferred, and there is a warning where there are none.
+        gpu_memory: How much memory has to be free on each of its GPUs (20G).
     """
     began = time.monotonic()
     if (script is None) == (not argv):
@@ -83,6 +88,7 @@ def run(
         argv, script=script, env=env, secret=secret, workdir=workdir, gpus=gpus, timeout=timeout, memory=memory,
         cpus=cpus, grace=grace, checkpoint_signal=checkpoint_signal, metric=metric, split_output=split_output,
     )  # fmt: skip
+    named |= _asked_of_gpus(strict, gpu_memory)
     return submit(session, named, on, retries, name if name is not None else _title(argv, script), began=began)
 
 
@@ -113,6 +119,13 @@ def named_spec(
     return {key: value for key, value in spec.items() if value is not None}
 
 
+def _asked_of_gpus(strict: bool, gpu_memory: int | str | None) -> dict[str, Any]:
+    asked: dict[str, Any] = {"strict": True} if strict else {}
+    if gpu_memory is not None:
+        asked["gpu_memory_bytes"] = quantities.size(gpu_memory, "--gpu-memory")
+    return {"preflight": asked} if asked else {}
+
+
 def submit(
     session: Session, named: Mapping[str, Any], on: str | None, retries: int | None, title: str, *,
     template: str | None = None, began: float,
@@ -132,10 +145,26 @@ def submit(
         "secret_env": _secrets(session, named.get("secret_env") or (), target),
         "metrics": _metrics(session, named.get("metrics") or ()),
     }
+    spec |= _preflight(session, spec)
     most = settings.retries if retries is None else retries
     if most < 0:
         raise UsageError(f"--retries: {most} is not a number of 0 or more")
     return _submit(session, title, spec, target, most, began, template=template)
+
+
+def _preflight(session: Session, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What is looked at when the job takes its GPUs: what was named of it, and the settings."""
+    named = spec.get("preflight") or {}
+    if not spec["gpus"]:
+        if named:
+            raise UsageError(
+                "--strict and --gpu-memory are about GPUs, and the job asks for none", next_step="--gpus 1"
+            )
+        return {}
+    settings = {key: value for key, value in vars(session.config.preflight).items() if value is not None}
+    if "busy_processes" in settings:
+        settings["busy_processes"] = list(settings["busy_processes"])
+    return {"preflight": {**settings, **named}}
 
 
 @operation("jobs", "retry", "operate", follow=True)

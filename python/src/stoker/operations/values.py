@@ -61,7 +61,8 @@ class Job:
     `state` is queued, starting, running, succeeded, failed, cancelled, lost or dead. `elapsed_s` counts by the node's
     own clock to the end, or to now while the job runs (to the last observation while its node cannot be reached: then
     `unreachable_since` is set and `state` is what was last seen). `observed_at` is when the node last told.
-    `confirmed`: the node has shown that it has the newest attempt; until then it was only offered.
+    `confirmed`: the node has shown that it has the newest attempt; until then it was only offered. `preflight` is what
+    was odd about its GPUs when it took them, one sentence each.
     """
 
     id: str
@@ -106,6 +107,7 @@ class Job:
     rung: str | None
     left_behind: int | None
     confirmed: bool
+    preflight: tuple[str, ...] = ()
 
     @property
     def finished(self) -> bool:

@@ -26,7 +26,7 @@ from sqlalchemy.engine import Dialect
 from stoker.errors import StokerError
 
 # The newest migration, and all before it. Kept here so that opening a store that is up to date needs no Alembic.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "stoker_version"
 
@@ -188,4 +188,30 @@ templates = Table(
     Column("body", Document("stoker.template"), nullable=False),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
+)
+
+samples = Table(
+    "samples",
+    metadata,
+    Column("seq", _Counter, primary_key=True, autoincrement=True),
+    Column("node", Words, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("node_at", Double),
+    Column("cpu_pct", Double),
+    Column("load", Double),
+    Column("memory_used", BigInteger),
+    Column("memory_total", BigInteger),
+    Column("detail", Document("stoker.sample"), nullable=False),
+    Index("samples_by_node", "node", "at"),
+    sqlite_autoincrement=True,
+)
+
+# Those that are raised now; what was raised and cleared before is told by the events.
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("node", Words, primary_key=True),
+    Column("key", Words, primary_key=True),
+    Column("since", Double, nullable=False),
+    Column("text", Words, nullable=False),
 )

@@ -17,6 +17,7 @@ from stoker.store.engine import connect, shown, speaking, store_url
 from stoker.store.identity import new_id
 from stoker.store.logs import LogCopies
 from stoker.store.rows import AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
+from stoker.store.samples import Samples
 from stoker.store.templates import Templates
 from stoker.store.transaction import Transaction
 
@@ -47,6 +48,7 @@ class Store:
         self.url = shown(engine.url)
         self.log_copies = LogCopies(state_dir() / "logs")
         self.templates = Templates(self)
+        self.samples = Samples(self)
 
     def close(self) -> None:
         """Give back the connections."""
