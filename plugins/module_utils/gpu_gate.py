@@ -133,7 +133,10 @@ class Gate:
             closed = "{0} is used by {1} ({2}); it is free {3:g} s after that was last seen".format(
                 name, gpu["busy"]["name"], since, self.cooldown_s
             )
-        found = [*self._load(gpu), *self._memory(gpu), *self._processes(gpu)]
+        load = list(self._load(gpu))
+        # Who makes the load is named with it.
+        others = [] if any(kind == "load" for kind, _blocks, _text in load) else self._processes(gpu)
+        found = [*load, *self._memory(gpu), *others]
         return {
             "closed": closed,
             "findings": [

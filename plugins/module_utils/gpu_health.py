@@ -14,6 +14,7 @@ from __future__ import annotations
 from . import gpu_record, identity, kernel_log
 
 FATAL_XIDS = {
+    46: "it stopped processing",
     48: "uncorrectable memory error (double bit)",
     62: "its controller (PMU) halted",
     63: "a memory row or page was taken out of use: a reset has to follow",
@@ -33,7 +34,7 @@ FATAL_XIDS = {
     158: "fatal timeout",
 }
 # The program's doing, not the GPU's: the action is to restart or to mend the application.
-APPLICATION_XIDS = (8, 11, 13, 31, 32, 37, 43, 45, 68, 69, 80, 137)
+APPLICATION_XIDS = (11, 13, 31, 37, 43, 45, 69, 80, 137)
 # The driver's summary of another Xid, in words such as "GPU Reset Required".
 _RECOVERY_XID, _RECOVERY_WORDS = 154, ("GPU Reset Required", "Node Reboot Required", "Drain and Reset")
 SLOWDOWNS = ("hardware thermal slowdown", "hardware power brake")
@@ -48,6 +49,8 @@ def check(state, found, quarantine_s=None):
     for gpu in found:
         where = kernel_log.bus(gpu.get("bus"))
         gpu["xids"] = None if told is None or where is None else told.get(where, [])
+        for xid in gpu["xids"] or ():
+            xid["class"] = xid_class(xid["code"])
         gpu["health_unknown"] = _unknown(gpu, why)
         gpu["quarantine"] = _judge(state, gpu, quarantine_s or QUARANTINE_S) if gpu["uuid"] else None
 
