@@ -13,7 +13,6 @@ from stoker.store.rows import AlertRow, SampleRow
 if TYPE_CHECKING:
     from stoker.store.store import Store
 
-_COLUMNS = [column for column in schema.samples.c if column.name != "seq"]
 # From this age on one sample is kept for each span, in seconds: (age, span).
 THINNED = ((3600.0, 60.0), (86400.0, 600.0))
 
@@ -27,7 +26,7 @@ class Samples:
     def since(self, at: float, nodes: Sequence[str] | None = None) -> list[SampleRow]:
         """Those from `at` (Unix seconds by this machine's clock) on, oldest first; of `nodes` alone where given."""
         table = schema.samples
-        query = select(*_COLUMNS).where(table.c.at >= at).order_by(table.c.at, table.c.seq)
+        query = select(table).where(table.c.at >= at).order_by(table.c.at, table.c.node)
         if nodes is not None:
             query = query.where(table.c.node.in_(list(nodes)))
         with self._store.read() as connection:
@@ -48,7 +47,7 @@ class Samples:
 def newest(connection: Connection, node: str) -> SampleRow | None:
     """The newest sample of a node."""
     table = schema.samples
-    query = select(*_COLUMNS).where(table.c.node == node).order_by(table.c.at.desc(), table.c.seq.desc()).limit(1)
+    query = select(table).where(table.c.node == node).order_by(table.c.at.desc()).limit(1)
     row = connection.execute(query).mappings().one_or_none()
     return SampleRow(**row) if row is not None else None
 
@@ -56,7 +55,10 @@ def newest(connection: Connection, node: str) -> SampleRow | None:
 def add(connection: Connection, sample: SampleRow, keep_s: float) -> None:
     """Write a sample; once a minute what has become old is thinned out, and what is older than `keep_s` removed."""
     before = newest(connection, sample.node)
-    connection.execute(insert(schema.samples).values(**vars(sample)))
+    table = schema.samples
+    # Of two that came in the same instant the later one stands.
+    connection.execute(delete(table).where(table.c.node == sample.node, table.c.at == sample.at))
+    connection.execute(insert(table).values(**vars(sample)))
     if before is None or before.at // 60 != sample.at // 60:
         _thin(connection, sample.node, sample.at, keep_s)
 
@@ -66,5 +68,5 @@ def _thin(connection: Connection, node: str, now: float, keep_s: float) -> None:
     connection.execute(delete(table).where(table.c.at < now - keep_s))
     for age, span in THINNED:
         old = (table.c.node == node) & (table.c.at < now - age)
-        kept = select(func.min(table.c.seq)).where(old).group_by(cast(table.c.at / span - 0.5, Integer))
-        connection.execute(delete(table).where(old, table.c.seq.not_in(kept)))
+        kept = select(func.min(table.c.at)).where(old).group_by(cast(table.c.at / span - 0.5, Integer))
+        connection.execute(delete(table).where(old, table.c.at.not_in(kept)))

@@ -193,17 +193,14 @@ templates = Table(
 samples = Table(
     "samples",
     metadata,
-    Column("seq", _Counter, primary_key=True, autoincrement=True),
-    Column("node", Words, nullable=False),
-    Column("at", Double, nullable=False),
+    Column("node", Words, primary_key=True),
+    Column("at", Double, primary_key=True),
     Column("node_at", Double),
     Column("cpu_pct", Double),
     Column("load", Double),
     Column("memory_used", BigInteger),
     Column("memory_total", BigInteger),
     Column("detail", Document("stoker.sample"), nullable=False),
-    Index("samples_by_node", "node", "at"),
-    sqlite_autoincrement=True,
 )
 
 # Those that are raised now; what was raised and cleared before is told by the events.

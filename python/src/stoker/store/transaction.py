@@ -67,8 +67,7 @@ class Transaction:
     def samples_since(self, node: str, at: float) -> list[SampleRow]:
         """The samples of a node from `at` on, oldest first."""
         table = schema.samples
-        columns = [column for column in table.c if column.name != "seq"]
-        query = select(*columns).where(table.c.node == node, table.c.at >= at).order_by(table.c.at, table.c.seq)
+        query = select(table).where(table.c.node == node, table.c.at >= at).order_by(table.c.at)
         return [SampleRow(**row) for row in self._connection.execute(query).mappings()]
 
     # ---- writing ----

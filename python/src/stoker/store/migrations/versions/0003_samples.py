@@ -11,21 +11,17 @@ down_revision = "0002"
 
 def upgrade() -> None:
     """Make the tables."""
-    counter = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.create_table(
         "samples",
-        sa.Column("seq", counter, primary_key=True, autoincrement=True),
-        sa.Column("node", sa.Text, nullable=False),
-        sa.Column("at", sa.Double, nullable=False),
+        sa.Column("node", sa.Text, primary_key=True),
+        sa.Column("at", sa.Double, primary_key=True, autoincrement=False),
         sa.Column("node_at", sa.Double),
         sa.Column("cpu_pct", sa.Double),
         sa.Column("load", sa.Double),
         sa.Column("memory_used", sa.BigInteger),
         sa.Column("memory_total", sa.BigInteger),
         sa.Column("detail", sa.Text, nullable=False),
-        sqlite_autoincrement=True,
     )
-    op.create_index("samples_by_node", "samples", ["node", "at"])
     op.create_table(
         "alerts",
         sa.Column("node", sa.Text, primary_key=True),
