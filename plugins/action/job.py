@@ -28,6 +28,8 @@ ARGUMENTS = {
     "secret_env": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "gpus": {"type": "int", "default": 0},
     "gpu_uuids": {"type": "list", "elements": "str"},
+    "strict": {"type": "bool", "default": False},
+    "gpu_memory_bytes": {"type": "int"},
     "timeout": {"type": "float"},
     "memory_bytes": {"type": "int"},
     "cpus": {"type": "float"},
@@ -102,6 +104,8 @@ class ActionModule(NodeAction):
             "sample_interval_s": args["sample_interval"],
             "env": {name: str(value) for name, value in args["env"].items()},
         }
+        if args["gpus"] or args["gpu_uuids"]:
+            spec["preflight"] = {"strict": args["strict"], "gpu_memory_bytes": args["gpu_memory_bytes"]}
         for name in (
             "argv",
             "script",

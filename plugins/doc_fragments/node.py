@@ -21,6 +21,9 @@ notes:
     the GPU locks (for machines that several users share), C(stoker_launch) sets the launch rungs that may be used (a
     list
     of V(systemd-system), V(systemd-user), V(cgroup), V(subreaper); default all, in this order).
+  - The host variable C(stoker_busy_processes) is a list of patterns of process names, such as V(*.exe) or V(Xorg). A
+    GPU with one of them, unless it is of a job of Stoker's, is given to no job until 30 seconds after it was last seen
+    there.
   - Values of C(secret_env) come from the variable C(stoker_secrets) (a mapping, best vaulted) or from the environment
     of
     the controller. They reach the node on the connection's stdin and are kept there, readable by the owner only,

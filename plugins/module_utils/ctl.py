@@ -32,6 +32,7 @@ class Node:
         self.state = StateDir(request.get("state_dir") or "~/.stoker", request.get("lock_dir"))
         self.state.prepare()
         self.backend = backends.get(request.get("backend"), self.state, entry, request.get("rungs"))
+        self.backend.busy_processes = request.get("busy_processes")
 
     # -- reconcile ---------------------------------------------------------------------------------------------
 
@@ -181,7 +182,20 @@ class Node:
     def _read(self, parts):
         from . import facts
 
-        return facts.read(self.state, parts, self.request.get("proc_dir"))
+        found = facts.read(self.state, parts, self.request.get("proc_dir"))
+        if found.get("gpus"):
+            self._judge(found["gpus"])
+        return found
+
+    def _judge(self, gpus):
+        """Which of the GPUs are in use by others, and which cannot be trusted."""
+        from . import gpu_gate, gpu_health
+
+        patterns = self.request.get("busy_processes")
+        gpu_health.check(self.state, gpus, self.request.get("quarantine_s"))
+        gpu_gate.note_busy(
+            self.state, gpus, gpu_gate.BUSY_PROCESSES if patterns is None else patterns, gpu_gate.COOLDOWN_S
+        )
 
     def info(self):
         """Everything about the node itself; ``parts`` null is all of it."""
@@ -217,6 +231,21 @@ class Node:
         from .clean import clean
 
         return clean(self.backend, self.state, self.request)
+
+    def gpu_release(self):
+        """End the quarantine of one GPU, named by index or UUID. What speaks against it now counts no more."""
+        from . import facts, gpu_health, gpu_info, gpu_record
+
+        found = gpu_info.read(self.state, facts.meminfo)
+        gpu_health.check(self.state, found, self.request.get("quarantine_s"))
+        asked = self.request["gpu"]
+        chosen = [gpu for gpu in found if gpu["uuid"] and asked in (gpu["uuid"], str(gpu["index"]))]
+        if not chosen:
+            known = ", ".join(str(gpu["index"]) for gpu in found) or "none"
+            raise NodeError("bad_request", "there is no GPU {0} here (known: {1})".format(asked, known))
+        evidence = gpu_health.evidence_of(chosen[0])
+        was = gpu_record.release(self.state, chosen[0]["uuid"], evidence)
+        return {"gpu": {"index": chosen[0]["index"], "uuid": chosen[0]["uuid"], "was": was}}
 
     def sync_look(self):
         from . import sync_folder

@@ -117,6 +117,29 @@ SNAPSHOT = _object(
         "host": TEXT,
     },
 )
+# What is asked of GPUs when a job takes them. A busy process is a pattern of a name, as a shell matches files.
+BUSY_PROCESSES = _list(dict(ARGUMENT, minLength=1, maxLength=255), maxItems=200)
+PREFLIGHT = _object(
+    [],
+    {
+        "strict": FLAG,
+        "gpu_memory_bytes": _nullable({"type": "integer", "minimum": 1}),
+        "busy_load_pct": SECONDS,
+        "busy_processes": BUSY_PROCESSES,
+        "cooldown_s": SECONDS,
+        "quarantine_s": POSITIVE,
+    },
+)
+PREFLIGHT_FINDING = _object(
+    ["gpu", "kind", "text"],
+    {
+        "gpu": TEXT,
+        "index": _nullable(COUNT),
+        "kind": {"type": "string", "enum": ["load", "memory", "process", "unknown"]},
+        "blocks": FLAG,
+        "text": TEXT,
+    },
+)
 
 _COMMAND: dict[str, Any] = {
     "argv": ARGV,
@@ -152,6 +175,7 @@ _BODIES["spec"] = _object(
         lease=_nullable(_object(["policy"], {"policy": LEASE_POLICY, "seconds": _nullable(POSITIVE)})),
         labels=_map(LABEL, TEXT),
         snapshot=_nullable(SNAPSHOT),
+        preflight=_nullable(PREFLIGHT),
     ),
 )
 
@@ -233,6 +257,7 @@ _BODIES["request"] = _object(
                 "containers",
                 "container",
                 "services",
+                "gpu_release",
             ],
         },
         state_dir=dict(ARGUMENT, minLength=1),
@@ -258,6 +283,9 @@ _BODIES["request"] = _object(
         gpus=FLAG,
         parts=_nullable(_list({"type": "string", "enum": ["cpu", "memory", "disks", "network", "gpus", "containers"]})),
         proc_dir=_nullable(dict(ARGUMENT, minLength=1)),
+        busy_processes=_nullable(BUSY_PROCESSES),
+        quarantine_s=_nullable(POSITIVE),
+        gpu=dict(ARGUMENT, minLength=1),
         wait=SECONDS,
         job=JOB,
         attempt=_nullable(ATTEMPT),
@@ -356,8 +384,18 @@ _BODIES["observation"] = _object(
         "stopping": _nullable(FLAG),
         "gpus": _nullable(_list(TEXT)),
         "waiting": _nullable(
-            _object([], {"position": COUNT, "needs": COUNT, "free": _nullable(COUNT), "held_by": _list(TEXT)})
+            _object(
+                [],
+                {
+                    "position": COUNT,
+                    "needs": COUNT,
+                    "free": _nullable(COUNT),
+                    "held_by": _list(TEXT),
+                    "closed": _list(TEXT),
+                },
+            )
         ),
+        "preflight": _nullable(_list(PREFLIGHT_FINDING)),
         "boot_id": _nullable(TEXT),
         "log_size": _nullable(COUNT),
         "last_line": _nullable(TEXT),

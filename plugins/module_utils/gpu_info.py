@@ -17,12 +17,14 @@ import re
 import sys
 import sysconfig
 
-from . import gpu_queue, gpus, identity, nvml_reader
+from . import gpu_queue, gpus, identity, kernel_log, nvml_reader
 from .processes import Family
 from .statedir import NodeError
 
 FIELDS = dict(
     gpus.FIELDS,
+    bus="pci.bus_id",
+    mem_free_mib="memory.free",
     mem_util_pct="utilization.memory",
     power_limit_w="power.limit",
     clock_sm_mhz="clocks.current.sm",
@@ -30,7 +32,10 @@ FIELDS = dict(
     throttle="clocks_throttle_reasons.active",
     ecc_uncorrected="ecc.errors.uncorrected.volatile.total",
     ecc_uncorrected_total="ecc.errors.uncorrected.aggregate.total",
+    remap_pending="remapped_rows.pending",
+    remap_failure="remapped_rows.failure",
 )
+_YES_NO = {"yes": True, "no": False}
 _NO_SUCH_FIELD = re.compile(r'Field "([^"]+)" is not a valid field')
 # These have no memory of their own: they use the machine's.
 _UNIFIED = re.compile(r"\b(GB10|Thor|Orin|Xavier|Tegra)\b")
@@ -150,13 +155,26 @@ def _by_tool():
                 raise
             refused[named[0]] = "this nvidia-smi has no field " + fields.pop(named[0])
     processes, why = _tool_processes() if found else ({}, None)
+    graphics = _tool_graphics() if processes is not None else {}
+    links, why_no_links = _tool_links() if found else ({}, None)
     for gpu in found:
         gpu["source"] = "nvidia-smi"
         gpu.update(dict.fromkeys(refused))
         gpu["unknown"].update(refused)
+        for key in ("remap_pending", "remap_failure"):
+            if key not in refused:
+                gpu["unknown"].update({} if gpu[key].lower() in _YES_NO else {key: gpu[key]})
+                gpu[key] = _YES_NO.get(gpu[key].lower())
+        gpu["nvlink_recoveries"] = None if links is None else links.get(gpu["uuid"])
+        if gpu["nvlink_recoveries"] is None:
+            gpu["unknown"]["nvlink_recoveries"] = why_no_links or "not told"
         gpu["processes"] = None if processes is None else processes.get(gpu["uuid"], [])
         if why:
             gpu["unknown"]["processes"] = why
+        elif gpu["processes"] is not None:
+            known = {process["pid"] for process in gpu["processes"]}
+            more = graphics.get(kernel_log.bus(gpu["bus"]), [])
+            gpu["processes"] += [process for process in more if process["pid"] not in known]
     return found
 
 
@@ -181,6 +199,48 @@ def _tool_processes():
                     "unknown": {} if memory is not None else {"mem_mib": words[2]},
                 }
             )
+    return found, None
+
+
+def _tool_graphics():
+    """bus -> processes that draw (games, desktops), which the list of compute processes lacks."""
+    try:
+        out = gpus.ask(["-q", "-d", "PIDS"])
+    except NodeError:
+        return {}  # what computes is known all the same
+    found, where, process = {}, None, {}
+    for line in out.splitlines():
+        heading = re.match(r"GPU ([0-9A-Fa-f:.]+)\s*$", line)
+        if heading:
+            where = kernel_log.bus(heading.group(1))
+        key, value = (part.strip() for part in line.partition(":")[::2])
+        if key == "Process ID" and value.isdigit():
+            process = {"pid": int(value), "name": None, "mem_mib": None, "unknown": {}}
+        elif key == "Type" and "G" in value and process:
+            found.setdefault(where, []).append(process)
+        elif key == "Name" and process:
+            process["name"] = value
+        elif key == "Used GPU Memory" and process:
+            process["mem_mib"] = gpus.number(value.split(" ")[0])
+            process["unknown"] = {} if process["mem_mib"] is not None else {"mem_mib": value}
+    return found
+
+
+def _tool_links():
+    """(GPU -> how often one of its NVLinks had to recover, None), or (None, why not). Without NVLink that is never."""
+    try:
+        out = gpus.ask(["nvlink", "-e"])
+    except NodeError as exc:
+        return None, exc.message
+    found, uuid = {}, None
+    for line in out.splitlines():
+        heading = re.match(r"GPU \d+: .*\(UUID: ([^)]+)\)", line)
+        if heading:
+            uuid = heading.group(1)
+            found[uuid] = 0
+        counted = re.match(r"\s*Link \d+: Recovery Errors: (\d+)", line)
+        if counted and uuid:
+            found[uuid] += int(counted.group(1))
     return found, None
 
 

@@ -27,14 +27,16 @@ REFRESH_S = 60.0
 class Waiting:
     """Why an attempt does not have its GPUs yet."""
 
-    def __init__(self, position, needs, free, held_by):
+    def __init__(self, position, needs, free, held_by, closed=()):
         self.position = position
         self.needs = needs
         self.free = free
         self.held_by = held_by
+        self.closed = closed  # why GPUs that nobody holds are not given either, a sentence each
 
     def as_dict(self):
-        return {"position": self.position, "needs": self.needs, "free": self.free, "held_by": self.held_by}
+        told = {"position": self.position, "needs": self.needs, "free": self.free, "held_by": self.held_by}
+        return dict(told, closed=list(self.closed)) if self.closed else told
 
 
 def _queue_folder(state):
@@ -140,11 +142,11 @@ class Inventory:
         return self.known
 
 
-def claim(state, attempt, count, wanted, inventory):
-    """Try to get ``count`` GPUs (among the UUIDs ``wanted``, if any), all or none.
+def claim(state, attempt, count, wanted, inventory, gate):
+    """Try to get ``count`` GPUs (among the UUIDs ``wanted``, if any), all or none; of those free the quietest.
 
-    Returns (locks, uuids, None) or (None, None, Waiting). Raises NodeError where this node can never give them, or
-    where its GPUs are unknown.
+    Returns (locks, uuids, None) or (None, None, Waiting). Raises NodeError where this node can never give them, where
+    its GPUs are unknown, or where ``gate`` refuses.
     """
     known = inventory.uuids()
     eligible = [uuid for uuid in known if not wanted or uuid in wanted]
@@ -159,9 +161,14 @@ def claim(state, attempt, count, wanted, inventory):
     if ahead:
         return None, None, Waiting(len(ahead), count, None, sorted({job for job, _count in ahead}))
     survivors = survivors_by_gpu(state)
+    free = [uuid for uuid in eligible if uuid not in survivors and not is_locked(lock_path(state, uuid))]
+    if len(free) < count:
+        return None, None, Waiting(0, count, len(free), holders(state, eligible, survivors))
+    # Before the lock: a driver may take long to answer, and others claim meanwhile.
+    ranked, closed = gate.rank(free, count)
     with _lock(state, os.path.join(state.lock_dir, "claim.lock")):
         taken = []
-        for uuid in eligible:
+        for uuid in ranked:
             lock = _lock(state, lock_path(state, uuid), inheritable=True)
             if uuid not in survivors and lock.acquire():
                 taken.append((uuid, lock))
@@ -173,7 +180,7 @@ def claim(state, attempt, count, wanted, inventory):
             return [lock for _uuid, lock in taken[:count]], [uuid for uuid, _lock_ in taken[:count]], None
         for _uuid, lock in taken:
             lock.release()
-    return None, None, Waiting(0, count, len(taken), holders(state, eligible, survivors))
+    return None, None, Waiting(0, count, len(taken), holders(state, eligible, survivors), closed)
 
 
 def holders(state, uuids, survivors=None):

@@ -25,7 +25,7 @@ FIELDS = {
     "temp_c": "temperature.gpu",
     "power_w": "power.draw",
 }
-_TEXT = ("uuid", "name", "throttle")
+_TEXT = ("uuid", "name", "throttle", "bus", "remap_pending", "remap_failure")
 
 
 def run_bounded(argv, timeout_s, called=None):

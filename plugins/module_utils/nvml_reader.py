@@ -50,9 +50,17 @@ def _gpu(nvml, index):
         else:
             gpu[key], unknown[key] = None, str(lost)
     memory = gpu.pop("memory")
-    gpu.update(mem_total_mib=memory and memory[0], mem_used_mib=memory and memory[1])
-    if memory is None:
-        unknown["mem_total_mib"] = unknown["mem_used_mib"] = unknown.pop("memory")
+    for place, key in enumerate(("mem_total_mib", "mem_used_mib", "mem_free_mib")):
+        gpu[key] = memory and memory[place]
+        if memory is None:
+            unknown[key] = unknown["memory"]
+    unknown.pop("memory", None)
+    remapped = gpu.pop("remapped")
+    for place, key in ((2, "remap_pending"), (3, "remap_failure")):
+        gpu[key] = remapped and bool(remapped[place])
+        if remapped is None:
+            unknown[key] = unknown["remapped"]
+    unknown.pop("remapped", None)
     return gpu
 
 
@@ -74,23 +82,54 @@ def _readers(nvml, handle):
         "throttle": lambda: hex(throttle(handle)),
         "ecc_uncorrected": lambda: nvml.nvmlDeviceGetTotalEccErrors(handle, uncorrected, nvml.NVML_VOLATILE_ECC),
         "ecc_uncorrected_total": lambda: nvml.nvmlDeviceGetTotalEccErrors(handle, uncorrected, nvml.NVML_AGGREGATE_ECC),
+        "remapped": lambda: nvml.nvmlDeviceGetRemappedRows(handle),
+        "nvlink_recoveries": lambda: _link_recoveries(nvml, handle),
+        "bus": lambda: nvml.nvmlDeviceGetPciInfo(handle).busId,
         "processes": lambda: _processes(nvml, handle),
     }
 
 
+def _link_recoveries(nvml, handle):
+    """How often one of its NVLinks had to recover; never, without NVLink."""
+    count = 0
+    for link in range(nvml.NVML_NVLINK_MAX_LINKS):
+        try:
+            if nvml.nvmlDeviceGetNvLinkState(handle, link):
+                count += nvml.nvmlDeviceGetNvLinkErrorCounter(handle, link, nvml.NVML_NVLINK_ERROR_DL_RECOVERY)
+        except (nvml.NVMLError_InvalidArgument, nvml.NVMLError_NotSupported):
+            if link == 0 and not _has_links(nvml, handle):
+                return 0
+            if link == 0:
+                raise
+            break  # it has fewer links
+    return count
+
+
+def _has_links(nvml, handle):
+    try:
+        return bool(nvml.nvmlDeviceGetNvLinkState(handle, 0))
+    except (nvml.NVMLError_InvalidArgument, nvml.NVMLError_NotSupported):
+        return False
+
+
 def _memory(nvml, handle):
-    """(total, used) as nvidia-smi counts: without what the driver keeps for itself."""
+    """(total, used, free) as nvidia-smi counts: without what the driver keeps for itself."""
     version = getattr(nvml, "nvmlMemory_v2", None)
     try:
         told = nvml.nvmlDeviceGetMemoryInfo(handle, version) if version else nvml.nvmlDeviceGetMemoryInfo(handle)
     except nvml.NVMLError_FunctionNotFound:
         told = nvml.nvmlDeviceGetMemoryInfo(handle)
-    return told.total // _MIB, told.used // _MIB
+    return told.total // _MIB, told.used // _MIB, told.free // _MIB
 
 
 def _processes(nvml, handle):
     found = {}
-    for item in nvml.nvmlDeviceGetComputeRunningProcesses(handle):
+    graphics = []
+    try:
+        graphics = nvml.nvmlDeviceGetGraphicsRunningProcesses(handle)
+    except nvml.NVMLError:
+        pass  # a card that cannot draw
+    for item in [*graphics, *nvml.nvmlDeviceGetComputeRunningProcesses(handle)]:
         memory = item.usedGpuMemory
         found[item.pid] = {
             "pid": item.pid,

@@ -163,6 +163,7 @@ def observe(attempt, with_spec=False, write=True):
         "stopping": not ended and os.path.exists(attempt.file("stop.json")),
         "gpus": spec.get("gpus") or [],
         "waiting": spec.get("waiting") if state == "queued" else None,
+        "preflight": spec.get("preflight"),
         "boot_id": (spec.get("boot") or {}).get("boot_id"),
         "log_size": logs.size(attempt),
         "left_behind": record.get("left_behind"),

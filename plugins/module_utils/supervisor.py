@@ -16,7 +16,7 @@ import time
 import traceback
 import uuid
 
-from . import cgroups, gpu_queue, identity, launch, logs, recorder, snapshots
+from . import cgroups, gpu_gate, gpu_queue, identity, launch, logs, recorder, snapshots
 from .processes import Family, send_signal
 from .samples import Sampler
 from .statedir import Lock, NodeError, StateDir, from_os_error
@@ -88,15 +88,16 @@ class Supervisor:
     def _wait_for_gpus(self):
         state, uuids = self.attempt.state_dir, self.spec.get("gpu_uuids")
         said, inventory = None, gpu_queue.Inventory()
+        gate = gpu_gate.Gate(state, dict(self.spec.get("preflight") or {}, **(self.attempt.read("gate.json") or {})))
         while True:
             stop = self.attempt.read("stop.json")
             if stop:
                 gpu_queue.drop_ticket(state, self.attempt)
                 return self._never_ran(stop)
-            locks, got, waiting = gpu_queue.claim(state, self.attempt, self.spec["gpus"], uuids, inventory)
+            locks, got, waiting = gpu_queue.claim(state, self.attempt, self.spec["gpus"], uuids, inventory, gate)
             if locks:
                 self.locks = locks
-                self.attempt.update_state(gpus=got, waiting=None)
+                self.attempt.update_state(gpus=got, waiting=None, preflight=gate.findings(got))
                 gpu_queue.drop_ticket(state, self.attempt)
                 return True
             if waiting.as_dict() != said:

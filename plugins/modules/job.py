@@ -75,6 +75,14 @@ options:
     description: Only these GPUs will do.
     type: list
     elements: str
+  strict:
+    description: Fail at the start instead of taking GPUs that others use, or of which that is not known. By default
+      quiet GPUs are preferred, and RV(job.preflight) says what was odd about those taken.
+    type: bool
+    default: false
+  gpu_memory_bytes:
+    description: How much memory has to be free on each of its GPUs for it to count as quiet.
+    type: int
   timeout:
     description: Seconds after which the job is stopped and counts as failed.
     type: float
@@ -170,6 +178,11 @@ job:
       description: What proves the state.
       type: str
       returned: where there is a job
+    preflight:
+      description: What was odd about its GPUs when it took them, each with C(gpu), C(kind) and C(text).
+      type: list
+      elements: dict
+      returned: where it took GPUs
     exit_code:
       description: The command's own exit code.
       type: int

@@ -65,6 +65,9 @@ node:
       its own (GB10) has the machine's in C(unified_memory).
     - C(held_by) are the jobs that hold a GPU's lock. Each entry of C(processes) names the C(job) that it belongs to,
       null for a process that is not Stoker's.
+    - C(quarantine) says until when no job gets a GPU that cannot be trusted, and why; C(health_unknown) what of its
+      health could not be checked; C(xids) are the Xid errors of this boot. C(busy) is a process of the list of busy
+      ones (host variable C(stoker_busy_processes), by default games) that uses it, or did so up to 30 s ago.
   returned: success
   type: dict
   sample:
@@ -95,6 +98,10 @@ node:
         ecc_uncorrected: null
         unknown: {mem_total_mib: "[N/A]", mem_used_mib: "[N/A]", ecc_uncorrected: "[N/A]"}
         held_by: [train-9x4c]
+        quarantine: null
+        health_unknown: {ecc_uncorrected: "[N/A]", remap_pending: "[N/A]", remap_failure: "[N/A]"}
+        xids: []
+        busy: null
         processes:
           - {pid: 4711, name: python, mem_mib: 20480, job: train-9x4c, unknown: {}}
     gpus_unknown: null

@@ -56,7 +56,10 @@ _SETTINGS = {
     "rungs": "stoker_launch",
     "backend": "stoker_backend",
     "proc_dir": "stoker_proc_dir",
+    "busy_processes": "stoker_busy_processes",
 }
+# A single text stands for a list of one.
+_LISTS = ("rungs", "busy_processes")
 
 
 class NodeAction(ActionBase):
@@ -75,8 +78,9 @@ class NodeAction(ActionBase):
         request = dict(request, schema="stoker.request/1", state_dir=state_dir)
         for field, name in _SETTINGS.items():
             value = self._variable(name, task_vars)
-            if value and value != "auto":
-                request[field] = [value] if field == "rungs" and isinstance(value, str) else value
+            # An empty list of busy processes says that there are none.
+            if (value and value != "auto") or value == []:
+                request[field] = [value] if field in _LISTS and isinstance(value, str) else value
         version, package = bundle.build()
         folder = "{0}/bin/{1}".format(state_dir.rstrip("/"), version)
         payload = json.dumps(request).encode("utf-8", "surrogateescape")

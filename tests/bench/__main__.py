@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.bench import log, offline, reach, refresh, sync
+from tests.bench import log, offline, reach, refresh, sync, telemetry
 from tests.bench.log import MB
 from tests.bench.place import Place, place
 from tests.bench.table import Table
@@ -55,13 +55,13 @@ def arguments() -> argparse.Namespace:
     return asked
 
 
-PARTS = ("look", "start", "offline", "refresh", "log", "scan", "sync")
+PARTS = ("look", "start", "telemetry", "offline", "refresh", "log", "scan", "sync")
 
 
 def chosen(here: Place, asked: argparse.Namespace) -> Iterator[Callable[[], Table]]:
     """The tables to make, in order."""
     for count in asked.nodes:
-        for name, part in (("look", reach.look), ("start", reach.start)):
+        for name, part in (("look", reach.look), ("start", reach.start), ("telemetry", telemetry.telemetry)):
             if name in asked.only:
                 yield partial(part, here, count, asked.runs)
     few = min(asked.runs, 3)

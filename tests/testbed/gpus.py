@@ -47,6 +47,8 @@ H100: dict[str, Any] = {
     "clocks_throttle_reasons.active": "0x0000000000000001",
     "gpu_recovery_action": "None",
     "serial": "1650123456789",
+    "nvlink.links": 18,
+    "nvlink.recovery": 0,
 }
 
 # The GB10 shares the machine's memory: the tool says so by [N/A] where others give a number.
@@ -125,10 +127,14 @@ class FakeGpus:
         self._state.update(mode=mode, bad_gpu=gpu, delay_s=delay_s)
         self._write()
 
-    def add_process(self, index: int, pid: int, memory_mib: int, name: str = "python3", *, ghost: bool = False) -> None:
-        """Have a process hold memory of a GPU. It is shown while the pid lives; a ghost is shown for ever."""
+    def add_process(self, index: int, pid: int, memory_mib: int, name: str = "python3", *, ghost: bool = False,
+                    kind: Literal["C", "G"] = "C") -> None:  # fmt: skip
+        """Have a process hold memory of a GPU. It is shown while the pid lives; a ghost is shown for ever.
+
+        One of the kind G draws (a game, a desktop): the tool lists it elsewhere.
+        """
         uuid_ = self.uuids[index]
-        entry = {"uuid": uuid_, "pid": pid, "memory_mib": memory_mib, "name": name, "ghost": ghost}
+        entry = {"uuid": uuid_, "pid": pid, "memory_mib": memory_mib, "name": name, "ghost": ghost, "type": kind}
         self._state["processes"].append(entry)
         self._write()
 

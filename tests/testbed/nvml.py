@@ -16,11 +16,11 @@ from .bed import MissingError, need_tools
 
 SOURCE = Path(__file__).parent / "fake_gpu" / "nvml.c"
 FIELDS = ("uuid", "name", "total", "used", "util", "mem_util", "temp", "power_mw", "limit_mw", "sm", "mem", "throttle",
-          "ecc", "ecc_all", "lost")  # fmt: skip
+          "ecc", "ecc_all", "lost", "bus", "remap_pending", "remap_failure", "recoveries")  # fmt: skip
 GPU = {
     "uuid": "GPU-0", "name": "NVIDIA H100 80GB HBM3", "total": 81559 << 20, "used": 4 << 20, "util": 0, "mem_util": 0,
     "temp": 31, "power_mw": 71500, "limit_mw": 700000, "sm": 345, "mem": 2619, "throttle": 1, "ecc": 0, "ecc_all": 0,
-    "lost": 0,
+    "lost": 0, "bus": "00000000:18:00.0", "remap_pending": 0, "remap_failure": 0, "recoveries": 0,
 }  # fmt: skip
 
 
@@ -41,15 +41,18 @@ class FakeNvml:
         self,
         gpus: Iterable[Mapping[str, Any]] = (),
         processes: Iterable[tuple[int, int, int]] = (),
+        graphics: Iterable[tuple[int, int, int]] = (),
         mode: str = "ok",
     ) -> None:
-        """Each GPU changes fields of GPU (-1: not supported); a process is (index of the GPU, pid, bytes)."""
+        """Each GPU changes fields of GPU (-1: not supported); a process is (index of the GPU, pid, bytes),
+        one of `graphics` draws."""
         lines = [f"mode {mode}"]
         for change in gpus:
             gpu = {**GPU, **change}
             words = [f"{gpu[name]:x}" if name == "throttle" else str(gpu[name]).replace(" ", "_") for name in FIELDS]
             lines.append("gpu " + " ".join(words))
-        lines += [f"process {gpu} {pid} {size}" for gpu, pid, size in processes]
+        lines += [f"process {gpu} {pid} {size} 0" for gpu, pid, size in processes]
+        lines += [f"process {gpu} {pid} {size} 1" for gpu, pid, size in graphics]
         self._state.write_text("\n".join(lines) + "\n")
 
 

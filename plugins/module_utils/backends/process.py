@@ -27,6 +27,7 @@ class ProcessBackend:
         self.state = state
         self.entry = entry
         self.rungs = rungs
+        self.busy_processes = None  # this node's own list, in place of the one in a job's spec
 
     # -- start -------------------------------------------------------------------------------------------------
 
@@ -48,6 +49,8 @@ class ProcessBackend:
         files = {"spec.json": dict(spec, accepted_at=identity.now())}
         if secrets:
             files["secrets.json"] = secrets
+        if self.busy_processes is not None:
+            files["gate.json"] = {"busy_processes": self.busy_processes}
         if spec.get("lease"):
             files["lease.json"] = _lease(spec["lease"].get("policy"), spec["lease"].get("seconds"))
         created = self.state.create_attempt(spec["job"], attempt_number, files)

@@ -45,6 +45,8 @@ Bytes = Annotated[int, Is("a number of bytes, 0 or more", least=0)]
 Name = Annotated[str, Is("a text")]
 Regex = Annotated[str, Is("a regular expression", regex=True)]
 OnOff = Annotated[bool, Is("true or false")]
+Percent = Annotated[float, Is("a share in percent, 0 or more", least=0)]
+Positive = Annotated[float, Is("a number of 1 or more", least=1)]
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,38 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Preflight:
+    """What is looked at when a job takes GPUs. `busy_processes` are patterns as a shell has them; None: games.
+
+    A GPU whose foreign load is above `busy_load_pct` is not quiet; one with a busy process is given `cooldown_s` after
+    that was last seen. One that cannot be trusted stays quarantined for `quarantine_s`.
+    """
+
+    __pydantic_config__ = _FORBID
+
+    busy_load_pct: Percent = 50.0
+    busy_processes: Annotated[tuple[Name, ...] | None, Is("a list of patterns such as '*.exe'")] = None
+    cooldown_s: Seconds = 30.0
+    quarantine_s: Positive = 86400.0
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """What is kept of samples, and from where on a figure is an alert.
+
+    `memory_full_min`: alert when the memory would be full within so many minutes.
+    """
+
+    __pydantic_config__ = _FORBID
+
+    keep_s: Positive = 7 * 86400.0
+    disk_pct: Percent = 90.0
+    memory_pct: Percent = 90.0
+    gpu_temperature_c: Positive = 85.0
+    memory_full_min: Seconds = 30.0
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings. `file` is the `stoker.yml` they came from, None for the defaults alone."""
 
@@ -103,6 +137,12 @@ class Config:
     defaults: Annotated[Defaults, Is("a mapping with on, gpus, retries, grace_s")] = field(default_factory=Defaults)
     log_patterns: Annotated[tuple[LogPattern, ...], Is("a list of {name, regex, severity}")] = ()
     metrics: Annotated[tuple[Metric, ...], Is("a list of {name, regex, keep}")] = ()
+    preflight: Annotated[Preflight, Is("a mapping with busy_load_pct, busy_processes, cooldown_s, quarantine_s")] = (
+        field(default_factory=Preflight)
+    )
+    telemetry: Annotated[
+        Telemetry, Is("a mapping with keep_s, disk_pct, memory_pct, gpu_temperature_c, memory_full_min")
+    ] = field(default_factory=Telemetry)
     log_keep_bytes: Bytes = 16 * 1024 * 1024
     connect_timeout_s: Annotated[int, Is("a whole number of seconds, 1 or more", least=1)] = 10
     forks: Annotated[int, Is("a whole number, 1 or more", least=1)] = 50
@@ -266,6 +306,8 @@ def _rule(loc: tuple[int | str, ...]) -> Is:
     names = [part for part in loc if isinstance(part, str)]
     if not names:
         return Is("a mapping")
+    if isinstance(loc[-1], int) and _settings_class(get_type_hints(_owner(tuple(names)))[names[-1]]) is None:
+        return Is("a text")
     if isinstance(loc[-1], int):
         return Is(f"a mapping with {', '.join(_field_names(_owner((*loc, ''))))}")
     found = _find_rule(get_type_hints(_owner(loc), include_extras=True).get(names[-1]))

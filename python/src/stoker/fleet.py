@@ -42,7 +42,9 @@ from stoker.operations import (
     stores,
     submit,
     sync,
+    telemetry,
     templates,
+    top,
     values,
     watch,
 )
@@ -161,9 +163,12 @@ class Nodes(Namespace):
     area = "nodes"
     status = bound(nodes.status)
     list = bound(nodes.list_nodes)
+    release_gpu = bound(gpus.release)
     gpus = bound(gpus.list_gpus)
     benchmark = bound(benchmark.benchmark)
     disks = bound(disk.disks)
+    telemetry = bound(telemetry.telemetry)
+    top = bound(top.top)
     execute = bound(nodes.execute)
 
 

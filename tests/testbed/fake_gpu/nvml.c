@@ -4,8 +4,9 @@
  *
  * A stand-in for libnvidia-ml.so.1, enough for the real pynvml to read GPUs from the file FAKE_NVML_STATE:
  *   mode ok|no_driver|hang
- *   gpu UUID NAME TOTAL USED UTIL MEMUTIL TEMP MILLIWATT LIMIT SM MEM THROTTLE ECC ECCALL LOST   (-1: not supported)
- *   process GPU PID BYTES                                                                        (-1: not told)
+ *   gpu UUID NAME TOTAL USED UTIL MEMUTIL TEMP MILLIWATT LIMIT SM MEM THROTTLE ECC ECCALL LOST BUS PENDING FAILURE
+ *       RECOVERIES                                                                  (-1: not supported, or no NVLink)
+ *   process GPU PID BYTES DRAWS                                                     (-1: not told)
  * Sizes are bytes; a name has _ for each space. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,13 +16,13 @@
 enum { OK = 0, BAD_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7, NO_DRIVER = 9, LOST = 15, MISMATCH = 25 };
 
 typedef unsigned long long u64;
-typedef struct { char uuid[96], name[96]; long long total, used, ecc, ecc_all; int util, mem_util, temp, power, limit, sm, mem, lost; u64 throttle; } Gpu;
+typedef struct { char uuid[96], name[96], bus[32]; long long total, used, ecc, ecc_all; int pending, failure, recoveries, util, mem_util, temp, power, limit, sm, mem, lost; u64 throttle; } Gpu;
 typedef struct { unsigned version; u64 total, reserved, free, used; } Memory;
 typedef struct { unsigned pid; u64 memory; unsigned gpu_instance, compute_instance; } Process;
 
 static Gpu gpus[16];
 static int count, running;
-static struct { int gpu; unsigned pid; long long memory; } processes[64];
+static struct { int gpu; unsigned pid; long long memory; int draws; } processes[64];
 
 int nvmlInitWithFlags(unsigned flags) {
     char kind[16], mode[16] = "ok";
@@ -33,13 +34,14 @@ int nvmlInitWithFlags(unsigned flags) {
         if (!strcmp(kind, "mode")) {
             if (fscanf(file, "%15s", mode) != 1) return BAD_ARGUMENT;
         } else if (!strcmp(kind, "gpu")) {
-            if (fscanf(file, "%95s %95s %lld %lld %d %d %d %d %d %d %d %llx %lld %lld %d", g->uuid, g->name, &g->total,
+            if (fscanf(file, "%95s %95s %lld %lld %d %d %d %d %d %d %d %llx %lld %lld %d %31s %d %d %d", g->uuid, g->name, &g->total,
                        &g->used, &g->util, &g->mem_util, &g->temp, &g->power, &g->limit, &g->sm, &g->mem, &g->throttle,
-                       &g->ecc, &g->ecc_all, &g->lost) != 15) return BAD_ARGUMENT;
+                       &g->ecc, &g->ecc_all, &g->lost, g->bus, &g->pending, &g->failure, &g->recoveries) != 19) return BAD_ARGUMENT;
             for (char *c = g->name; *c; c++) if (*c == '_') *c = ' ';
             count++;
         } else {
-            if (fscanf(file, "%d %u %lld", &processes[running].gpu, &processes[running].pid, &processes[running].memory) != 3)
+            if (fscanf(file, "%d %u %lld %d", &processes[running].gpu, &processes[running].pid, &processes[running].memory,
+                       &processes[running].draws) != 4)
                 return BAD_ARGUMENT;
             running++;
         }
@@ -105,15 +107,44 @@ int nvmlDeviceGetMemoryInfo_v2(Gpu *g, Memory *into) {
     return OK;
 }
 
-int nvmlDeviceGetComputeRunningProcesses_v3(Gpu *g, unsigned *size, Process *into) {
+static int list(Gpu *g, unsigned *size, Process *into, int draws) {
     unsigned found = 0, room = into ? *size : 0;
     for (int i = 0; i < running; i++) {
-        if (&gpus[processes[i].gpu] != g) continue;
+        if (&gpus[processes[i].gpu] != g || processes[i].draws != draws) continue;
         if (found < room) into[found] = (Process){processes[i].pid, (u64)processes[i].memory, ~0u, ~0u};
         found++;
     }
     *size = found;
     return found > room ? TOO_SMALL : OK;
+}
+
+int nvmlDeviceGetComputeRunningProcesses_v3(Gpu *g, unsigned *size, Process *into) { return list(g, size, into, 0); }
+int nvmlDeviceGetGraphicsRunningProcesses_v3(Gpu *g, unsigned *size, Process *into) { return list(g, size, into, 1); }
+
+typedef struct { char legacy[16]; unsigned domain, bus, device, id, subsystem; char address[32]; } Pci;
+
+int nvmlDeviceGetPciInfo_v3(Gpu *g, Pci *into) {
+    memset(into, 0, sizeof *into);
+    return text(g->bus, into->address, sizeof into->address);
+}
+
+int nvmlDeviceGetRemappedRows(Gpu *g, unsigned *corrected, unsigned *uncorrected, unsigned *pending, unsigned *failure) {
+    if (g->pending < 0) return NOT_SUPPORTED;
+    *corrected = 0, *uncorrected = g->pending, *pending = g->pending, *failure = g->failure;
+    return OK;
+}
+
+int nvmlDeviceGetNvLinkState(Gpu *g, unsigned link, unsigned *active) {
+    if (g->recoveries < 0) return NOT_SUPPORTED;
+    if (link >= 18) return BAD_ARGUMENT;
+    *active = 1;
+    return OK;
+}
+
+int nvmlDeviceGetNvLinkErrorCounter(Gpu *g, unsigned link, unsigned counter, u64 *into) {
+    if (link >= 18 || counter > 4) return BAD_ARGUMENT;
+    *into = link == 3 && counter == 1 ? g->recoveries : 0;
+    return OK;
 }
 
 int nvmlSystemGetProcessName(unsigned pid, char *into, unsigned size) {

@@ -23,7 +23,9 @@ from stoker.cli import (
     render_store,
     render_streams,
     render_sync,
+    render_telemetry,
     render_templates,
+    render_top,
 )
 from stoker.cli.out import Out
 from stoker.errors import UsageError
@@ -33,6 +35,7 @@ from stoker.operations import (
     container_images,
     containers,
     environments,
+    gpus,
     node_values,
     queue,
     services,
@@ -47,6 +50,8 @@ from stoker.operations.events import EventStream
 from stoker.operations.logs import LogPiece, LogStream, logs
 from stoker.operations.session import Session
 from stoker.operations.sync import SyncReport
+from stoker.operations.telemetry import SampleStream
+from stoker.operations.top import TopStream
 from stoker.operations.watch import WatchStream
 
 if TYPE_CHECKING:
@@ -70,6 +75,7 @@ RENDERERS: dict[type, Callable[[Any, Out], None]] = {
     node_values.Status: render_nodes.status,
     node_values.NodeList: render_nodes.node_list,
     node_values.GpuList: render_gpus.gpu_list,
+    gpus.GpuReleased: render_gpus.released,
     values.ExecReport: render_nodes.exec_report,
     queue.QueueList: render_queue.queue_list,
     queue.Queued: render_queue.queued,
@@ -95,8 +101,8 @@ _UNSEEN = re.compile(
     "[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
     "\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
-STREAMS = (LogStream, WatchStream, RoundStream, EventStream)
-Stream = LogStream | WatchStream | RoundStream | EventStream
+STREAMS = (LogStream, WatchStream, RoundStream, EventStream, SampleStream, TopStream)
+Stream = LogStream | WatchStream | RoundStream | EventStream | SampleStream | TopStream
 
 
 def show(value: Any, call: Call, out: Out, session: Session) -> int:
@@ -143,8 +149,12 @@ def check_raw(call: Call, out: Out) -> None:
 
 
 def _show_stream(stream: Stream, call: Call, out: Out) -> int:
+    if isinstance(stream, TopStream):
+        return _json_lines([stream.once()], call, out) if call.json else render_top.show(stream, out)
     if call.json:
         return _json_lines(stream, call, out)
+    if isinstance(stream, SampleStream):
+        return render_telemetry.stream(stream, out)
     if isinstance(stream, LogStream):
         return render_streams.log(stream, out, raw=call.raw)
     if isinstance(stream, WatchStream):
@@ -162,6 +172,8 @@ def _json_lines(stream: Iterable[Any], call: Call, out: Out) -> int:
     for piece in stream:
         out.text(_json(call, piece) + "\n")
         problems = bool(getattr(piece, "problems", ()))
+    if isinstance(stream, SampleStream):
+        return int(bool(stream.failed))
     if isinstance(stream, LogStream):
         if stream.outcome is not None:
             out.text(_json(call, stream.outcome) + "\n")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 from stoker.cli import format as fmt
 from stoker.cli.out import Out, Piece
+from stoker.operations.gpus import GpuReleased
 from stoker.operations.node_values import Gpu, GpuList
 
 COLUMNS = ("NODE", "GPU", "NAME", "MEMORY", "LOAD", "TEMP", "POWER", "CLOCK", "ECC", "JOBS")
@@ -20,6 +23,16 @@ def gpu_list(value: GpuList, out: Out) -> None:
     for node, reason in value.unknown.items():
         out.line("  ", (node, "yellow"), f"  GPUs unknown: {fmt.one_line(reason)}")
     out.line((fmt.freshness(value.freshness, "stoker gpus"), "dim"))
+
+
+def released(value: GpuReleased, out: Out) -> None:
+    """`stoker gpu release`."""
+    name = f"GPU {value.index} of {fmt.one_line(value.node)}"
+    if value.was is None:
+        out.line(f"{name} is not quarantined: nothing changed")
+        return
+    out.line(f"{name} may be used again; it was quarantined for {fmt.one_line('; '.join(value.was.evidence))}")
+    out.line("  only what comes on top of this brings it back")
 
 
 def memory(gpu: Gpu) -> str:
@@ -47,6 +60,16 @@ def _remarks(gpu: Gpu, out: Out) -> None:
     slowed = [reason for reason in gpu.throttle or () if reason != "idle"]
     if slowed:
         out.line(where, (f"  slowed down: {fmt.one_line(', '.join(slowed))}", "yellow"))
+    if gpu.quarantine is not None:
+        why = fmt.one_line("; ".join(gpu.quarantine.evidence))
+        until = time.strftime("%Y-%m-%d %H:%M", time.localtime(gpu.quarantine.until))
+        out.line(where, (f"  quarantined until {until}: {why}", "red"))
+        out.line(f"{where}  next: stoker gpu release {gpu.node} {gpu.index}, when it was looked at")
+    if gpu.busy_with:
+        out.line(where, (f"  busy with {fmt.one_line(gpu.busy_with)}: no job gets it now", "yellow"))
+    if gpu.health_unknown:
+        told = "; ".join(f"{name}: {why}" for name, why in gpu.health_unknown.items())
+        out.line(where, (f"  health not known in full: {fmt.one_line(told)}", "dim"))
     for process in gpu.processes or ():
         owner = f"job {process.job}" if process.job else "not a job of Stoker's here"
         held = "unknown memory" if process.memory is None else fmt.memory(process.memory)

@@ -67,6 +67,7 @@ def submitted(value: Submitted, out: Out) -> None:
     """`stoker run` without --follow."""
     job = value.job
     out.line((job.id, "bold"), "  ", *_sentence(job))
+    _preflight(job, out)
     if job.finished:
         if job.state != "succeeded" and (why := job.evidence or job.detail):
             out.line(f"  {fmt.one_line(why)}")
@@ -86,6 +87,14 @@ def started(value: Submitted, out: Out) -> None:
     words = "".join(p if isinstance(p, str) else p[0] for p in _sentence(job))
     more = "" if job.finished else "   (Ctrl-C leaves it running)"
     out.note(f"{job.id}  {words}{more}")
+    for text in job.preflight:
+        out.note(fmt.one_line(f"  warning: {text}"))
+
+
+def _preflight(job: Job, out: Out) -> None:
+    """What was odd about its GPUs when it took them."""
+    for text in job.preflight:
+        out.line("  ", ("warning", "yellow"), f": {fmt.one_line(text)}")
 
 
 def _sentence(job: Job) -> list[Piece]:
@@ -108,6 +117,7 @@ def _waiting(job: Job) -> str:
         place = job.waiting.get("position")
         sentence = f"needs {needs} of the GPUs, {'an unknown number' if free is None else free} free"
         sentence += f", held by {', '.join(held)}" if held else ""
+        sentence += "".join(f"; {why}" for why in job.waiting.get("closed") or ())
         sentence += f", place {place} in the queue" if isinstance(place, int) and place > 1 else ""
         return fmt.one_line(sentence + "; starts there by itself, also with this machine shut")
     return fmt.one_line(job.detail or job.reason or "")
@@ -183,6 +193,7 @@ def job_detail(value: JobDetail, out: Out) -> None:
         rows.append(("snapshot", fmt.one_line(said)))
     if job.gpus:
         rows.append(("GPU", f"{fmt.gpus(job)}  ({', '.join(fmt.one_line(uuid) for uuid in job.gpus)})"))
+    rows += [("warning", fmt.one_line(text)) for text in job.preflight]
     if job.retry_of:
         rows.append(("again", f"of {job.retry_of}"))
     if job.template:

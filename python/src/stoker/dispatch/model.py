@@ -29,7 +29,8 @@ class RoundRequest:
     `dispatch` starts, stops and retries; `observe` only asks; `adopt` reads jobs back that the store does not know.
     `nodes` and `jobs` None: all that matter. `wait_s` lets a node hold its answer until something changes (only when
     few nodes are asked). Of each log the last `log_keep_bytes` are copied. `parts` of the nodes themselves are read
-    too (cpu, memory, disks, network, gpus, containers).
+    too (cpu, memory, disks, network, gpus, containers), with `busy_processes` (patterns of names; None: the node's own)
+    and `quarantine_s` for the GPUs. `telemetry` are the settings of that name, as far as they are not the defaults.
     """
 
     mode: Mode = "dispatch"
@@ -38,6 +39,9 @@ class RoundRequest:
     wait_s: float = 0.0
     log_keep_bytes: int = LOG_KEEP_BYTES
     parts: tuple[str, ...] = ()
+    busy_processes: tuple[str, ...] | None = None
+    quarantine_s: float | None = None
+    telemetry: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, asked: Mapping[str, Any]) -> RoundRequest:
@@ -57,9 +61,14 @@ class RoundRequest:
                 max(0.0, float(asked.get("wait_s") or 0.0)),
                 LOG_KEEP_BYTES if keep is None else max(0, int(keep)),
                 _names(asked.get("parts"), "parts") or (),
+                _names(asked.get("busy_processes"), "busy_processes"),
+                None if asked.get("quarantine_s") is None else float(asked["quarantine_s"]),
+                {str(key): float(value) for key, value in (asked.get("telemetry") or {}).items()},
             )
         except (TypeError, ValueError):
-            raise UsageError("stoker_round: wait_s and log_keep_bytes have to be numbers") from None
+            raise UsageError(
+                "stoker_round: wait_s, log_keep_bytes, quarantine_s and the values of telemetry have to be numbers"
+            ) from None
 
 
 def _names(value: Any, field_name: str) -> tuple[str, ...] | None:
@@ -68,6 +77,18 @@ def _names(value: Any, field_name: str) -> tuple[str, ...] | None:
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise UsageError(f"stoker_round.{field_name}: has to be a list of names")
     return tuple(str(item) for item in value)
+
+
+def wishes(request: RoundRequest) -> dict[str, Any]:
+    """The fields of a node's request for what is to be read of the node itself."""
+    if not request.parts:
+        return {}
+    told: dict[str, Any] = {"parts": list(request.parts)}
+    if request.busy_processes is not None:
+        told["busy_processes"] = list(request.busy_processes)
+    if request.quarantine_s is not None:
+        told["quarantine_s"] = request.quarantine_s
+    return told
 
 
 @dataclass(frozen=True)

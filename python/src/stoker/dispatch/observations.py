@@ -195,7 +195,8 @@ def _detail(observation: Mapping[str, Any], node: str) -> str | None:
         held = ", ".join(str(job) for job in waiting.get("held_by") or ())
         needs = waiting.get("needs")
         what = f"waits on {node} for {'a GPU' if needs == 1 else f'{needs} GPUs'}"
-        return f"{what}, held by {held}" if held else what
+        closed = "".join(f"; {why}" for why in waiting.get("closed") or ())
+        return (f"{what}, held by {held}" if held else what) + closed
     return _text(observation, "detail") or _text(observation, "error")
 
 

@@ -10,10 +10,12 @@ from typing import Any
 
 from stoker.dispatch.adopt import adopt
 from stoker.dispatch.apply import apply_change
-from stoker.dispatch.model import Change, NodeInfo, NodeResult, Plan, RoundRequest, RoundSummary, State
+from stoker.dispatch.model import Change, NodeInfo, NodeResult, Plan, RoundRequest, RoundSummary, State, wishes
 from stoker.dispatch.nodes import heard, missed, tells_more
 from stoker.dispatch.observations import Answer, judge
 from stoker.dispatch.plan import plan
+from stoker.dispatch.telemetry import TREND_S, Limits, sample_of, trend
+from stoker.dispatch.telemetry import judge as judge_sample
 from stoker.errors import NodeError, UsageError
 from stoker.store import LIVE_STATES, NodeRow, Store, Transaction
 
@@ -74,7 +76,7 @@ def _request(
         "schema": "stoker.request/1", "op": "reconcile",
         "orders": [dict(order) for order in planned.orders.get(node, ())],
         "observe": observe, "gpus": node in planned.gpus, "wait": planned.wait_s,
-        **({"parts": list(request.parts)} if request.parts else {}),
+        **wishes(request),
     }  # fmt: skip
 
 
@@ -90,6 +92,8 @@ def finish_round(
     summary = RoundSummary()
     answers = _answers(results, summary)
     informed = _record_nodes(store, answers, summary, now)
+    if request.parts:
+        record_samples(store, answers, Limits.of(request.telemetry), now)
     for answer in answers:
         # Before the jobs: when one is over, nobody asks for its log again.
         _record_logs(store, answer, request.log_keep_bytes, summary)
@@ -134,6 +138,23 @@ def _record_nodes(store: Store, answers: Sequence[Answer], summary: RoundSummary
             _tell_node(transaction, before, row, now)
             informed = informed or tells_more(before, row)
     return informed
+
+
+def record_samples(store: Store, answers: Sequence[Answer], limits: Limits, now: float) -> None:
+    """Write down the samples that came, and what they begin and end of alerts, in one transaction."""
+    samples = [sample for answer in answers if (sample := sample_of(answer.node, answer.facts, now)) is not None]
+    if not samples:
+        return
+    with store.write() as transaction:
+        raised = transaction.alerts()
+        for sample in samples:
+            transaction.add_sample(sample, limits.keep_s)
+            moving = trend(transaction.samples_since(sample.node, now - TREND_S))
+            told = judge_sample(sample, moving, [alert for alert in raised if alert.node == sample.node], limits)
+            for alert in told.raised:
+                transaction.raise_alert(alert)
+            for alert, text in told.cleared:
+                transaction.clear_alert(alert, now, text)
 
 
 def _tell_node(transaction: Transaction, before: NodeRow | None, row: NodeRow, now: float) -> None:

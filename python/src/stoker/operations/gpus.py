@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
-from stoker.errors import UsageError
-from stoker.operations.node_values import GpuList, Node
+from stoker.errors import NodeError, UsageError
+from stoker.operations.node_values import GpuList, Node, Quarantine
 from stoker.operations.nodes import list_nodes
 from stoker.operations.registry import operation
-from stoker.operations.rounds import make_round
+from stoker.operations.rounds import ask_nodes, make_round
 from stoker.operations.session import Session
 from stoker.operations.values import Freshness
+from stoker.operations.views import quarantine_of
+
+
+@dataclass(frozen=True)
+class GpuReleased:
+    """A GPU whose quarantine was ended. `was`: what it was, None where there was none."""
+
+    node: str
+    index: int
+    uuid: str
+    was: Quarantine | None
 
 
 @operation("nodes", "gpus", "read", method="gpus")
@@ -44,3 +56,23 @@ def _why_unknown(node: Node) -> str | None:
     if node.reachable is None:
         return "it was never asked"
     return node.gpus_unknown if node.reachable else "it cannot be reached"
+
+
+@operation("nodes", "gpu release", "operate", method="release_gpu")
+def release(session: Session, node: str, gpu: str) -> GpuReleased:
+    """End the quarantine of a GPU that somebody has looked at, so that jobs get it again.
+
+    What speaks against it now counts no more; one more error does.
+
+    Args:
+        node: The node that has it.
+        gpu: Its index there, or its UUID.
+    """
+    name = session.inventory.node(node).name
+    request = {"op": "gpu_release", "gpu": gpu, "quarantine_s": session.config.preflight.quarantine_s}
+    answers, problems = ask_nodes(session, "stoker.fleet.request", {name: request}, [name])
+    if name not in answers:
+        told = problems[0] if problems else None
+        raise NodeError(name, told.message if told else "did not answer", next_step=told.next_step if told else None)
+    found = answers[name].res["reply"]["gpu"]
+    return GpuReleased(name, found["index"], found["uuid"], quarantine_of(found["was"]))

@@ -20,13 +20,24 @@ class GpuProcess:
 
 
 @dataclass(frozen=True)
+class Quarantine:
+    """Why and until when no job gets a GPU. Times are Unix seconds by the node's clock, `evidence` a sentence each."""
+
+    since: float
+    until: float
+    evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Gpu:
     """One GPU of a node. A figure that the driver does not give is None, and `unknown` says which and why.
 
     Power is in watts, clocks in MHz, temperature in degrees Celsius, shares in percent. `throttle` are the reasons for
     which its clocks are not higher, `ecc_uncorrected` counts since the driver was loaded. `processes` is None where
     nobody asked or told. A GPU that uses the machine's memory (`unified`) has that memory in `unified_*`, and what its
-    driver says in `memory_*`. `source` is nvml or nvidia-smi.
+    driver says in `memory_*`. `source` is nvml or nvidia-smi. `xids` are the Xid errors of this boot, `health_unknown`
+    what of its health could not be checked and why. `busy_with` is a process of the list of busy ones that uses it, or
+    did so within the cool-down.
     """
 
     index: int | None
@@ -52,6 +63,10 @@ class Gpu:
     ecc_uncorrected: int | None = None
     ecc_uncorrected_total: int | None = None
     processes: tuple[GpuProcess, ...] | None = None
+    quarantine: Quarantine | None = None
+    health_unknown: Mapping[str, str] = field(default_factory=dict)
+    xids: tuple[int, ...] | None = None
+    busy_with: str | None = None
 
     @property
     def jobs(self) -> tuple[str, ...]:

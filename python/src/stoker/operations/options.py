@@ -35,6 +35,9 @@ class JobOptions(TypedDict, total=False):
         script: Run this text instead of a command, with /bin/sh or what its first line names. On the command line: a
             file, or -.
         split_output: Keep stdout and stderr in files of their own, too.
+        strict: Fail instead of starting on GPUs that others use, or of which that is not known. By default quiet GPUs
+            are preferred, and there is a warning where there are none.
+        gpu_memory: How much memory has to be free on each of its GPUs (20G).
     """
 
     on: str | None
@@ -53,6 +56,8 @@ class JobOptions(TypedDict, total=False):
     metric: Mapping[str, str] | None
     script: FileText
     split_output: bool
+    strict: bool
+    gpu_memory: int | str | None
 
 
 class RunOptions(JobOptions, total=False):
@@ -120,8 +125,16 @@ def named_spec(argv: Sequence[str], options: JobOptions) -> dict[str, Any]:
         "checkpoint_signal": signal.upper().removeprefix("SIG") if signal else None,
         "split_output": options.get("split_output") or None,
         "metrics": [{"name": name, "regex": regex, "keep": "series"} for name, regex in metrics.items()] or None,
+        "preflight": _asked_of_gpus(options) or None,
     }
     return {key: value for key, value in spec.items() if value is not None}
+
+
+def _asked_of_gpus(options: JobOptions) -> dict[str, Any]:
+    asked: dict[str, Any] = {"strict": True} if options.get("strict") else {}
+    if (memory := options.get("gpu_memory")) is not None:
+        asked["gpu_memory_bytes"] = quantities.size(memory, "--gpu-memory")
+    return asked
 
 
 def one_command(argv: Sequence[str], options: JobOptions, command: str) -> None:

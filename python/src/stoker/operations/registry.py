@@ -30,6 +30,8 @@ _MODULES = (
     "stoker.operations.nodes",
     "stoker.operations.gpus",
     "stoker.operations.disk",
+    "stoker.operations.telemetry",
+    "stoker.operations.top",
     "stoker.operations.sync",
     "stoker.operations.environments",
     "stoker.operations.benchmark",
@@ -62,6 +64,7 @@ class Short:
 
 GROUPS = {
     "queue": "Lines of jobs that start in order.",
+    "gpu": "One GPU of a node.",
     "store": "The store as a whole: backup, restore, another database.",
     "container": "Containers of the nodes, by Podman or Docker.",
     "service": "Commands with a health endpoint, kept running on a node.",

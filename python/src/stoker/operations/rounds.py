@@ -39,7 +39,7 @@ def make_round(
         "log_keep_bytes": session.config.log_keep_bytes,
     }
     if parts:
-        request["parts"] = list(parts)
+        request |= looks(session, parts)
     played = session.runner.play(
         "stoker.fleet.dispatch",
         extra_vars={"stoker_store_url": session.store_url, "stoker_round": request},
@@ -47,6 +47,17 @@ def make_round(
     )
     session.store  # noqa: B018  a broken store is told as what it is, not as a failed playbook
     return problems_of(played)
+
+
+def looks(session: Session, parts: Sequence[str]) -> dict[str, Any]:
+    """The fields of a round that reads `parts` of the nodes themselves, with the settings that count for these."""
+    preflight = session.config.preflight
+    return {
+        "parts": list(parts),
+        "busy_processes": None if preflight.busy_processes is None else list(preflight.busy_processes),
+        "quarantine_s": preflight.quarantine_s,
+        "telemetry": dict(vars(session.config.telemetry)),
+    }
 
 
 def _import_store() -> None:

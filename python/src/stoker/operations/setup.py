@@ -31,6 +31,16 @@ inventory: inventory.yml
 # log_patterns:
 #   - {name: diverged, regex: 'loss is nan', severity: critical}
 
+# Looked at when a job takes GPUs.
+# preflight:
+#   busy_load_pct: 50  # a GPU with more foreign load is not quiet
+#   busy_processes: ['*/steamapps/*', '*.exe', Xorg]   # a GPU with one of these is busy, by default games
+#   cooldown_s: 30     # and given to a job so many seconds after the process was last seen
+#   quarantine_s: 86400  # how long a GPU that cannot be trusted is kept away
+
+# Samples of the nodes, and from where on a figure is an alert.
+# telemetry: {keep_s: 604800, disk_pct: 90, memory_pct: 90, gpu_temperature_c: 85, memory_full_min: 30}
+
 # launcher:
 #   enabled: true      # a pre-imported process that makes small calls quick
 #   idle_s: 300        # seconds after which it ends when nobody needs it

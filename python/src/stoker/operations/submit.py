@@ -80,12 +80,28 @@ def submit(
         "secret_env": _secrets(session, named.spec.get("secret_env") or (), target),
         "metrics": _metrics(session, named.spec.get("metrics") or ()),
     }
+    spec |= _preflight(session, spec)
     most = settings.retries if named.retries is None else named.retries
     more: dict[str, Any] = {"template": template, "retry_on": named.retry_on, "results": named.results}
     if queue is not None:
         row = _written(session, named.title, spec, target, most, queue=queue, priority=priority, **more)
         return Submitted(job_of(session, row), time.monotonic() - began)
     return _submit(session, named.title, spec, target, most, began, **more)
+
+
+def _preflight(session: Session, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What is looked at when the job takes its GPUs: what was named of it, and the settings."""
+    named = spec.get("preflight") or {}
+    if not spec["gpus"]:
+        if named:
+            raise UsageError(
+                "--strict and --gpu-memory are about GPUs, and the job asks for none", next_step="--gpus 1"
+            )
+        return {}
+    settings = {key: value for key, value in vars(session.config.preflight).items() if value is not None}
+    if "busy_processes" in settings:
+        settings["busy_processes"] = list(settings["busy_processes"])
+    return {"preflight": {**settings, **named}}
 
 
 @operation("jobs", "retry", "operate", follow=True)

@@ -83,7 +83,9 @@ class Job:
     own clock to the end, or to now while the job runs (to the last observation while its node cannot be reached: then
     `unreachable_since` is set and `state` is what was last seen). `observed_at` is when the node last told.
     `confirmed`: the node has shown that it has the newest attempt; until then it was only offered. `snapshot`: which
-    files it runs with (digest, files, bytes, commit, changes, folder, host).
+    files it runs with
+    (digest, files, bytes, commit, changes, folder, host). `preflight` is what was odd about its GPUs when it took them,
+    one sentence each.
     """
 
     id: str
@@ -130,6 +132,7 @@ class Job:
     confirmed: bool
     snapshot: Mapping[str, Any] | None = None
     results: Results | None = None
+    preflight: tuple[str, ...] = ()
 
     @property
     def finished(self) -> bool:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from stoker.operations.node_values import Container, Gpu, GpuProcess
+from stoker.operations.node_values import Container, Gpu, GpuProcess, Quarantine
 from stoker.operations.results import results_of
 from stoker.operations.values import Attempt, Finding, Freshness, Job, Metric
 
@@ -82,6 +82,7 @@ def _job(row: JobRow, attempt: AttemptRow | None, node: NodeRow | None, now: flo
         confirmed=attempt is not None and attempt.confirmed_at is not None,
         snapshot=row.spec.get("snapshot"),
         results=results_of(row, node),
+        preflight=tuple(str(item.get("text")) for item in seen.get("preflight") or ()),
     )
 
 
@@ -186,10 +187,21 @@ def _gpu(node: str, gpu: Mapping[str, Any], held: Mapping[str, str]) -> Gpu:
         throttle=None if throttle is None else tuple(throttle),
         ecc_uncorrected=gpu.get("ecc_uncorrected"),
         ecc_uncorrected_total=gpu.get("ecc_uncorrected_total"),
+        quarantine=quarantine_of(gpu.get("quarantine")),
+        health_unknown=dict(gpu.get("health_unknown") or {}),
+        xids=None if gpu.get("xids") is None else tuple(int(xid["code"]) for xid in gpu["xids"]),
+        busy_with=(gpu.get("busy") or {}).get("name"),
         processes=None
         if processes is None
         else tuple(GpuProcess(p["pid"], p["name"], _mebibytes(p["mem_mib"]), p["job"]) for p in processes),
     )
+
+
+def quarantine_of(told: Mapping[str, Any] | None) -> Quarantine | None:
+    """A quarantine as a node tells it; None: there is none."""
+    if not told:
+        return None
+    return Quarantine(told["since"], told["until"], tuple(str(item["text"]) for item in told["evidence"]))
 
 
 def containers_of(node: NodeRow | None) -> tuple[Container, ...] | None:

@@ -64,7 +64,7 @@ class Collector:
             ignored=bool(data.get("ignore_errors")),
         )
         self._results.append(result)
-        self._tell(Event("result", host, task, status, message))
+        self._tell(Event("result", host, task, status, message, res))
 
     def _tell(self, event: Event) -> None:
         if self._on_event is not None:

@@ -11,13 +11,17 @@ TaskStatus = Literal["ok", "failed", "unreachable", "skipped"]
 
 @dataclass(frozen=True)
 class Event:
-    """One step of a run, told while it happens. ``kind`` is ``play``, ``task`` (began) or ``result`` (one host's)."""
+    """One step of a run, told while it happens. ``kind`` is ``play``, ``task`` (began) or ``result`` (one host's).
+
+    ``res`` is Ansible's own result of that host.
+    """
 
     kind: Literal["play", "task", "result"]
     host: str | None = None
     task: str | None = None
     status: TaskStatus | None = None
     message: str | None = None
+    res: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from stoker.errors import StokerError, UsageError
 from stoker.store import schema
 
 # Tables of history: a store without their rows is whole.
-HISTORY = ("events",)
+HISTORY = ("events", "samples")
 _ROWS = 500
 
 

@@ -170,6 +170,35 @@ class TemplateRow:
 
 
 @dataclass(frozen=True)
+class SampleRow:
+    """What a node did at one moment. A figure that was not asked, or not told, is None.
+
+    `at` is when it came here by this machine's clock, `node_at` when it was taken by the node's. Memory is in bytes.
+    `detail`: `disks` [{mount, used_pct, free, total}], `network` [{name, rx_bytes, tx_bytes}] since the node's boot,
+    `gpus` [{index, uuid, util_pct, mem_used_mib, mem_total_mib, temp_c, power_w}].
+    """
+
+    node: str
+    at: float
+    node_at: float | None
+    cpu_pct: float | None
+    load: float | None
+    memory_used: int | None
+    memory_total: int | None
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class AlertRow:
+    """A figure of a node that is past its limit since then. `key` tells what: memory, disk:/data, gpu:UUID ..."""
+
+    node: str
+    key: str
+    since: float
+    text: str
+
+
+@dataclass(frozen=True)
 class JobOutcome:
     """What statistics need of a job: `elapsed_s` is that of its newest attempt, by its node's clock."""
 

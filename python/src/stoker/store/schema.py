@@ -26,7 +26,7 @@ from sqlalchemy.engine import Dialect
 from stoker.errors import StokerError
 
 # The newest migration, and all before it. Kept here so that opening a store that is up to date needs no Alembic.
-REVISIONS = ("0001", "0002", "0004", "0005", "0007")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0007")
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "stoker_version"
 
@@ -219,4 +219,27 @@ benchmarks = Table(
     Column("value", Double, nullable=False),
     Column("spread_pct", Double, nullable=False),
     Column("busy", Boolean, nullable=False),
+)
+
+samples = Table(
+    "samples",
+    metadata,
+    Column("node", Words, primary_key=True),
+    Column("at", Double, primary_key=True),
+    Column("node_at", Double),
+    Column("cpu_pct", Double),
+    Column("load", Double),
+    Column("memory_used", BigInteger),
+    Column("memory_total", BigInteger),
+    Column("detail", Document("stoker.sample"), nullable=False),
+)
+
+# Those that are raised now; what was raised and cleared before is told by the events.
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("node", Words, primary_key=True),
+    Column("key", Words, primary_key=True),
+    Column("since", Double, nullable=False),
+    Column("text", Words, nullable=False),
 )

@@ -19,6 +19,7 @@ from stoker.store.identity import new_id
 from stoker.store.logs import LogCopies
 from stoker.store.queues import Queues
 from stoker.store.rows import FINISHED_STATES, AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
+from stoker.store.samples import Samples
 from stoker.store.snapshots import Snapshots
 from stoker.store.templates import Templates
 from stoker.store.transaction import Transaction
@@ -53,6 +54,7 @@ class Store:
         self.templates = Templates(self)
         self.queues = Queues(self)
         self.benchmarks = Benchmarks(self)
+        self.samples = Samples(self)
 
     def close(self) -> None:
         """Give back the connections."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
-from stoker.store import schema
-from stoker.store.rows import AttemptRow, JobRow, NodeRow, QueueRow, TemplateRow
+from stoker.store import samples, schema
+from stoker.store.rows import AlertRow, AttemptRow, JobRow, NodeRow, QueueRow, SampleRow, TemplateRow
 
 
 class Transaction:
@@ -70,6 +70,16 @@ class Transaction:
         row = self._connection.execute(query).mappings().one_or_none()
         return TemplateRow(**row) if row is not None else None
 
+    def alerts(self) -> list[AlertRow]:
+        """The alerts that are raised now."""
+        return [AlertRow(**row) for row in self._connection.execute(select(schema.alerts)).mappings()]
+
+    def samples_since(self, node: str, at: float) -> list[SampleRow]:
+        """The samples of a node from `at` on, oldest first."""
+        table = schema.samples
+        query = select(table).where(table.c.node == node, table.c.at >= at).order_by(table.c.at)
+        return [SampleRow(**row) for row in self._connection.execute(query).mappings()]
+
     # ---- writing ----
 
     def event(self, kind: str, at: float, *, job: str | None = None, attempt: int | None = None,
@@ -118,6 +128,22 @@ class Transaction:
         )
         if not changed.rowcount:
             self._insert(schema.nodes, values)
+
+    def add_sample(self, sample: SampleRow, keep_s: float) -> None:
+        """Insert a sample, and now and then remove what is older than `keep_s` seconds, or too much of what is old."""
+        samples.add(self._connection, sample, keep_s)
+
+    def raise_alert(self, alert: AlertRow) -> None:
+        """Insert an alert that is not there."""
+        self._insert(schema.alerts, vars(alert))
+        self.event("alert.raised", alert.since, node=alert.node, data={"key": alert.key, "text": alert.text})
+
+    def clear_alert(self, alert: AlertRow, at: float, text: str) -> None:
+        """Remove an alert; `text` says how the figure is now."""
+        table = schema.alerts
+        self._connection.execute(delete(table).where(table.c.node == alert.node, table.c.key == alert.key))
+        data = {"key": alert.key, "text": text, "raised_s": at - alert.since}
+        self.event("alert.cleared", at, node=alert.node, data=data)
 
     def remove_job(self, job_id: str) -> None:
         """Remove a job and its attempts; its events stay."""
