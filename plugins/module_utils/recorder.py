@@ -43,8 +43,10 @@ class Wake:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)
 
-    def wait(self, seconds):
-        if select.select([self.read_end], [], [], max(0.0, seconds))[0]:
+    def wait(self, seconds, other=None):
+        """Wait; the file descriptor ``other`` ends that too, when there is something to read from it."""
+        watched = [self.read_end] if other is None else [self.read_end, other]
+        if self.read_end in select.select(watched, [], [], max(0.0, seconds))[0]:
             os.read(self.read_end, 4096)
 
 
@@ -194,6 +196,10 @@ class Guard:
             return self._stop(stop)
         return False
 
+    def wait(self):
+        """Wait until there may be something to do."""
+        self.wake.wait(1.0)
+
     def _stop(self, stop):
         """Checkpoint signal, TERM to all, grace, then freeze and KILL until nothing is left."""
         name = self.spec.get("checkpoint_signal")
@@ -235,9 +241,21 @@ class Guard:
         return True
 
     def _write(self, stop):
-        record = exit_record(self.attempt, self.status, stop, self.error, self.family.groups.oom_kills())
+        record = exit_record(self.attempt, self.status, stop, self.error, self._oom_kills())
         record["left_behind"] = self.left_behind
         settle(self.attempt, record, self.wake)
+
+    def _oom_kills(self):
+        return self.family.groups.oom_kills()
+
+
+def guard_of(attempt, spec, wake):
+    """The guard for what an attempt runs, by whoever takes it over."""
+    if (attempt.read("state.json") or {}).get("container"):
+        from .container_job import ContainerGuard
+
+        return ContainerGuard(attempt, spec, wake)
+    return Guard(attempt, spec, wake)
 
 
 def settle(attempt, record, wake):
@@ -313,8 +331,21 @@ def run(attempt, spec, groups, keep, supervisor):
 
 
 def _run(attempt, spec, groups, keep, supervisor, wake):
+    state = attempt.update_state(recorder=identity.identify(os.getpid()))
+    if spec.get("container"):
+        from .container_job import begin
+
+        guard = begin(attempt, spec, wake, keep)
+    else:
+        guard = _begin(attempt, spec, state, groups, keep, wake)
+    while guard and not guard.step():
+        guard.wait()
+        supervisor.revive()
+
+
+def _begin(attempt, spec, state, groups, keep, wake):
+    """Start the command. Returns its guard, or None where it could not start: that is then written down."""
     try:
-        state = attempt.update_state(recorder=identity.identify(os.getpid()))
         command = Command(attempt, spec, state, groups, keep)
         attempt.update_state(
             phase="running",
@@ -328,10 +359,7 @@ def _run(attempt, spec, groups, keep, supervisor, wake):
         # The gate was never opened: the command did not run, and ends with us.
         message = from_os_error(exc).message if isinstance(exc, OSError) else str(exc)
         settle(attempt, dict(exit_record(attempt, None, None, message, None), code=NOT_STARTED), wake)
-        return
+        return None
     error = command.release()
     attempt.drop_secrets()
-    guard = Guard(attempt, spec, wake, error, command.pump)
-    while not guard.step():
-        wake.wait(1.0)
-        supervisor.revive()
+    return Guard(attempt, spec, wake, error, command.pump)

@@ -9,12 +9,14 @@ import re
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conformance.backend import Backend
-from testbed import Bed, PlainNode, SshNode
+from testbed import Bed, PlainNode, PodmanNode, SshNode
 from testbed.node_side import NodeSide
+from testbed.podman import IMAGE
 
 
 @dataclass(frozen=True)
@@ -26,22 +28,46 @@ class Entry:
     promises: frozenset[str] = frozenset()
 
 
-class OneConnection(PlainNode):
+class OneConnection:
     """A plain node that is asked over one kept connection: the suite asks some hundred times."""
+
+    folder: Path
 
     def ssh_command(self, *more_options: str, user: str | None = None) -> list[str]:
         kept = ("-o", "ControlMaster=auto", "-o", f"ControlPath={self.folder}/cm", "-o", "ControlPersist=60")
-        return super().ssh_command(*more_options, *kept, user=user)
+        found: list[str] = super().ssh_command(*more_options, *kept, user=user)  # type: ignore[misc]
+        return found
+
+
+class Plain(OneConnection, PlainNode):
+    pass
+
+
+class Podman(OneConnection, PodmanNode):
+    pass
 
 
 def plain(bed: Bed) -> PlainNode:
-    node = OneConnection(bed, "conform", gpus=1)
+    node = Plain(bed, "conform", gpus=1)
+    node.start()
+    return node
+
+
+def podman(bed: Bed) -> PlainNode:
+    node = Podman(bed, "conform-podman", gpus=1)
+    assert node.gpus
+    node.cdi(node.gpus.uuids)
     node.start()
     return node
 
 
 BACKENDS = {
-    "process": Entry(plain, promises=frozenset({"job folder", "processes", "limits"})),
+    "process": Entry(plain, promises=frozenset({"job folder", "processes", "limits", "leavings"})),
+    "container": Entry(
+        podman,
+        {"backend": "container", "container_image": IMAGE, "container_engine": "podman"},
+        frozenset({"job folder", "processes", "limits"}),
+    ),
 }
 
 

@@ -110,7 +110,7 @@ def test_timeout(backend: Backend, job: str) -> None:
 def test_leases(backend: Backend, job: str) -> None:
     """With policy move a job that nobody renewed is lost; with policy keep, or renewed, it goes on."""
     backend.start(f"{job}-m", "sleep", "74.91", lease={"policy": "move", "seconds": 1})
-    backend.start(f"{job}-r", "sleep", "74.92", lease={"policy": "move", "seconds": 1})
+    backend.start(f"{job}-r", "sleep", "74.92", lease={"policy": "move", "seconds": 4})
     backend.start(f"{job}-k", "sleep", "74.92", lease={"policy": "keep", "seconds": 1})
     renewal = {"order": "lease", "job": f"{job}-r", "attempt": 1, "seconds": 60, "policy": "move"}
     assert backend.side.order(renewal)["orders"][0]["changed"] is True
@@ -118,7 +118,7 @@ def test_leases(backend: Backend, job: str) -> None:
     assert (seen["state"], seen["reason"]) == ("lost", "expired"), seen
     if "processes" in backend.promises:
         assert backend.processes("sleep 74.91") == []
-    time.sleep(0.5)
+    backend.wait(f"{job}-r", lambda seen: seen["elapsed_s"] is None or seen["elapsed_s"] > 4.5)
     for kept in ("r", "k"):
         assert backend.observe(f"{job}-{kept}")["state"] == "running", kept
         backend.cancel(f"{job}-{kept}", grace_s=0)

@@ -11,6 +11,7 @@ from .isolated import IsolatedNode, start_isolated
 from .network import Network
 from .nvml import FakeNvml
 from .plain import PlainNode, start_all
+from .podman import PodmanNode
 from .postgres import Postgres
 from .ssh_node import SshNode, wait_until
 from .systemd import SystemdNode, start_systemd
@@ -23,6 +24,7 @@ __all__ = [
     "MissingError",
     "Network",
     "PlainNode",
+    "PodmanNode",
     "Postgres",
     "SshNode",
     "SystemdNode",
