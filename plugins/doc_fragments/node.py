@@ -21,6 +21,9 @@ notes:
     the GPU locks (for machines that several users share), C(stoker_launch) sets the launch rungs that may be used (a
     list
     of V(systemd-system), V(systemd-user), V(cgroup), V(subreaper); default all, in this order).
+  - The host variable C(stoker_backend) set to V(container) runs every job of the node in a container,
+    C(stoker_container_image) names the image for jobs that name none, C(stoker_container_engine) the engine
+    (V(podman) or V(docker); default what the node has).
   - Values of C(secret_env) come from the variable C(stoker_secrets) (a mapping, best vaulted) or from the environment
     of
     the controller. They reach the node on the connection's stdin and are kept there, readable by the owner only,

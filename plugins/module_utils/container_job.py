@@ -110,12 +110,10 @@ class ContainerFamily(Family):
         super().__init__(attempt)
         self.name = (attempt.read("state.json") or {})["container"]["name"]
 
-    def send(self, number):
-        state = self.attempt.read("state.json") or {}
+    def send(self, number, without=frozenset()):
         members = self.members()
-        init = (state.get("command") or {}).get("pid")
         # The init hands on what it gets: sent to it too, its child would get it twice.
-        others = {pid: start for pid, start in members.items() if pid != init}
+        others = {pid: start for pid, start in members.items() if pid not in without}
         if others and all(_may_signal(pid) for pid in others):
             for pid, start in others.items():
                 send_signal(pid, start, number)
@@ -225,7 +223,10 @@ def begin(attempt, spec, wake, keep):
 
 
 class ContainerGuard(recorder.Guard):
-    """Watches one container to its end, and removes it when its record is safe."""
+    """Watches one container to its end, and removes it when its record is safe.
+
+    An init whose monitor was killed becomes our child: then the kernel tells how it ended.
+    """
 
     def __init__(self, attempt, spec, wake, error=None, pump=None):
         if not (attempt.read("state.json") or {}).get("started_at"):
@@ -239,12 +240,6 @@ class ContainerGuard(recorder.Guard):
         self.handle = self._pidfd()
         self.looked_at = 0.0
         self.gone_at = None
-
-    def take(self, statuses):
-        """An init whose monitor was killed becomes our child: then the kernel tells how it ended."""
-        super().take(statuses)
-        if self.status is not None:
-            self.status = as_status(os.WEXITSTATUS(self.status)) if os.WIFEXITED(self.status) else self.status
 
     def _pidfd(self):
         """Tells us at once when the init ends; None where the kernel or this Python cannot."""
@@ -306,7 +301,7 @@ class ContainerGuard(recorder.Guard):
         if seen and seen.oom:
             self.oom_kills = self.oom_kills or 1
         if self.status is None and seen and seen.code is not None:
-            self.status = as_status(seen.code)
+            self.status = recorder.as_status(seen.code)
         if self.status is not None or seen is None or seen.status == "created":
             return True
         self.gone_at = self.gone_at or time.monotonic()
@@ -325,12 +320,6 @@ class ContainerGuard(recorder.Guard):
 
     def _oom_kills(self):
         return self.oom_kills
-
-
-def as_status(code):
-    """The wait status that an engine's exit code stands for: it writes a signal as 128 and its number."""
-    number = code - 128
-    return number if 0 < number < signal.NSIG else (code & 255) << 8
 
 
 def start_fault(attempt, spec, engine_log):
@@ -364,7 +353,7 @@ def judge(attempt, state, same_boot):
     if seen.code is None or not _ended_in_this_boot(state, seen, same_boot):
         return None
     record = recorder.exit_record(
-        attempt, as_status(seen.code), attempt.read("stop.json"), None, 1 if seen.oom else None
+        attempt, recorder.as_status(seen.code), attempt.read("stop.json"), None, 1 if seen.oom else None
     )
     record["ended_at"] = seen.finished_at
     if seen.started_at is not None and seen.finished_at is not None:

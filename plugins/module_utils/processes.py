@@ -107,11 +107,12 @@ class Family:
         found -= not_theirs
         return {pid: table[pid][2] for pid in found if pid in table and table[pid][1] not in (b"Z", b"X", b"x")}
 
-    def send(self, number):
-        """Send a signal to every member. Returns how many there were."""
+    def send(self, number, without=frozenset()):
+        """Send a signal to every member, not to the pids ``without``. Returns how many members there were."""
         members = self.members()
         for pid, start in members.items():
-            send_signal(pid, start, number)
+            if pid not in without:
+                send_signal(pid, start, number)
         return len(members)
 
     def send_to_catchers(self, number):

@@ -18,10 +18,10 @@ import sys
 import time
 import traceback
 
-from . import identity, launch
+from . import identity, launch, sandbox
 from .output import Pump, open_log
 from .processes import TOKEN_VARIABLE, Family
-from .statedir import from_os_error
+from .statedir import NodeError, from_os_error
 
 # The exit codes that shells use for a command that could not be started.
 NOT_FOUND, NOT_EXECUTABLE, NOT_STARTED = 127, 126, 125
@@ -63,21 +63,29 @@ def reap():
         found[pid] = status
 
 
-def command_line(attempt, spec):
-    """The argv to execute; a script is kept in a file of its own, never quoted into a shell line."""
+def command_line(attempt, spec, apart):
+    """(argv to execute, file descriptors it needs). A script is never quoted into a shell line: it is a file.
+
+    ``apart``: another user, or one in a sandbox, who does not see the attempt's folder.
+    """
     if spec.get("argv"):
-        return list(spec["argv"])
+        return list(spec["argv"]), []
+    interpreter = shlex.split(spec.get("interpreter") or "/bin/sh")
+    if apart:
+        fd, path = sandbox.script_file(spec["script"])
+        return [*interpreter, path], [fd]
     path = attempt.file("script")
     with open(
         path, "w", encoding="utf-8", errors="surrogateescape", opener=lambda name, flags: os.open(name, flags, 0o700)
     ) as out:
         out.write(spec["script"])
-    return [*shlex.split(spec.get("interpreter") or "/bin/sh"), path]
+    return [*interpreter, path], []
 
 
-def command_environment(attempt, spec, state):
+def command_environment(attempt, spec, state, who):
     """The environment of the command: this login's, the spec's, the secrets, and what Stoker promises."""
     environ = launch.clean_environment(os.environ)
+    environ.update(who.environment() if who else {})
     environ["PYTHONUNBUFFERED"] = "1"
     environ.update(spec.get("env") or {})
     environ.update(attempt.read("secrets.json") or {})
@@ -92,9 +100,12 @@ class Command:
 
     def __init__(self, attempt, spec, state, groups, keep):
         self.attempt = attempt
-        self.argv = command_line(attempt, spec)
-        self.environ = command_environment(attempt, spec, state)
-        self.workdir = launch.working_directory(spec.get("workdir"))
+        self.who = sandbox.person(spec)
+        self.sandboxed = spec.get("sandbox") == "bwrap"
+        self.argv, script = command_line(attempt, spec, self.who or self.sandboxed)
+        keep = keep + script
+        self.environ = command_environment(attempt, spec, state, self.who)
+        self.workdir = sandbox.workdir(spec, self.who)
         self.pump = Pump(attempt) if spec.get("split_output") else None
         outputs = self.pump.writers if self.pump else (open_log(attempt, "out.log"),) * 2
         gate_read, gate_write = os.pipe()
@@ -129,11 +140,18 @@ class Command:
                 os.dup2(source, target)
             for fd in keep:
                 os.set_inheritable(fd, True)
+            if self.who:
+                step = "user " + self.who.name
+                self.who.become()
             step = "working directory " + self.workdir
             os.chdir(self.workdir)
             self.environ["PWD"] = self.workdir
             step, code = self.argv[0], NOT_EXECUTABLE
-            os.execvpe(self.argv[0], self.argv, self.environ)
+            argv = self.argv
+            if self.sandboxed:
+                sandbox.find_program(argv[0], self.environ.get("PATH"))
+                argv = [*sandbox.bwrap_words(self.workdir), *argv]
+            os.execvpe(argv[0], argv, self.environ)
         except FileNotFoundError as exc:
             code = NOT_FOUND if code == NOT_EXECUTABLE else code
             os.write(fault, "{0}: {1}".format(step, exc.strerror).encode("utf-8", "replace"))
@@ -169,6 +187,8 @@ class Guard:
         self.pump = pump
         self.status = None
         self.left_behind = 0
+        # bwrap and the init of a container stand between us and the command, and tell how it ended as a shell does.
+        self.by_proxy = bool(spec.get("container")) or spec.get("sandbox") == "bwrap"
         self.family = Family(attempt)
         self.command = (attempt.read("state.json") or {}).get("command")
 
@@ -176,6 +196,8 @@ class Guard:
         """Note the wait statuses of reaped children."""
         if self.command and self.command["pid"] in statuses:
             self.status = statuses[self.command["pid"]]
+            if self.by_proxy and os.WIFEXITED(self.status):
+                self.status = as_status(os.WEXITSTATUS(self.status))
         if self.pump:
             self.pump.take(statuses, ended=self.status is not None)
 
@@ -206,7 +228,7 @@ class Guard:
         if name and self.family.send_to_catchers(getattr(signal, "SIG" + name)):
             self._wait_until_gone(lambda: float(self.spec.get("checkpoint_grace_s", 30.0)))
         self._reap()
-        if self.family.send(signal.SIGTERM):
+        if self.family.send(signal.SIGTERM, self._proxy()):
             # Asked for each time: a second request to stop may shorten it.
             self._wait_until_gone(lambda: float((self.attempt.read("stop.json") or stop).get("grace_s", 10.0)))
         left = self.family.kill(self._reap)
@@ -217,6 +239,10 @@ class Guard:
             self.wake.wait(5.0)
             return False
         return self._end(stop)
+
+    def _proxy(self):
+        """Who is left out of a friendly signal: it would end before the command, whose end it is to tell."""
+        return {self.command["pid"]} if self.by_proxy and self.command else set()
 
     def _wait_until_gone(self, seconds):
         began = time.monotonic()
@@ -235,7 +261,7 @@ class Guard:
         if self.status is not None or stop:
             self._write(stop)
         if members:
-            self.family.send(signal.SIGTERM)
+            self.family.send(signal.SIGTERM, self._proxy())
             self._wait_until_gone(lambda: LEFTOVER_GRACE_S)
             self.family.kill(self._reap)
         return True
@@ -247,6 +273,12 @@ class Guard:
 
     def _oom_kills(self):
         return self.family.groups.oom_kills()
+
+
+def as_status(code):
+    """The wait status that the exit code of a proxy stands for: it writes a signal as 128 and its number."""
+    number = code - 128
+    return number if 0 < number < signal.NSIG else (code & 255) << 8
 
 
 def guard_of(attempt, spec, wake):
@@ -355,7 +387,7 @@ def _begin(attempt, spec, state, groups, keep, wake):
             started_boot_s=identity.boottime(),
             started_clock_s=time.monotonic(),
         )
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, NodeError) as exc:
         # The gate was never opened: the command did not run, and ends with us.
         message = from_os_error(exc).message if isinstance(exc, OSError) else str(exc)
         settle(attempt, dict(exit_record(attempt, None, None, message, None), code=NOT_STARTED), wake)

@@ -16,7 +16,7 @@ import time
 import traceback
 import uuid
 
-from . import cgroups, gpu_queue, identity, launch, logs, recorder
+from . import cgroups, gpu_queue, identity, launch, logs, recorder, sandbox
 from .processes import Family, send_signal
 from .samples import Sampler
 from .statedir import Lock, NodeError, StateDir, from_os_error
@@ -71,8 +71,11 @@ class Supervisor:
             kernel_oom_kills=recorder.oom_kills_of_kernel(),
         )
         try:
-            if self.spec.get("container") and not self._fetch_image():
-                return self._never_ran(self.attempt.read("stop.json"))
+            if self.spec.get("container"):
+                if not self._fetch_image():
+                    return self._never_ran(self.attempt.read("stop.json"))
+            else:
+                sandbox.check(self.spec)
             if self.spec.get("gpus") and not self._wait_for_gpus():
                 return False
             if self.attempt.read("stop.json"):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from stoker.errors import UsageError
 from stoker.operations import quantities
 from stoker.operations.find import job_row
+from stoker.operations.isolation import isolation_spec
 from stoker.operations.registry import Command, FileText, Short, operation
 from stoker.operations.rounds import make_round
 from stoker.operations.session import Session
@@ -49,6 +50,14 @@ def run(
     metric: Mapping[str, str] | None = None,
     script: FileText = None,
     split_output: bool = False,
+    container: str | None = None,
+    mount: Sequence[str] = (),
+    shm: int | str | None = None,
+    engine: str | None = None,
+    pull: str | None = None,
+    network: str | None = None,
+    user: str | None = None,
+    sandbox: str | None = None,
 ) -> Submitted:
     """Run a command as a job on a node.
 
@@ -73,6 +82,14 @@ def run(
         script: Run this text instead of a command, with /bin/sh or what its first line names. On the command line: a
             file, or -.
         split_output: Keep stdout and stderr in files of their own, too.
+        container: Image of a container to run in, on the node's Podman or Docker. The folder to run in is mounted.
+        mount: A folder or file of the node to mount in the container, SOURCE:TARGET or SOURCE:TARGET:ro. Repeatable.
+        shm: Size of the container's shared memory (8G).
+        engine: The container engine, podman or docker; by default what the node has.
+        pull: When to fetch the image: missing (the default), never or always.
+        network: Network of the container, such as host or none; the engine's own default otherwise.
+        user: User of the node to run as, where its own one is root; in a container: user of the container.
+        sandbox: bwrap or container: the job can write to its folder and to a /tmp of its own only.
     """
     began = time.monotonic()
     if (script is None) == (not argv):
@@ -82,6 +99,10 @@ def run(
     named = named_spec(
         argv, script=script, env=env, secret=secret, workdir=workdir, gpus=gpus, timeout=timeout, memory=memory,
         cpus=cpus, grace=grace, checkpoint_signal=checkpoint_signal, metric=metric, split_output=split_output,
+        isolation=isolation_spec(
+            container=container, mount=mount, shm=shm, engine=engine, pull=pull, network=network, user=user,
+            sandbox=sandbox,
+        ),
     )  # fmt: skip
     return submit(session, named, on, retries, name if name is not None else _title(argv, script), began=began)
 
@@ -90,6 +111,7 @@ def named_spec(
     argv: Sequence[str], *, script: str | None, env: Mapping[str, str] | None, secret: Sequence[str],
     workdir: str | None, gpus: int | None, timeout: float | str | None, memory: int | str | None, cpus: float | None,
     grace: float | str | None, checkpoint_signal: str | None, metric: Mapping[str, str] | None, split_output: bool,
+    isolation: Mapping[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     """What a caller named of a spec, and nothing else: the rest is for the settings of whoever submits it to say.
 
@@ -109,6 +131,7 @@ def named_spec(
         "checkpoint_signal": checkpoint_signal.upper().removeprefix("SIG") if checkpoint_signal else None,
         "split_output": split_output or None,
         "metrics": [{"name": name, "regex": regex, "keep": "series"} for name, regex in (metric or {}).items()] or None,
+        **isolation,
     }
     return {key: value for key, value in spec.items() if value is not None}
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from stoker.errors import NotFound, UsageError
 from stoker.operations import quantities
 from stoker.operations.find import job_row, near
+from stoker.operations.isolation import isolation_spec
 from stoker.operations.registry import Command, FileText, Short, operation
 from stoker.operations.session import Session
 from stoker.operations.submit import named_spec, submit
@@ -57,6 +58,14 @@ def save(
     metric: Mapping[str, str] | None = None,
     script: FileText = None,
     split_output: bool = False,
+    container: str | None = None,
+    mount: Sequence[str] = (),
+    shm: int | str | None = None,
+    engine: str | None = None,
+    pull: str | None = None,
+    network: str | None = None,
+    user: str | None = None,
+    sandbox: str | None = None,
 ) -> TemplateSaved:
     """Save a command as a template, for everybody who uses the same store. Nothing is run.
 
@@ -87,6 +96,14 @@ def save(
         metric: A number to take from the log, NAME=REGEX; the first group is the value. Repeatable.
         script: Run this text instead of a command. On the command line: a file, or -.
         split_output: Keep stdout and stderr in files of their own, too.
+        container: Image of a container to run in, on the node's Podman or Docker. The folder to run in is mounted.
+        mount: A folder or file of the node to mount in the container, SOURCE:TARGET or SOURCE:TARGET:ro. Repeatable.
+        shm: Size of the container's shared memory (8G).
+        engine: The container engine, podman or docker; by default what the node has.
+        pull: When to fetch the image: missing (the default), never or always.
+        network: Network of the container, such as host or none; the engine's own default otherwise.
+        user: User of the node to run as, where its own one is root; in a container: user of the container.
+        sandbox: bwrap or container: a job can write to its folder and to a /tmp of its own only.
     """
     check_name(template)
     if script is not None and argv:
@@ -96,6 +113,10 @@ def save(
     named = named_spec(
         argv, script=script, env=env, secret=secret, workdir=workdir, gpus=gpus, timeout=timeout, memory=memory,
         cpus=cpus, grace=grace, checkpoint_signal=checkpoint_signal, metric=metric, split_output=split_output,
+        isolation=isolation_spec(
+            container=container, mount=mount, shm=shm, engine=engine, pull=pull, network=network, user=user,
+            sandbox=sandbox,
+        ),
     )  # fmt: skip
     body: dict[str, Any] = {"spec": named, "on": on, "retries": retries, "job_name": name or template}
     if from_ is not None:
