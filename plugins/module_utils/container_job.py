@@ -70,21 +70,14 @@ def remove(attempt):
 
 
 def note_running(attempt, seen):
-    """Write down what runs: the identity of the container's init, where its processes are to be seen from here."""
-    state = attempt.read("state.json")
-    found = dict(state["container"], id=seen.id)
-    if seen.monitor:
-        found["monitor"] = identity.identify(seen.monitor)
-    # An engine in another process namespace tells numbers that mean somebody else here.
-    command = identity.identify(seen.pid) if seen.pid and carries(seen.pid, state["token"]) else None
-    if command:
-        found["memory_groups"] = cgroups.memory_groups_of(seen.pid).record()
+    """Write down what runs: the container, the identity of its init, and since when."""
+    command = _init_of(attempt, seen)
     began = identity.boottime()
-    if command and command["start"]:
+    if command:
         began = min(began, command["start"] / os.sysconf("SC_CLK_TCK"))
     attempt.update_state(
         phase="running",
-        container=found,
+        container=_noted(attempt, seen, command),
         command=command,
         started_at=identity.now() - (identity.boottime() - began),
         started_boot_s=began,
@@ -92,13 +85,47 @@ def note_running(attempt, seen):
     )
 
 
-def _note_late(attempt):
-    """Make up for a recorder that was killed between the start and its note of it."""
+def note_again(attempt):
+    """Write down that a container, if it still runs, belongs to this boot of the node."""
+    seen = _look(attempt)
+    if seen and seen.running:
+        command = _init_of(attempt, seen)
+        boot = identity.boot_identity()
+        attempt.update_state(boot=boot, container=_noted(attempt, seen, command), command=command)
+
+
+def _noted(attempt, seen, command):
+    found = dict(attempt.read("state.json")["container"], id=seen.id)
+    if seen.monitor:
+        found["monitor"] = identity.identify(seen.monitor)
+    if command:
+        found["memory_groups"] = cgroups.memory_groups_of(command["pid"]).record()
+    return found
+
+
+def _init_of(attempt, seen):
+    """The container's init as a process of this node; None where it is not to be seen from here.
+
+    An engine in another process namespace tells numbers that mean somebody else here: hence the token.
+    """
+    if not seen.pid or not carries(seen.pid, attempt.read("state.json")["token"]):
+        return None
+    command = identity.identify(seen.pid)
+    return command if command["start"] else None
+
+
+def _look(attempt):
+    """What the engine says; None where it says nothing, which is written down."""
     try:
-        seen = engine_of(attempt).look(attempt.read("state.json")["container"]["name"])
+        return engine_of(attempt).look(attempt.read("state.json")["container"]["name"])
     except NodeError as exc:
         sys.stderr.write("container of {0!r}: {1}\n".format(attempt, exc.message))
-        return
+        return None
+
+
+def _note_late(attempt):
+    """Make up for a recorder that was killed between the start and its note of it."""
+    seen = _look(attempt)
     if seen and seen.running:
         note_running(attempt, seen)
 

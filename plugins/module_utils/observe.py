@@ -81,7 +81,7 @@ class Evidence:
             return self.container[:3]
         if self.container and self.container[0] == "ended":
             return _ended(self.container[3])
-        if not self.same_boot:
+        if not self.same_boot and not (self.supervised and self.state.get("container")):
             return "lost", "reboot", "the node booted since: the boot id or the start of PID 1 changed"
         if self.holds:
             return "running", None, self._proof_of_life()

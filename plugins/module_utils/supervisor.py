@@ -236,6 +236,15 @@ class Supervisor:
         self.groups.remove()
 
 
+def _take_over_container(attempt):
+    """A container that outlived the node's PID 1 is from now on one of this boot, its processes with new numbers."""
+    state = attempt.read("state.json") or {}
+    if state.get("container") and state.get("boot") != identity.boot_identity():
+        from .container_job import note_again
+
+        note_again(attempt)
+
+
 def run(entry, state_path, lock_dir, job, number, rung, adopt):
     """The entry point of the process. Returns an exit code."""
     identity.set_process_name("stoker-superv")
@@ -250,6 +259,7 @@ def run(entry, state_path, lock_dir, job, number, rung, adopt):
     if adopt:
         attempt.update_state(supervisor=identity.identify(os.getpid()))
         identity.become_subreaper()
+        _take_over_container(attempt)
     else:
         state = attempt.read("state.json")
         if state and state.get("recorder"):

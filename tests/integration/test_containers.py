@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from testbed import PlainNode, PodmanNode, wait_until
+from testbed import PlainNode, PodmanNode, programs_without, wait_until
 from testbed.node_side import NodeSide
 from testbed.podman import IMAGE
 
@@ -131,7 +132,8 @@ def test_what_the_spec_says_of_the_container(side: NodeSide) -> None:
         "user": "worker",
         "workdir": "/data",
     }
-    script = "id -un; pwd; cat f '/odd, name/f'; touch no 2>/dev/null || echo denied; df -k /dev/shm | tail -1; ls /sys/class/net"
+    script = "id -un; pwd; cat f '/odd, name/f'; touch no 2>/dev/null || echo denied; df -k /dev/shm | tail -1"
+    script += "; ls /sys/class/net"
     side.start("spec", script=script, workdir="out", container=container)
     seen = side.wait("spec")
     assert seen["state"] == "succeeded", seen
@@ -164,7 +166,8 @@ def test_the_sandbox_container(side: NodeSide) -> None:
     """Nothing but its folder and a /tmp of its own can be written to; the image comes from the node's settings."""
     side.more["container_image"] = IMAGE
     side.node.ssh("mkdir -p $HOME/box")
-    writes = 'for d in . /tmp /etc / /var /root "$HOME" /usr; do if echo x 2>/dev/null > "$d/probe"; then echo "$d"; fi; done'
+    places = ". /tmp /etc / /var /root /usr"
+    writes = f'for d in {places}; do if echo x 2>/dev/null > "$d/probe"; then echo "$d"; fi; done'
     side.start("box", script=writes, sandbox="container", workdir="box")
     assert side.wait("box")["state"] == "succeeded"
     assert side.log("box") == b".\n/tmp\n"
@@ -334,16 +337,50 @@ def alive(side: NodeSide, pid: int) -> bool:
 # ---- engines that are not as they should be
 
 
-def test_no_engine(gpu_node: PlainNode, tmp_path: Path) -> None:
-    """Refused at once, with what to do; no attempt is written."""
-    for program in ("python3", "sh", "env"):
-        (tmp_path / program).symlink_to(shutil.which(program, path="/usr/bin:/bin") or "")
-    side = NodeSide(gpu_node)
-    side.node.ssh(f"true; cp -r {tmp_path} $HOME/bin")
-    spec = side.spec("none", argv=["true"], container={"image": IMAGE, "engine": "docker"})
-    gpu_node.ssh("true")
+@pytest.mark.parametrize(("engine", "said"), [(None, "podman and no docker"), ("docker", "docker")])
+def test_no_engine(nodes: Callable[..., list[PlainNode]], tmp_path: Path, engine: str | None, said: str) -> None:
+    """Refused at once, with what to do; nothing of it is kept."""
+    (node,) = nodes(1, env={"PATH": str(programs_without(tmp_path, "docker", "podman"))})
+    side = NodeSide(node)
+    spec = side.spec("none", argv=["true"], container={"image": IMAGE, "engine": engine})
     answer = side.order({"order": "start", "attempt": 1, "spec": spec}, accepted=False)["orders"][0]
-    assert answer["ok"] is False, answer
+    assert (answer["ok"], answer["error"]["code"]) == (False, "not_supported"), answer
+    assert answer["error"]["message"] == f"there is no {said} on this node"
+    assert "without --container" in answer["error"]["next"]
+    assert side.ask("reconcile", observe={"jobs": "all"})["attempts"] == []
+
+
+@pytest.fixture
+def podman_start_hangs(podman_node: PodmanNode) -> Iterator[None]:
+    tool = podman_node.bin / "podman"
+    tool.write_text('#!/bin/sh\nif [ "$1" = start ]; then exec sleep 61; fi\nexec /usr/bin/podman "$@"\n')
+    tool.chmod(0o755)
+    yield
+    tool.unlink()
+
+
+@pytest.mark.accepts("C15", "D15")
+def test_killed_between_create_and_start(side: NodeSide, podman_start_hangs: None) -> None:
+    """Its command never began; what was created is removed."""
+    spec = side.spec("half", argv=["true"], **BOX)
+    asked = {"schema": "stoker.request/1", "op": "reconcile", "state_dir": side.state_dir}
+    order = {**asked, "orders": [{"order": "start", "attempt": 1, "spec": spec}]}
+    caller = subprocess.Popen(
+        [*side.node.ssh_command(), f"exec {side.node.python} -I -S {side.folder} ctl"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    assert caller.stdin
+    caller.stdin.write(json.dumps(order).encode())
+    caller.stdin.close()
+    wait_until(lambda: len(node_of(side).containers()) == 1, "it is created", timeout_s=20, every_s=0.2)
+    side.kill("half", "supervisor", "recorder")
+    caller.kill()
+    caller.wait()
+    seen = side.wait("half")
+    assert (seen["state"], seen["reason"]) == ("lost", "killed"), seen
+    assert node_of(side).containers() == []
 
 
 @pytest.mark.slow
@@ -393,8 +430,8 @@ def test_rootless(rootless: NodeSide) -> None:
 @pytest.mark.accepts("C15")
 def test_rootless_as_another_user_of_the_image(rootless: NodeSide) -> None:
     """Its processes belong to a number that the node's user may not signal: the engine does."""
-    box = {"container": {"image": IMAGE, "user": "worker"}}
-    rootless.start("sub", script="trap '' TERM; id -un; sleep 636; sleep 637", workdir="/usr", grace_s=0.5, **box)
+    box = {"container": {"image": IMAGE, "user": "worker", "workdir": "/tmp"}}
+    rootless.start("sub", script="trap '' TERM; id -un; sleep 636; sleep 637", grace_s=0.5, **box)
     rootless.wait("sub", lambda seen: seen["last_line"] == "worker")
     seen = rootless.stop("sub")
     assert (seen["state"], seen["signal"]) == ("cancelled", 9), seen

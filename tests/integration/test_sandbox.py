@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from testbed import PlainNode, PodmanNode
+from testbed import PlainNode, PodmanNode, programs_without
 from testbed.node_side import NodeSide
 
 # A user that every Debian machine has, and that owns nothing.
@@ -160,21 +160,12 @@ def test_bwrap_changes_nothing_else(side: NodeSide) -> None:
     assert (seen["state"], seen["exit_code"], seen["last_line"]) == ("cancelled", 9, "bye"), seen
 
 
-@pytest.fixture
-def programs(tmp_path: Path) -> Path:
-    """All programs of this machine but bwrap."""
-    for place in ("/usr/sbin", "/usr/bin"):
-        for program in Path(place).iterdir():
-            if program.name != "bwrap" and not (tmp_path / program.name).is_symlink():
-                (tmp_path / program.name).symlink_to(program)
-    return tmp_path
-
-
 @pytest.mark.accepts("C12")
 @pytest.mark.parametrize(
     "tool", [None, "#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2; exit 1\n"]
 )
-def test_never_without_the_sandbox(nodes: Callable[..., list[PlainNode]], programs: Path, tool: str | None) -> None:
+def test_never_without_the_sandbox(nodes: Callable[..., list[PlainNode]], tmp_path: Path, tool: str | None) -> None:
+    programs = programs_without(tmp_path, "bwrap")
     if tool:
         (programs / "bwrap").write_text(tool)
         (programs / "bwrap").chmod(0o755)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .bed import Bed, MissingError, find_python, write_inventory
+from .bed import Bed, MissingError, find_python, programs_without, write_inventory
 from .gpus import FakeGpus
 from .isolated import IsolatedNode, start_isolated
 from .network import Network
@@ -29,6 +29,7 @@ __all__ = [
     "SshNode",
     "SystemdNode",
     "find_python",
+    "programs_without",
     "start_all",
     "start_isolated",
     "start_systemd",
