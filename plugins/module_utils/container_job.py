@@ -54,6 +54,7 @@ def engine_of(attempt):
 
 def discard(attempt):
     """Remove the container of an attempt whose record is safe. What its engine refuses is written to supervisor.log."""
+    words.forget_secrets(attempt)
     try:
         remove(attempt)
     except (NodeError, OSError) as exc:
@@ -299,7 +300,8 @@ class ContainerGuard(recorder.Guard):
             return super().step()
         except NodeError as exc:
             # Nothing is known then, and nothing is claimed: the next look may tell.
-            sys.stderr.write("exit record: {0}\n".format(exc.message))
+            ended = self.command and not identity.is_alive(self.command)
+            sys.stderr.write("{0}: {1}\n".format("exit record" if ended else "engine", exc.message))
             sys.stderr.flush()
             self.wake.wait(recorder.RETRY_S)
             return False

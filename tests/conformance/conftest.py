@@ -9,6 +9,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,21 +54,20 @@ def plain(bed: Bed) -> PlainNode:
     return node
 
 
-def podman(bed: Bed) -> PlainNode:
-    node = Podman(bed, "conform-podman", gpus=1)
+def podman(bed: Bed, **options: Any) -> PlainNode:
+    node = Podman(bed, "conform-podman", gpus=1, **options)
     assert node.gpus
     node.cdi(node.gpus.uuids)
     node.start()
     return node
 
 
+CONTAINER = {"backend": "container", "container_image": IMAGE, "container_engine": "podman"}
 BACKENDS = {
     "process": Entry(plain, promises=frozenset({"job folder", "processes", "limits", "leavings"})),
-    "container": Entry(
-        podman,
-        {"backend": "container", "container_image": IMAGE, "container_engine": "podman"},
-        frozenset({"job folder", "processes", "limits"}),
-    ),
+    "container": Entry(podman, CONTAINER, frozenset({"job folder", "processes", "limits"})),
+    # On a machine of version 1 control groups a rootless Podman can limit nothing.
+    "rootless": Entry(partial(podman, rootless=True), CONTAINER, frozenset({"job folder", "processes"})),
 }
 
 

@@ -62,6 +62,7 @@ class Job:
     own clock to the end, or to now while the job runs (to the last observation while its node cannot be reached: then
     `unreachable_since` is set and `state` is what was last seen). `observed_at` is when the node last told.
     `confirmed`: the node has shown that it has the newest attempt; until then it was only offered.
+    `container` is the image that was asked for, None where it is the node's own or none.
     """
 
     id: str
@@ -106,6 +107,9 @@ class Job:
     rung: str | None
     left_behind: int | None
     confirmed: bool
+    container: str | None = None
+    sandbox: str | None = None
+    user: str | None = None
 
     @property
     def finished(self) -> bool:

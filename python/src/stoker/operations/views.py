@@ -79,6 +79,9 @@ def _job(row: JobRow, attempt: AttemptRow | None, node: NodeRow | None, now: flo
         rung=seen.get("rung"),
         left_behind=seen.get("left_behind"),
         confirmed=attempt is not None and attempt.confirmed_at is not None,
+        container=(row.spec.get("container") or {}).get("image"),
+        sandbox=row.spec.get("sandbox"),
+        user=row.spec.get("user"),
     )
 
 
