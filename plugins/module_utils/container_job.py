@@ -197,7 +197,7 @@ class Container:
             warned = self.engine.create(argv, inherited)
         except OSError as exc:
             if exc.errno == errno.E2BIG:
-                raise NodeError("bad_request", "{0}: {1}".format(argv_0(self.spec), exc.strerror)) from None
+                raise NodeError("bad_request", "{0}: {1}".format(words.argv_0(self.spec), exc.strerror)) from None
             raise
         if (self.spec.get("memory_bytes") or self.spec.get("cpus")) and "ignored" in warned.lower():
             raise NodeError(
@@ -222,10 +222,6 @@ class Container:
         if self.pump:
             self.pump.close()
         discard(self.attempt)
-
-
-def argv_0(spec):
-    return spec["argv"][0] if spec.get("argv") else (spec.get("interpreter") or "/bin/sh").split()[0]
 
 
 def begin(attempt, spec, wake, keep):
@@ -312,7 +308,7 @@ class ContainerGuard(recorder.Guard):
     def _end(self, stop):
         if not self._learn():
             return False
-        self.error = self.error or start_fault(self.attempt, self.spec, self._engine_log)
+        self.error = self.error or words.start_fault(self.attempt, self.spec, self._engine_log)
         words.forget_secrets(self.attempt)
         if self.pump:
             self.pump.close()
@@ -349,62 +345,3 @@ class ContainerGuard(recorder.Guard):
 
     def _oom_kills(self):
         return self.oom_kills
-
-
-def start_fault(attempt, spec, engine_log):
-    """Why the command never ran inside, in one sentence; None where it did. ``engine_log`` gives its words."""
-    said = words.fault(attempt)
-    if said is None:
-        return None
-    if said == "127":
-        return "{0}: No such file or directory".format(argv_0(spec))
-    if said == "126":
-        return "{0}: Permission denied".format(argv_0(spec))
-    told = engine_log() or "the engine kept no word of it"
-    return "the container ended before the command began: {0}".format(told)
-
-
-def judge(attempt, state, same_boot):
-    """What the container proves of an attempt that nobody watches: (state, reason, proof, exit record or None).
-
-    None where it proves nothing.
-    """
-    try:
-        seen = engine_of(attempt).look(state["container"]["name"])
-    except NodeError as exc:
-        if (state.get("boot") or {}).get("boot_id") != identity.boot_identity()["boot_id"]:
-            return None  # no container outlives its kernel
-        return "running", None, "not known, it ran when last seen: " + exc.message, None
-    if seen is None:
-        return None
-    if seen.running and _init_is_there(state):
-        return "running", None, "{0} says that its container runs".format(state["container"]["engine"]), None
-    if seen.code is None or not _ended_in_this_boot(state, seen, same_boot):
-        return None
-    record = recorder.exit_record(
-        attempt, recorder.as_status(seen.code), attempt.read("stop.json"), None, 1 if seen.oom else None
-    )
-    record["ended_at"] = seen.finished_at
-    if seen.started_at is not None and seen.finished_at is not None:
-        record["elapsed_s"] = round(max(0.0, seen.finished_at - seen.started_at), 3)
-    record["error"] = start_fault(attempt, attempt.read("spec.json") or {}, lambda: "")
-    record["detail"] = "nobody of Stoker's saw its end; its container tells of it"
-    return "ended", None, None, record
-
-
-def _init_is_there(state):
-    """An engine whose monitor was killed believes for ever that a container runs."""
-    command = state.get("command")
-    if not command or state.get("boot") != identity.boot_identity():
-        return True
-    return identity.is_alive(command)
-
-
-def _ended_in_this_boot(state, seen, same_boot):
-    """Whether the exit code is the command's own: after a boot engines make one up for what was running."""
-    if same_boot:
-        return True
-    if (state.get("boot") or {}).get("boot_id") == identity.boot_identity()["boot_id"]:
-        return True
-    booted_at = identity.now() - identity.boottime()
-    return seen.finished_at is not None and seen.finished_at < booted_at

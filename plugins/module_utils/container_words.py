@@ -107,6 +107,23 @@ def fault(attempt):
         return None  # the command may do with its folder what it likes
 
 
+def start_fault(attempt, spec, engine_log):
+    """Why the command never ran inside, in one sentence; None where it did. ``engine_log`` gives its words."""
+    said = fault(attempt)
+    if said is None:
+        return None
+    if said == "127":
+        return "{0}: No such file or directory".format(argv_0(spec))
+    if said == "126":
+        return "{0}: Permission denied".format(argv_0(spec))
+    told = engine_log() or "the engine kept no word of it"
+    return "the container ended before the command began: {0}".format(told)
+
+
+def argv_0(spec):
+    return spec["argv"][0] if spec.get("argv") else (spec.get("interpreter") or "/bin/sh").split()[0]
+
+
 def environment(attempt, spec, state, secrets):
     """(for the file inside, for the command line of the engine): what the command gets beyond the image's own."""
     environ = {"PYTHONUNBUFFERED": "1"}

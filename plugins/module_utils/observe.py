@@ -39,7 +39,7 @@ class Evidence:
             self.exit = attempt.read("exit.json")
         self.container = None
         if self.exit is None and self.began and self.state.get("container") and not (self.alive or self.supervised):
-            from .container_job import judge
+            from .container_evidence import judge
 
             self.container = judge(attempt, self.state, self.same_boot)
 
