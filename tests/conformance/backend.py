@@ -21,7 +21,7 @@ class Backend:
 
     job folder: the documented files of an attempt lie on the node; processes: a job's processes are the node's own and
     can be listed there; limits: CPU and memory limits are enforced; leavings: what the command leaves behind lives on
-    for a moment, and is counted.
+    for a moment, and is counted; sockets: the node's user sees whose they are.
     """
 
     def __init__(self, side: NodeSide, promises: frozenset[str]) -> None:

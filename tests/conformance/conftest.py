@@ -64,8 +64,8 @@ def podman(bed: Bed, **options: Any) -> PlainNode:
 
 CONTAINER = {"backend": "container", "container_image": IMAGE, "container_engine": "podman"}
 BACKENDS = {
-    "process": Entry(plain, promises=frozenset({"job folder", "processes", "limits", "leavings"})),
-    "container": Entry(podman, CONTAINER, frozenset({"job folder", "processes", "limits"})),
+    "process": Entry(plain, promises=frozenset({"job folder", "processes", "limits", "leavings", "sockets"})),
+    "container": Entry(podman, CONTAINER, frozenset({"job folder", "processes", "limits", "sockets"})),
     # On a machine of version 1 control groups a rootless Podman can limit nothing.
     "rootless": Entry(partial(podman, rootless=True), CONTAINER, frozenset({"job folder", "processes"})),
 }

@@ -109,16 +109,16 @@ def test_timeout(backend: Backend, job: str) -> None:
 @pytest.mark.accepts("V20")
 def test_leases(backend: Backend, job: str) -> None:
     """With policy move a job that nobody renewed is lost; with policy keep, or renewed, it goes on."""
-    backend.start(f"{job}-m", "sleep", "74.91", lease={"policy": "move", "seconds": 1})
-    backend.start(f"{job}-r", "sleep", "74.92", lease={"policy": "move", "seconds": 4})
-    backend.start(f"{job}-k", "sleep", "74.92", lease={"policy": "keep", "seconds": 1})
+    backend.start(f"{job}-r", "sleep", "74.92", lease={"policy": "move", "seconds": 5})
     renewal = {"order": "lease", "job": f"{job}-r", "attempt": 1, "seconds": 60, "policy": "move"}
     assert backend.side.order(renewal)["orders"][0]["changed"] is True
+    backend.start(f"{job}-m", "sleep", "74.91", lease={"policy": "move", "seconds": 1})
+    backend.start(f"{job}-k", "sleep", "74.92", lease={"policy": "keep", "seconds": 1})
     seen = backend.wait(f"{job}-m")
     assert (seen["state"], seen["reason"]) == ("lost", "expired"), seen
     if "processes" in backend.promises:
         assert backend.processes("sleep 74.91") == []
-    backend.wait(f"{job}-r", lambda seen: seen["elapsed_s"] is None or seen["elapsed_s"] > 4.5)
+    backend.wait(f"{job}-r", lambda seen: seen["elapsed_s"] is None or seen["elapsed_s"] > 5.5)
     for kept in ("r", "k"):
         assert backend.observe(f"{job}-{kept}")["state"] == "running", kept
         backend.cancel(f"{job}-{kept}", grace_s=0)
@@ -138,7 +138,7 @@ def test_limits(backend: Backend, job: str) -> None:
 @pytest.mark.accepts("C03")
 def test_nothing_of_ours_listens(backend: Backend, job: str) -> None:
     """No port, no socket: a node that runs a job is reached by ssh only."""
-    backend.needs("job folder")
+    backend.needs("job folder", "sockets")
     backend.start(job, "sleep", "74.3", split_output=True)
     state = backend.side.file(job, "state.json")
     ours = [state[role]["pid"] for role in ("supervisor", "recorder", "pump", "command")]

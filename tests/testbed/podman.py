@@ -27,6 +27,8 @@ SPACE = """
 set -e
 if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
 mount -t overlay overlay -o lowerdir=/etc,upperdir="$1/etc",workdir="$1/work" /etc
+# All Podmans of a user keep their locks there, and a new one clears it.
+mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 shift
 exec "$@"
 """
@@ -42,7 +44,8 @@ class PodmanNode(PlainNode):
         need_root()
         need_tools("podman", "crun", "catatonit", "unshare", *(["newuidmap", "slirp4netns"] if rootless else []))
         if rootless:
-            options.setdefault("python", os.path.realpath("/usr/bin/python3"))
+            for name in ("python", "gpu_python"):  # root's own is closed to others
+                options.setdefault(name, os.path.realpath("/usr/bin/python3"))
         super().__init__(bed, name, **options)
         self.rootless = rootless
         self.store = self.folder / "store"
