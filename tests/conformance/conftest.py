@@ -70,8 +70,13 @@ BACKENDS = {
     "rootless": Entry(partial(podman, rootless=True), CONTAINER, frozenset({"job folder", "processes"})),
 }
 
+# What another entry tells nearly as well.
+SLOW = ("rootless",)
 
-@pytest.fixture(scope="session", params=list(BACKENDS))
+
+@pytest.fixture(
+    scope="session", params=[pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in BACKENDS]
+)
 def entry(request: pytest.FixtureRequest) -> Entry:
     return BACKENDS[request.param]
 
