@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 
-from . import cgroups, engines, identity, recorder
+from . import cgroups, engines, identity, oom_watch, recorder
 from . import container_words as words
 from .output import FifoPump, open_log
 from .processes import Family, carries, send_signal
@@ -260,6 +260,7 @@ class ContainerGuard(recorder.Guard):
         self.name = self.family.name
         container = (attempt.read("state.json") or {})["container"]
         self.memory = cgroups.Groups.from_record(container.get("memory_groups"))
+        self.oom_watch = oom_watch.watch(self.memory)
         self.oom_kills = None
         self.handle = self._pidfd()
         self.looked_at = 0.0
@@ -344,4 +345,4 @@ class ContainerGuard(recorder.Guard):
             self.oom_kills = max(count, self.oom_kills or 0)
 
     def _oom_kills(self):
-        return self.oom_kills
+        return 1 if self.oom_watch and self.oom_watch.happened() else self.oom_kills

@@ -131,7 +131,8 @@ def test_limits(backend: Backend, job: str) -> None:
     work = "import time\nend = time.time() + 1.6\nwhile time.time() < end: pass\nprint(time.process_time())"
     backend.run(job, backend.node.python, "-c", work, cpus=0.25, memory_bytes=256 * 1024 * 1024)
     assert float(backend.log(job)) < 0.9
-    seen = backend.run(f"{job}-m", backend.node.python, "-c", "x = b'x' * 10**9", memory_bytes=64 * 1024 * 1024)
+    hog = "import time; time.sleep(1); x = b'x' * 10**9"
+    seen = backend.run(f"{job}-m", backend.node.python, "-c", hog, memory_bytes=64 * 1024 * 1024)
     assert (seen["state"], seen["reason"], seen["oom"]) == ("failed", "oom", True), seen
 
 

@@ -475,6 +475,6 @@ def test_the_command_line_of_docker(docker: NodeSide) -> None:
     docker.kill(job, "supervisor", "recorder")
     go(docker, job)
     assert docker.wait(job)["exit_code"] == 7
-    hog = [docker.node.python, "-c", "x = b'x' * 10**9"]
+    hog = [docker.node.python, "-c", "import time; time.sleep(1); x = b'x' * 10**9"]
     docker.start("hog", *hog, memory_bytes=64 * 1024 * 1024, container={"image": IMAGE})
     assert docker.wait("hog")["reason"] == "oom"
