@@ -119,6 +119,7 @@ def check(spec):
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             timeout=CHECK_S,
+            check=False,
             preexec_fn=who.become if who else None,
         )
     except subprocess.TimeoutExpired:
