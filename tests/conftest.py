@@ -22,6 +22,7 @@ from testbed import (
     Network,
     PlainNode,
     PodmanEngine,
+    PodmanNode,
     Postgres,
     SshNode,
     SystemdNode,
@@ -144,6 +145,24 @@ def systemd_user_node(bed: Bed, network: Network) -> SystemdNode:
 
 
 def booted(node: SystemdNode) -> SystemdNode:
+    node.start()
+    return node
+
+
+@pytest.fixture(scope="session")
+def podman_node(bed: Bed) -> PodmanNode:
+    """One node p1 with a real Podman, shared by the whole run, two fake H100 that it may give to containers."""
+    node = PodmanNode(bed, "p1", gpus=2)
+    assert node.gpus
+    node.cdi(node.gpus.uuids)
+    node.start()
+    return node
+
+
+@pytest.fixture(scope="session")
+def rootless_node(bed: Bed) -> PodmanNode:
+    """The same as p2 without GPUs, with login as an ordinary user."""
+    node = PodmanNode(bed, "p2", rootless=True)
     node.start()
     return node
 

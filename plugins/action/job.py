@@ -41,6 +41,31 @@ ARGUMENTS = {
     "log_patterns": {"type": "list", "elements": "dict", "default": []},
     "metrics": {"type": "list", "elements": "dict", "default": []},
     "wait": {"type": "float", "default": 30.0},
+    "user": {"type": "str"},
+    "sandbox": {"type": "str", "choices": ["bwrap", "container"]},
+    "container": {
+        "type": "dict",
+        "options": {
+            "image": {"type": "str"},
+            "engine": {"type": "str", "choices": ["podman", "docker"]},
+            "pull": {"type": "str", "choices": ["missing", "never", "always"], "default": "missing"},
+            "mounts": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "source": {"type": "str", "required": True},
+                    "target": {"type": "str", "required": True},
+                    "read_only": {"type": "bool", "default": False},
+                },
+            },
+            "shm_bytes": {"type": "int"},
+            "user": {"type": "str"},
+            "network": {"type": "str"},
+            "workdir": {"type": "str"},
+            "read_only": {"type": "bool", "default": False},
+        },
+    },
 }
 
 
@@ -120,6 +145,9 @@ class ActionModule(NodeAction):
             "split_output",
             "log_patterns",
             "metrics",
+            "user",
+            "sandbox",
+            "container",
         ):
             if args[name] is not None:
                 spec[name] = args[name]

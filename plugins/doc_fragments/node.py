@@ -24,6 +24,9 @@ notes:
   - The host variable C(stoker_busy_processes) is a list of patterns of process names, such as V(*.exe) or V(Xorg). A
     GPU with one of them, unless it is of a job of Stoker's, is given to no job until 30 seconds after it was last seen
     there.
+  - The host variable C(stoker_backend) set to V(container) runs every job of the node in a container,
+    C(stoker_container_image) names the image for jobs that name none, C(stoker_container_engine) the engine
+    (V(podman) or V(docker); default what the node has).
   - Values of C(secret_env) come from the variable C(stoker_secrets) (a mapping, best vaulted) or from the environment
     of
     the controller. They reach the node on the connection's stdin and are kept there, readable by the owner only,

@@ -31,7 +31,7 @@ class Node:
         self.entry = entry
         self.state = StateDir(request.get("state_dir") or "~/.stoker", request.get("lock_dir"))
         self.state.prepare()
-        self.backend = backends.get(request.get("backend"), self.state, entry, request.get("rungs"))
+        self.backend = backends.get(request, self.state, entry)
         self.backend.busy_processes = request.get("busy_processes")
 
     # -- reconcile ---------------------------------------------------------------------------------------------

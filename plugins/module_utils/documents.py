@@ -95,6 +95,26 @@ METRIC = _object(
     ["name", "regex"], {"name": LABEL, "regex": REGEX, "keep": {"type": "string", "enum": ["first", "last", "series"]}}
 )
 ENV = _map(ENV_NAME, ARGUMENT)
+# They become words of the engine's command line: none may look like an option.
+IMAGE = {
+    "type": "string",
+    "pattern": r"^[A-Za-z0-9][A-Za-z0-9._/:@+-]*$(?!\n)",
+    "maxLength": 512,
+    "description": "the name of a container image, such as docker.io/library/python:3.12",
+}
+ENGINE = {"type": "string", "enum": ["podman", "docker"]}
+USER = {
+    "type": "string",
+    "pattern": r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?$(?!\n)",
+    "maxLength": 128,
+    "description": "a user name or number, and perhaps ':' and a group",
+}
+NETWORK = {
+    "type": "string",
+    "pattern": r"^[A-Za-z0-9][A-Za-z0-9_.:/=,-]*$(?!\n)",
+    "maxLength": 255,
+    "description": "a network of the engine, such as host, none or bridge",
+}
 ARGV = _nullable(_list(ARGUMENT, minItems=1))
 
 DIGEST = {
@@ -152,6 +172,25 @@ _COMMAND: dict[str, Any] = {
 
 _BODIES: dict[str, dict[str, Any]] = {}
 
+MOUNT = _object(
+    ["source", "target"],
+    {"source": dict(ARGUMENT, minLength=1), "target": dict(ARGUMENT, minLength=1), "read_only": FLAG},
+)
+CONTAINER = _object(
+    [],
+    {
+        "image": _nullable(IMAGE),
+        "engine": _nullable(ENGINE),
+        "pull": {"type": "string", "enum": ["missing", "never", "always"]},
+        "mounts": _list(MOUNT, maxItems=100),
+        "shm_bytes": _nullable({"type": "integer", "minimum": 65536}),
+        "user": _nullable(USER),
+        "network": _nullable(NETWORK),
+        "workdir": _nullable(dict(ARGUMENT, minLength=1)),
+        "read_only": FLAG,
+    },
+)
+
 _BODIES["spec"] = _object(
     ["schema", "job", "uid"],
     dict(
@@ -173,6 +212,9 @@ _BODIES["spec"] = _object(
         log_patterns=_list(LOG_PATTERN, maxItems=100),
         metrics=_list(METRIC, maxItems=100),
         lease=_nullable(_object(["policy"], {"policy": LEASE_POLICY, "seconds": _nullable(POSITIVE)})),
+        container=_nullable(CONTAINER),
+        user=_nullable(USER),
+        sandbox=_nullable({"type": "string", "enum": ["bwrap", "container"]}),
         labels=_map(LABEL, TEXT),
         snapshot=_nullable(SNAPSHOT),
         preflight=_nullable(PREFLIGHT),
@@ -263,6 +305,9 @@ _BODIES["request"] = _object(
         state_dir=dict(ARGUMENT, minLength=1),
         lock_dir=_nullable(dict(ARGUMENT, minLength=1)),
         rungs=_nullable(_list(TEXT)),
+        backend=_nullable(TEXT),
+        container_image=_nullable(IMAGE),
+        container_engine=_nullable(ENGINE),
         orders=_list(ORDER),
         observe=_nullable(
             _object(

@@ -123,6 +123,11 @@ def _lock(state, path, inheritable=False):
     return Lock(path, inheritable=inheritable, shared=state.locks_are_shared)
 
 
+def gpu_lock(state, uuid):
+    """The lock of one GPU, not yet taken; processes that are started while it is held inherit it."""
+    return _lock(state, lock_path(state, uuid), inheritable=True)
+
+
 class Inventory:
     """The UUIDs of this node's GPUs, asked for now and then: nvidia-smi is slow, and cards seldom come and go."""
 
@@ -169,7 +174,7 @@ def claim(state, attempt, count, wanted, inventory, gate):
     with _lock(state, os.path.join(state.lock_dir, "claim.lock")):
         taken = []
         for uuid in ranked:
-            lock = _lock(state, lock_path(state, uuid), inheritable=True)
+            lock = gpu_lock(state, uuid)
             if uuid not in survivors and lock.acquire():
                 taken.append((uuid, lock))
         if len(taken) >= count:

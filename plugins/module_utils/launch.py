@@ -157,7 +157,7 @@ class Launch:
         if self.attempt.finished():
             return True
         state = self.attempt.read("state.json")
-        if state and state.get("phase") in ("queued", "running"):
+        if state and state.get("phase") in ("queued", "fetching", "running"):
             return True
         code = self.process.poll()
         if code is None:

@@ -37,6 +37,11 @@ class Evidence:
             # It may have ended, and let go of its locks, between the first look and now.
             self.state = attempt.read("state.json")
             self.exit = attempt.read("exit.json")
+        self.container = None
+        if self.exit is None and self.began and self.state.get("container") and not (self.alive or self.supervised):
+            from .container_evidence import judge
+
+            self.container = judge(attempt, self.state, self.same_boot)
 
     @property
     def same_boot(self):
@@ -68,12 +73,15 @@ class Evidence:
             return "starting", None, "accepted by the node; its supervisor has not begun yet"
         if not self.began:
             where = "queued" if self.state.get("phase") == "queued" else "starting"
-            return (
-                where,
-                None,
-                "its supervisor holds its lock" if self.supervised else "it has not begun; it will be started again",
-            )
-        if not self.same_boot:
+            if not self.supervised:
+                return where, None, "it has not begun; it will be started again"
+            fetching = "; the image is being fetched" if self.state.get("phase") == "fetching" else ""
+            return where, None, "its supervisor holds its lock" + fetching
+        if self.container and self.container[0] == "running" and not self.members:
+            return self.container[:3]
+        if self.container and self.container[0] == "ended":
+            return _ended(self.container[3])
+        if not self.same_boot and not (self.supervised and self.state.get("container")):
             return "lost", "reboot", "the node booted since: the boot id or the start of PID 1 changed"
         if self.holds:
             return "running", None, self._proof_of_life()
@@ -122,14 +130,24 @@ def signal_name(number):
 
 
 def settle(evidence):
-    """Write down a proven loss, so that nothing later can contradict it. Returns the state judged."""
+    """Write down a proven end, so that nothing later can contradict it. Returns the state judged."""
     state, reason, proof = evidence.judge()
-    if evidence.exit is None and state == "lost":
+    if evidence.exit is not None:
+        return state, reason, proof
+    record = None
+    if evidence.container and evidence.container[0] == "ended":
+        evidence.exit = record = evidence.container[3]
+    elif state == "lost":
         record = {"schema": "stoker.exit/1", "lost": reason, "detail": proof, "ended_at": None}
+    if record:
         try:
             evidence.attempt.write_exit(record)
         except OSError as exc:
-            proof += "; it could not be written down: " + from_os_error(exc).message
+            return state, reason, proof + "; it could not be written down: " + from_os_error(exc).message
+        if evidence.state and evidence.state.get("container"):
+            from .container_job import discard
+
+            discard(evidence.attempt)
     return state, reason, proof
 
 

@@ -103,6 +103,37 @@ class Pump:
                 _write_all(target, data)
 
 
+class FifoPump(Pump):
+    """A pump whose command opens its pipes by name: ``stdout`` and ``stderr`` in a folder that a container sees."""
+
+    def __init__(self, attempt, folder, for_others):
+        self.attempt = attempt
+        self.pid = None
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        self.readers = []
+        for name in STREAMS:
+            path = os.path.join(folder, name)
+            os.mkfifo(path, 0o600)
+            if for_others:
+                os.chmod(path, 0o666)
+            self.readers.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+        # Held until the command is over, so that the pump does not see an end before the command opened them.
+        self.writers = [os.open(os.path.join(folder, name), os.O_WRONLY) for name in STREAMS]
+
+    def start(self):
+        self._fork()
+
+    def _copy(self):
+        self.close()
+        super()._copy()
+
+    def close(self):
+        """Let go of our ends: now the pump ends with the command's."""
+        for fd in self.writers:
+            os.close(fd)
+        self.writers = []
+
+
 def _write_all(fd, data):
     view = memoryview(data)
     while view:

@@ -52,7 +52,9 @@ def _descendants(table, roots, not_theirs):
     return found
 
 
-def _carries(pid, needle):
+def carries(pid, token):
+    """Whether a process has the token of an attempt in its environment; False where that cannot be read."""
+    needle = "\0{0}={1}\0".format(TOKEN_VARIABLE, token).encode("ascii")
     try:
         with open("/proc/{0}/environ".format(pid), "rb") as handle:
             return needle in b"\0" + handle.read()
@@ -91,23 +93,26 @@ class Family:
         roots = (
             {own["recorder"]} if own.get("recorder") == os.getpid() else {own[role] for role in own if role != "pump"}
         )
-        found = set(Groups.from_record(state.get("groups")).pids())
-        found |= _descendants(table, roots, not_theirs)
+        found = set()
+        if not state.get("container"):
+            # A container is the engine's: of what descends from us its monitor and helpers are not the job's.
+            found |= set(Groups.from_record(state.get("groups")).pids())
+            found |= _descendants(table, roots, not_theirs)
         command = state.get("command")
         if identity.is_alive(command):
             found.add(command["pid"])
             found |= _descendants(table, [command["pid"]], not_theirs)
         if state.get("token"):
-            needle = "\0{0}={1}\0".format(TOKEN_VARIABLE, state["token"]).encode("ascii")
-            found |= {pid for pid in table if pid not in found and _carries(pid, needle)}
+            found |= {pid for pid in table if pid not in found and carries(pid, state["token"])}
         found -= not_theirs
         return {pid: table[pid][2] for pid in found if pid in table and table[pid][1] not in (b"Z", b"X", b"x")}
 
-    def send(self, number):
-        """Send a signal to every member. Returns how many there were."""
+    def send(self, number, without=frozenset()):
+        """Send a signal to every member, not to the pids ``without``. Returns how many members there were."""
         members = self.members()
         for pid, start in members.items():
-            send_signal(pid, start, number)
+            if pid not in without:
+                send_signal(pid, start, number)
         return len(members)
 
     def send_to_catchers(self, number):

@@ -18,10 +18,10 @@ import sys
 import time
 import traceback
 
-from . import identity, launch, snapshots
+from . import identity, launch, sandbox
 from .output import Pump, open_log
 from .processes import TOKEN_VARIABLE, Family
-from .statedir import from_os_error
+from .statedir import NodeError, from_os_error
 
 # The exit codes that shells use for a command that could not be started.
 NOT_FOUND, NOT_EXECUTABLE, NOT_STARTED = 127, 126, 125
@@ -43,8 +43,10 @@ class Wake:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)
 
-    def wait(self, seconds):
-        if select.select([self.read_end], [], [], max(0.0, seconds))[0]:
+    def wait(self, seconds, other=None):
+        """Wait; the file descriptor ``other`` ends that too, when there is something to read from it."""
+        watched = [self.read_end] if other is None else [self.read_end, other]
+        if self.read_end in select.select(watched, [], [], max(0.0, seconds))[0]:
             os.read(self.read_end, 4096)
 
 
@@ -61,21 +63,29 @@ def reap():
         found[pid] = status
 
 
-def command_line(attempt, spec):
-    """The argv to execute; a script is kept in a file of its own, never quoted into a shell line."""
+def command_line(attempt, spec, apart):
+    """(argv to execute, file descriptors it needs). A script is never quoted into a shell line: it is a file.
+
+    ``apart``: another user, or one in a sandbox, who does not see the attempt's folder.
+    """
     if spec.get("argv"):
-        return list(spec["argv"])
+        return list(spec["argv"]), []
+    interpreter = shlex.split(spec.get("interpreter") or "/bin/sh")
+    if apart:
+        fd, path = sandbox.script_file(spec["script"])
+        return [*interpreter, path], [fd]
     path = attempt.file("script")
     with open(
         path, "w", encoding="utf-8", errors="surrogateescape", opener=lambda name, flags: os.open(name, flags, 0o700)
     ) as out:
         out.write(spec["script"])
-    return [*shlex.split(spec.get("interpreter") or "/bin/sh"), path]
+    return [*interpreter, path], []
 
 
-def command_environment(attempt, spec, state):
+def command_environment(attempt, spec, state, who):
     """The environment of the command: this login's, the spec's, the secrets, and what Stoker promises."""
     environ = launch.clean_environment(os.environ)
+    environ.update(who.environment() if who else {})
     environ["PYTHONUNBUFFERED"] = "1"
     environ.update(spec.get("env") or {})
     environ.update(attempt.read("secrets.json") or {})
@@ -90,9 +100,12 @@ class Command:
 
     def __init__(self, attempt, spec, state, groups, keep):
         self.attempt = attempt
-        self.argv = command_line(attempt, spec)
-        self.environ = command_environment(attempt, spec, state)
-        self.workdir = snapshots.working_directory(attempt, spec) or launch.working_directory(spec.get("workdir"))
+        self.who = sandbox.person(spec)
+        self.sandboxed = spec.get("sandbox") == "bwrap"
+        self.argv, script = command_line(attempt, spec, self.who or self.sandboxed)
+        keep = keep + script
+        self.environ = command_environment(attempt, spec, state, self.who)
+        self.workdir = sandbox.workdir(spec, self.who)
         self.pump = Pump(attempt) if spec.get("split_output") else None
         outputs = self.pump.writers if self.pump else (open_log(attempt, "out.log"),) * 2
         gate_read, gate_write = os.pipe()
@@ -127,11 +140,18 @@ class Command:
                 os.dup2(source, target)
             for fd in keep:
                 os.set_inheritable(fd, True)
+            if self.who:
+                step = "user " + self.who.name
+                self.who.become()
             step = "working directory " + self.workdir
             os.chdir(self.workdir)
             self.environ["PWD"] = self.workdir
             step, code = self.argv[0], NOT_EXECUTABLE
-            os.execvpe(self.argv[0], self.argv, self.environ)
+            argv = self.argv
+            if self.sandboxed:
+                sandbox.find_program(argv[0], self.environ.get("PATH"))
+                argv = [*sandbox.bwrap_words(self.workdir), *argv]
+            os.execvpe(argv[0], argv, self.environ)
         except FileNotFoundError as exc:
             code = NOT_FOUND if code == NOT_EXECUTABLE else code
             os.write(fault, "{0}: {1}".format(step, exc.strerror).encode("utf-8", "replace"))
@@ -167,6 +187,8 @@ class Guard:
         self.pump = pump
         self.status = None
         self.left_behind = 0
+        # bwrap and the init of a container stand between us and the command, and tell how it ended as a shell does.
+        self.by_proxy = bool(spec.get("container")) or spec.get("sandbox") == "bwrap"
         self.family = Family(attempt)
         self.command = (attempt.read("state.json") or {}).get("command")
 
@@ -174,6 +196,8 @@ class Guard:
         """Note the wait statuses of reaped children."""
         if self.command and self.command["pid"] in statuses:
             self.status = statuses[self.command["pid"]]
+            if self.by_proxy and os.WIFEXITED(self.status):
+                self.status = as_status(os.WEXITSTATUS(self.status))
         if self.pump:
             self.pump.take(statuses, ended=self.status is not None)
 
@@ -194,13 +218,17 @@ class Guard:
             return self._stop(stop)
         return False
 
+    def wait(self):
+        """Wait until there may be something to do."""
+        self.wake.wait(1.0)
+
     def _stop(self, stop):
         """Checkpoint signal, TERM to all, grace, then freeze and KILL until nothing is left."""
         name = self.spec.get("checkpoint_signal")
         if name and self.family.send_to_catchers(getattr(signal, "SIG" + name)):
             self._wait_until_gone(lambda: float(self.spec.get("checkpoint_grace_s", 30.0)))
         self._reap()
-        if self.family.send(signal.SIGTERM):
+        if self.family.send(signal.SIGTERM, self._proxy()):
             # Asked for each time: a second request to stop may shorten it.
             self._wait_until_gone(lambda: float((self.attempt.read("stop.json") or stop).get("grace_s", 10.0)))
         left = self.family.kill(self._reap)
@@ -211,6 +239,10 @@ class Guard:
             self.wake.wait(5.0)
             return False
         return self._end(stop)
+
+    def _proxy(self):
+        """Who is left out of a friendly signal: it would end before the command, whose end it is to tell."""
+        return {self.command["pid"]} if self.by_proxy and self.command else set()
 
     def _wait_until_gone(self, seconds):
         began = time.monotonic()
@@ -229,15 +261,33 @@ class Guard:
         if self.status is not None or stop:
             self._write(stop)
         if members:
-            self.family.send(signal.SIGTERM)
+            self.family.send(signal.SIGTERM, self._proxy())
             self._wait_until_gone(lambda: LEFTOVER_GRACE_S)
             self.family.kill(self._reap)
         return True
 
     def _write(self, stop):
-        record = exit_record(self.attempt, self.status, stop, self.error, self.family.groups.oom_kills())
+        record = exit_record(self.attempt, self.status, stop, self.error, self._oom_kills())
         record["left_behind"] = self.left_behind
         settle(self.attempt, record, self.wake)
+
+    def _oom_kills(self):
+        return self.family.groups.oom_kills()
+
+
+def as_status(code):
+    """The wait status that the exit code of a proxy stands for: it writes a signal as 128 and its number."""
+    number = code - 128
+    return number if 0 < number < signal.NSIG else (code & 255) << 8
+
+
+def guard_of(attempt, spec, wake):
+    """The guard for what an attempt runs, by whoever takes it over."""
+    if (attempt.read("state.json") or {}).get("container"):
+        from .container_job import ContainerGuard
+
+        return ContainerGuard(attempt, spec, wake)
+    return Guard(attempt, spec, wake)
 
 
 def settle(attempt, record, wake):
@@ -313,8 +363,21 @@ def run(attempt, spec, groups, keep, supervisor):
 
 
 def _run(attempt, spec, groups, keep, supervisor, wake):
+    state = attempt.update_state(recorder=identity.identify(os.getpid()))
+    if spec.get("container"):
+        from .container_job import begin
+
+        guard = begin(attempt, spec, wake, keep)
+    else:
+        guard = _begin(attempt, spec, state, groups, keep, wake)
+    while guard and not guard.step():
+        guard.wait()
+        supervisor.revive()
+
+
+def _begin(attempt, spec, state, groups, keep, wake):
+    """Start the command. Returns its guard, or None where it could not start: that is then written down."""
     try:
-        state = attempt.update_state(recorder=identity.identify(os.getpid()))
         command = Command(attempt, spec, state, groups, keep)
         attempt.update_state(
             phase="running",
@@ -324,14 +387,11 @@ def _run(attempt, spec, groups, keep, supervisor, wake):
             started_boot_s=identity.boottime(),
             started_clock_s=time.monotonic(),
         )
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, NodeError) as exc:
         # The gate was never opened: the command did not run, and ends with us.
         message = from_os_error(exc).message if isinstance(exc, OSError) else str(exc)
         settle(attempt, dict(exit_record(attempt, None, None, message, None), code=NOT_STARTED), wake)
-        return
+        return None
     error = command.release()
     attempt.drop_secrets()
-    guard = Guard(attempt, spec, wake, error, command.pump)
-    while not guard.step():
-        wake.wait(1.0)
-        supervisor.revive()
+    return Guard(attempt, spec, wake, error, command.pump)

@@ -148,6 +148,8 @@ def _spec_rules(spec: dict[str, Any]) -> list[str]:
             if name in seen:
                 faults.append(f"{path}.name: {name} is there twice")
             seen.add(name)
+    if spec.get("user") and spec.get("snapshot"):
+        faults.append("spec.user: another user cannot read the copy of a snapshot, which lies in the state folder")
     uuids = spec.get("gpu_uuids")
     if uuids is not None and spec.get("gpus", len(uuids)) not in (0, len(uuids)):
         faults.append(f"spec.gpus: is {spec['gpus']}, but gpu_uuids names {len(uuids)}")

@@ -110,11 +110,11 @@ def unpack(attempt, spec):
     attempt.update_state(unpacked_s=round(boottime() - began, 3))
 
 
-def working_directory(attempt, spec):
-    """Where a job with a snapshot runs; None for one without."""
-    if not spec.get("snapshot"):
-        return None
-    return os.path.normpath(os.path.join(attempt.file("tree"), spec.get("workdir") or "."))
+def resolved(attempt, spec):
+    """The spec as it is run: with a snapshot its folder is one in the attempt's own copy."""
+    if not spec or not spec.get("snapshot"):
+        return spec
+    return dict(spec, workdir=os.path.normpath(os.path.join(attempt.file("tree"), spec.get("workdir") or ".")))
 
 
 def clear(state, unused_s, dry_run=False):

@@ -16,7 +16,7 @@ import time
 import traceback
 import uuid
 
-from . import cgroups, gpu_gate, gpu_queue, identity, launch, logs, recorder, snapshots
+from . import cgroups, gpu_gate, gpu_queue, identity, launch, logs, recorder, sandbox, snapshots
 from .processes import Family, send_signal
 from .samples import Sampler
 from .statedir import Lock, NodeError, StateDir, from_os_error
@@ -51,7 +51,7 @@ class Supervisor:
         self.attempt = attempt
         self.entry = entry
         self.rung = rung
-        self.spec = attempt.read("spec.json")
+        self.spec = snapshots.resolved(attempt, attempt.read("spec.json"))
         self.wake = recorder.Wake()
         self.locks = []
         self.groups = cgroups.Groups()
@@ -73,6 +73,11 @@ class Supervisor:
         try:
             # Before it waits: what lies on this node may be cleared away meanwhile.
             snapshots.unpack(self.attempt, self.spec)
+            if self.spec.get("container"):
+                if not self._fetch_image():
+                    return self._never_ran(self.attempt.read("stop.json"))
+            else:
+                sandbox.check(self.spec)
             if self.spec.get("gpus") and not self._wait_for_gpus():
                 return False
             if self.attempt.read("stop.json"):
@@ -84,6 +89,12 @@ class Supervisor:
             return self._never_ran(None, from_os_error(exc).message)
         self._fork_recorder()
         return True
+
+    def _fetch_image(self):
+        """Before GPUs are held: it may take long. False where the attempt was asked to stop meanwhile."""
+        from .container_job import fetch_image
+
+        return fetch_image(self.attempt, self.spec, lambda: not self.attempt.read("stop.json"))
 
     def _wait_for_gpus(self):
         state, uuids = self.attempt.state_dir, self.spec.get("gpu_uuids")
@@ -119,6 +130,8 @@ class Supervisor:
         # Another state folder of this machine may have a job of the same id: it needs a group of its own.
         token = self.attempt.read("state.json")["token"]
         name = "{0}.{1}.{2}".format(self.attempt.job, self.attempt.number, token[:8])
+        if self.spec.get("container"):
+            return  # the engine's own groups hold the container, and its limits
         if self.rung != "subreaper":
             self.groups = cgroups.create(name, below_own=self.rung.startswith("systemd"))
         self.groups.limit(self.spec.get("memory_bytes"), self.spec.get("cpus"))
@@ -127,7 +140,9 @@ class Supervisor:
 
     def _fork_recorder(self):
         identity.become_subreaper()
-        keep = [lock.fd for lock in self.locks] + [self.alive.fd]
+        keep = [lock.fd for lock in self.locks]
+        if not self.spec.get("container"):
+            keep.append(self.alive.fd)  # a container's engine would hold it, and that proves nothing of ours
         reviver = Reviver(self.attempt, self.entry, self.rung, keep)
         pid = os.fork()
         if pid == 0:
@@ -148,24 +163,36 @@ class Supervisor:
             statuses.update(recorder.reap())
             if not identity.is_alive(self.recorder) and self._without_recorder(statuses):
                 break
+            self._hold_gpus(state)
             self._enforce_timeout()
             self._enforce_lease()
             self._observe(sampler)
             self.wake.wait(TICK_S)
         self._tidy()
 
+    def _hold_gpus(self, state):
+        """A container cannot hold its own locks: who takes it over does, as soon as its engine lets go of them."""
+        if not state.get("container") or len(self.locks) >= len(state.get("gpus") or ()):
+            return
+        held = {lock.path for lock in self.locks}
+        for gpu in state["gpus"]:
+            lock = gpu_queue.gpu_lock(self.attempt.state_dir, gpu)
+            if lock.path not in held and lock.acquire():
+                self.locks.append(lock)
+
     def _without_recorder(self, statuses):
         """The recorder has ended: after its work, or killed. True when there is nothing left to do."""
         if self.attempt.finished() and self.guard is None:
             return not Family(self.attempt).members() or self._sweep()
-        if not (self.attempt.read("state.json") or {}).get("command"):
+        state = self.attempt.read("state.json") or {}
+        if not state.get("command") and not state.get("container"):
             record = dict(recorder.exit_record(self.attempt, None, None, None, None), lost="killed")
             recorder.settle(
                 self.attempt, dict(record, detail="the recorder was killed before the command began"), self.wake
             )
             return True
         if self.guard is None:
-            self.guard = recorder.Guard(self.attempt, self.spec, self.wake)
+            self.guard = recorder.guard_of(self.attempt, self.spec, self.wake)
         self.guard.take(statuses)
         return self.guard.step()
 
@@ -212,6 +239,15 @@ class Supervisor:
         self.groups.remove()
 
 
+def _take_over_container(attempt):
+    """A container that outlived the node's PID 1 is from now on one of this boot, its processes with new numbers."""
+    state = attempt.read("state.json") or {}
+    if state.get("container") and state.get("boot") != identity.boot_identity():
+        from .container_job import note_again
+
+        note_again(attempt)
+
+
 def run(entry, state_path, lock_dir, job, number, rung, adopt):
     """The entry point of the process. Returns an exit code."""
     identity.set_process_name("stoker-superv")
@@ -226,6 +262,7 @@ def run(entry, state_path, lock_dir, job, number, rung, adopt):
     if adopt:
         attempt.update_state(supervisor=identity.identify(os.getpid()))
         identity.become_subreaper()
+        _take_over_container(attempt)
     else:
         state = attempt.read("state.json")
         if state and state.get("recorder"):

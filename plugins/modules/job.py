@@ -126,6 +126,67 @@ options:
     description: Seconds to wait for the end when O(state=stopped).
     type: float
     default: 30.0
+  user:
+    description: User of the node to run as; refused where the node's own user is not root. With O(container), user of
+      the container.
+    type: str
+  sandbox:
+    description:
+      - V(bwrap) lets the job write to its working directory and to a C(/tmp) of its own only. Refused where the node
+        has no bubblewrap.
+      - V(container) does the same with a container, whose image O(container) or C(stoker_container_image) names.
+    type: str
+    choices: [bwrap, container]
+  container:
+    description: Run in a container of the node's Podman or Docker. The working directory is mounted.
+    type: dict
+    suboptions:
+      image:
+        description: The image; by default the host variable C(stoker_container_image).
+        type: str
+      engine:
+        description: The engine; by default the host variable C(stoker_container_engine), or what the node has.
+        type: str
+        choices: [podman, docker]
+      pull:
+        description: When to fetch the image.
+        type: str
+        choices: [missing, never, always]
+        default: missing
+      mounts:
+        description: What else of the node the container sees.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          source:
+            description: Path on the node.
+            type: str
+            required: true
+          target:
+            description: Absolute path in the container.
+            type: str
+            required: true
+          read_only:
+            description: Whether it cannot be written to.
+            type: bool
+            default: false
+      shm_bytes:
+        description: Size of its shared memory in bytes; the engine's default otherwise.
+        type: int
+      user:
+        description: User in the container; by default the one that is the node's own user outside.
+        type: str
+      network:
+        description: Network of the engine, such as V(host) or V(none); its default otherwise.
+        type: str
+      workdir:
+        description: Working directory in the container; by default that of the job.
+        type: str
+      read_only:
+        description: Whether the image's own files cannot be written to.
+        type: bool
+        default: false
 seealso:
   - module: stoker.fleet.job_info
   - module: stoker.fleet.job_log
@@ -148,6 +209,18 @@ EXAMPLES = r"""
       set -e
       huggingface-cli download org/model
     secret_env: [HF_TOKEN]
+
+- name: Train in a container
+  stoker.fleet.job:
+    id: contained
+    argv: [python, train.py]
+    workdir: /srv/proj
+    gpus: 1
+    container:
+      image: docker.io/pytorch/pytorch:2.8.0-cuda12.8-cudnn9-runtime
+      shm_bytes: 8589934592
+      mounts:
+        - { source: /data, target: /data, read_only: true }
 
 - name: Stop it, with a checkpoint first
   stoker.fleet.job:

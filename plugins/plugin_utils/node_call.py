@@ -55,6 +55,8 @@ _SETTINGS = {
     "lock_dir": "stoker_lock_dir",
     "rungs": "stoker_launch",
     "backend": "stoker_backend",
+    "container_image": "stoker_container_image",
+    "container_engine": "stoker_container_engine",
     "proc_dir": "stoker_proc_dir",
     "busy_processes": "stoker_busy_processes",
 }

@@ -20,7 +20,8 @@ class Backend:
     """One backend on one node. ``promises`` names what not every backend can do; ``needs`` skips a test without it.
 
     job folder: the documented files of an attempt lie on the node; processes: a job's processes are the node's own and
-    can be listed there; limits: CPU and memory limits are enforced.
+    can be listed there; limits: CPU and memory limits are enforced; leavings: what the command leaves behind lives on
+    for a moment, and is counted; sockets: the node's user sees whose they are.
     """
 
     def __init__(self, side: NodeSide, promises: frozenset[str]) -> None:

@@ -9,12 +9,15 @@ import re
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conformance.backend import Backend
-from testbed import Bed, PlainNode, SshNode
+from testbed import Bed, PlainNode, PodmanNode, SshNode
 from testbed.node_side import NodeSide
+from testbed.podman import IMAGE
 
 
 @dataclass(frozen=True)
@@ -26,26 +29,54 @@ class Entry:
     promises: frozenset[str] = frozenset()
 
 
-class OneConnection(PlainNode):
+class OneConnection:
     """A plain node that is asked over one kept connection: the suite asks some hundred times."""
+
+    folder: Path
 
     def ssh_command(self, *more_options: str, user: str | None = None) -> list[str]:
         kept = ("-o", "ControlMaster=auto", "-o", f"ControlPath={self.folder}/cm", "-o", "ControlPersist=60")
-        return super().ssh_command(*more_options, *kept, user=user)
+        found: list[str] = super().ssh_command(*more_options, *kept, user=user)  # type: ignore[misc]
+        return found
+
+
+class Plain(OneConnection, PlainNode):
+    pass
+
+
+class Podman(OneConnection, PodmanNode):
+    pass
 
 
 def plain(bed: Bed) -> PlainNode:
-    node = OneConnection(bed, "conform", gpus=1)
+    node = Plain(bed, "conform", gpus=1)
     node.start()
     return node
 
 
+def podman(bed: Bed, **options: Any) -> PlainNode:
+    node = Podman(bed, "conform-podman", gpus=1, **options)
+    assert node.gpus
+    node.cdi(node.gpus.uuids)
+    node.start()
+    return node
+
+
+CONTAINER = {"backend": "container", "container_image": IMAGE, "container_engine": "podman"}
 BACKENDS = {
-    "process": Entry(plain, promises=frozenset({"job folder", "processes", "limits"})),
+    "process": Entry(plain, promises=frozenset({"job folder", "processes", "limits", "leavings", "sockets"})),
+    "container": Entry(podman, CONTAINER, frozenset({"job folder", "processes", "limits", "sockets"})),
+    # On a machine of version 1 control groups a rootless Podman can limit nothing.
+    "rootless": Entry(partial(podman, rootless=True), CONTAINER, frozenset({"job folder", "processes"})),
 }
 
+# What another entry tells nearly as well.
+SLOW = ("rootless",)
 
-@pytest.fixture(scope="session", params=list(BACKENDS))
+
+@pytest.fixture(
+    scope="session", params=[pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in BACKENDS]
+)
 def entry(request: pytest.FixtureRequest) -> Entry:
     return BACKENDS[request.param]
 

@@ -88,7 +88,7 @@ def test_elapsed_runs_on_the_node(backend: Backend, job: str) -> None:
 @pytest.mark.accepts("D15", "C51")
 def test_what_it_leaves_behind_is_ended_and_counted(backend: Backend, job: str) -> None:
     """Its own exit code counts; what it left running, also one that will not listen, is ended after it."""
-    backend.needs("processes")
+    backend.needs("processes", "leavings")
     tree = "(trap '' TERM; sleep 71.5; sleep 71.6) & setsid sleep 71.7 & sleep 71.8 & sleep 0.3; exit 3"
     seen = backend.run(job, "sh", "-c", tree)
     assert (seen["state"], seen["exit_code"]) == ("failed", 3), seen

@@ -180,7 +180,7 @@ def test_remove(backend: Backend, job: str) -> None:
 @pytest.mark.accepts("D13")
 def test_a_job_whose_leavings_still_live_is_not_removed(backend: Backend, job: str) -> None:
     """The command is over, and what it left behind is just being ended: its folder is still needed."""
-    backend.needs("processes")
+    backend.needs("processes", "leavings")
     backend.run(job, script="(trap '' TERM; while :; do sleep 0.75; done) & sleep 0.3; exit 2")
     answer = backend.side.order({"order": "remove", "job": job}, accepted=False)["orders"][0]
     assert (answer["ok"], answer["error"]["code"]) == (False, "conflict"), answer

@@ -109,16 +109,16 @@ def test_timeout(backend: Backend, job: str) -> None:
 @pytest.mark.accepts("V20")
 def test_leases(backend: Backend, job: str) -> None:
     """With policy move a job that nobody renewed is lost; with policy keep, or renewed, it goes on."""
-    backend.start(f"{job}-m", "sleep", "74.91", lease={"policy": "move", "seconds": 1})
-    backend.start(f"{job}-r", "sleep", "74.92", lease={"policy": "move", "seconds": 1})
-    backend.start(f"{job}-k", "sleep", "74.92", lease={"policy": "keep", "seconds": 1})
+    backend.start(f"{job}-r", "sleep", "74.92", lease={"policy": "move", "seconds": 5})
     renewal = {"order": "lease", "job": f"{job}-r", "attempt": 1, "seconds": 60, "policy": "move"}
     assert backend.side.order(renewal)["orders"][0]["changed"] is True
+    backend.start(f"{job}-m", "sleep", "74.91", lease={"policy": "move", "seconds": 1})
+    backend.start(f"{job}-k", "sleep", "74.92", lease={"policy": "keep", "seconds": 1})
     seen = backend.wait(f"{job}-m")
     assert (seen["state"], seen["reason"]) == ("lost", "expired"), seen
     if "processes" in backend.promises:
         assert backend.processes("sleep 74.91") == []
-    time.sleep(0.5)
+    backend.wait(f"{job}-r", lambda seen: seen["elapsed_s"] is None or seen["elapsed_s"] > 5.5)
     for kept in ("r", "k"):
         assert backend.observe(f"{job}-{kept}")["state"] == "running", kept
         backend.cancel(f"{job}-{kept}", grace_s=0)
@@ -131,14 +131,15 @@ def test_limits(backend: Backend, job: str) -> None:
     work = "import time\nend = time.time() + 1.6\nwhile time.time() < end: pass\nprint(time.process_time())"
     backend.run(job, backend.node.python, "-c", work, cpus=0.25, memory_bytes=256 * 1024 * 1024)
     assert float(backend.log(job)) < 0.9
-    seen = backend.run(f"{job}-m", backend.node.python, "-c", "x = b'x' * 10**9", memory_bytes=64 * 1024 * 1024)
+    hog = "import time; time.sleep(1); x = b'x' * 10**9"
+    seen = backend.run(f"{job}-m", backend.node.python, "-c", hog, memory_bytes=64 * 1024 * 1024)
     assert (seen["state"], seen["reason"], seen["oom"]) == ("failed", "oom", True), seen
 
 
 @pytest.mark.accepts("C03")
 def test_nothing_of_ours_listens(backend: Backend, job: str) -> None:
     """No port, no socket: a node that runs a job is reached by ssh only."""
-    backend.needs("job folder")
+    backend.needs("job folder", "sockets")
     backend.start(job, "sleep", "74.3", split_output=True)
     state = backend.side.file(job, "state.json")
     ours = [state[role]["pid"] for role in ("supervisor", "recorder", "pump", "command")]

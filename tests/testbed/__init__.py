@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from .bed import Bed, MissingError, find_python, write_inventory
+from .bed import Bed, MissingError, find_python, programs_without, write_inventory
 from .gpus import FakeGpus
 from .isolated import IsolatedNode, start_isolated
 from .network import Network
 from .nvml import FakeNvml
 from .plain import PlainNode, start_all
+from .podman import PodmanNode
 from .podman_engine import PodmanEngine
 from .postgres import Postgres
 from .ssh_node import SshNode, wait_until
@@ -25,10 +26,12 @@ __all__ = [
     "Network",
     "PlainNode",
     "PodmanEngine",
+    "PodmanNode",
     "Postgres",
     "SshNode",
     "SystemdNode",
     "find_python",
+    "programs_without",
     "start_all",
     "start_isolated",
     "start_systemd",

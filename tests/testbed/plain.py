@@ -17,6 +17,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from .bed import Bed
@@ -55,7 +56,7 @@ class PlainNode(SshNode):
         config = self.folder / "sshd_config"
         config.write_text(self.sshd_config(str(self.folder / "host_key"), str(self.folder / "authorized_keys")))
         self._sshd = subprocess.Popen(
-            [sshd_program(), "-D", "-f", str(config), "-E", str(self.log_file)],
+            self.server_command(config),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -63,6 +64,10 @@ class PlainNode(SshNode):
             cwd="/",
             start_new_session=True,
         )
+
+    def server_command(self, config: Path) -> list[str]:
+        """The words that start the node's sshd, which must become it."""
+        return [sshd_program(), "-D", "-f", str(config), "-E", str(self.log_file)]
 
     def wait_started(self, timeout_s: float = 10.0) -> None:
         """Wait until sshd greets. Raises RuntimeError with sshd's own log when it does not."""

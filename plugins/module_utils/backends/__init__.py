@@ -15,13 +15,19 @@ from __future__ import annotations
 
 from ..statedir import NodeError
 
+NAMES = ("process", "container")
 
-def get(name, state, entry, rungs):
-    """The backend called ``name`` on this node."""
-    if name in (None, "process"):
-        from .process import ProcessBackend
 
-        return ProcessBackend(state, entry, rungs)
-    raise NodeError(
-        "not_supported", "there is no backend {0!r} on this node".format(name), "set stoker_backend to process"
-    )
+def get(request, state, entry):
+    """The backend that a request asks for: by default a process, or a container for each spec that names one."""
+    from .container import ContainerBackend
+
+    name = request.get("backend") or "process"
+    if name not in NAMES:
+        raise NodeError(
+            "not_supported",
+            "there is no backend {0!r} on this node".format(name),
+            "set stoker_backend to " + " or ".join(NAMES),
+        )
+    image, engine = request.get("container_image"), request.get("container_engine")
+    return ContainerBackend(state, entry, request.get("rungs"), image, engine, always=name == "container")

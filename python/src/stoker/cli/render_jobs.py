@@ -184,6 +184,8 @@ def job_detail(value: JobDetail, out: Out) -> None:
     rows: list[tuple[str, str]] = [("command", fmt.command(job))]
     if job.workdir:
         rows.append(("folder", fmt.one_line(job.workdir)))
+    apart = (("container", job.container), ("sandbox", job.sandbox), ("user", job.user))
+    rows += [(name, fmt.one_line(text)) for name, text in apart if text]
     code = f"exit {job.exit_code}" if job.exit_code is not None else fmt.signal_name(job.signal) if job.signal else ""
     said = job.evidence or job.detail or ""
     if proof := "; ".join(part for part in ("" if code in said else code, said) if part):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypedDict
 from stoker.dispatch.retry import retry_words
 from stoker.errors import UsageError
 from stoker.operations import quantities
+from stoker.operations.isolation import isolation_spec
 from stoker.operations.registry import FileText, Short
 
 
@@ -38,6 +39,14 @@ class JobOptions(TypedDict, total=False):
         strict: Fail instead of starting on GPUs that others use, or of which that is not known. By default quiet GPUs
             are preferred, and there is a warning where there are none.
         gpu_memory: How much memory has to be free on each of its GPUs (20G).
+        container: Image of a container to run in, on the node's Podman or Docker. The folder to run in is mounted.
+        mount: A folder or file of the node to mount in the container, SOURCE:TARGET or SOURCE:TARGET:ro. Repeatable.
+        shm: Size of the container's shared memory (8G).
+        engine: The container engine, podman or docker; by default what the node has.
+        image_pull: When to fetch the image: missing (the default), never or always.
+        network: Network of the container, such as host or none; the engine's own default otherwise.
+        user: User of the node to run as, where its own one is root; in a container: user of the container.
+        sandbox: bwrap or container: the job can write to its folder and to a /tmp of its own only.
     """
 
     on: str | None
@@ -58,6 +67,14 @@ class JobOptions(TypedDict, total=False):
     split_output: bool
     strict: bool
     gpu_memory: int | str | None
+    container: str | None
+    mount: Sequence[str]
+    shm: int | str | None
+    engine: str | None
+    image_pull: str | None
+    network: str | None
+    user: str | None
+    sandbox: str | None
 
 
 class RunOptions(JobOptions, total=False):
@@ -126,7 +143,12 @@ def named_spec(argv: Sequence[str], options: JobOptions) -> dict[str, Any]:
         "split_output": options.get("split_output") or None,
         "metrics": [{"name": name, "regex": regex, "keep": "series"} for name, regex in metrics.items()] or None,
         "preflight": _asked_of_gpus(options) or None,
-    }
+        **isolation_spec(
+            container=options.get("container"), mount=options.get("mount") or (), shm=options.get("shm"),
+            engine=options.get("engine"), image_pull=options.get("image_pull"), network=options.get("network"),
+            user=options.get("user"), sandbox=options.get("sandbox"),
+        ),
+    }  # fmt: skip
     return {key: value for key, value in spec.items() if value is not None}
 
 

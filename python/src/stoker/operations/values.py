@@ -83,9 +83,9 @@ class Job:
     own clock to the end, or to now while the job runs (to the last observation while its node cannot be reached: then
     `unreachable_since` is set and `state` is what was last seen). `observed_at` is when the node last told.
     `confirmed`: the node has shown that it has the newest attempt; until then it was only offered. `snapshot`: which
-    files it runs with
-    (digest, files, bytes, commit, changes, folder, host). `preflight` is what was odd about its GPUs when it took them,
-    one sentence each.
+    files it runs with (digest, files, bytes, commit, changes, folder, host). `preflight` is what was odd about its GPUs
+    when it took them, one sentence each. `container` is the image that was asked for, None where it is the node's own
+    or none.
     """
 
     id: str
@@ -133,6 +133,9 @@ class Job:
     snapshot: Mapping[str, Any] | None = None
     results: Results | None = None
     preflight: tuple[str, ...] = ()
+    container: str | None = None
+    sandbox: str | None = None
+    user: str | None = None
 
     @property
     def finished(self) -> bool:

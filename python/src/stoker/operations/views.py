@@ -83,6 +83,9 @@ def _job(row: JobRow, attempt: AttemptRow | None, node: NodeRow | None, now: flo
         snapshot=row.spec.get("snapshot"),
         results=results_of(row, node),
         preflight=tuple(str(item.get("text")) for item in seen.get("preflight") or ()),
+        container=(row.spec.get("container") or {}).get("image"),
+        sandbox=row.spec.get("sandbox"),
+        user=row.spec.get("user"),
     )
 
 
