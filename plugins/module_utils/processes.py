@@ -105,7 +105,8 @@ class Family:
         if state.get("token"):
             found |= {pid for pid in table if pid not in found and carries(pid, state["token"])}
         found -= not_theirs
-        return {pid: table[pid][2] for pid in found if pid in table and table[pid][1] not in (b"Z", b"X", b"x")}
+        # In order, parents mostly first: a shell that outlives its child by a signal would write of its death.
+        return {pid: table[pid][2] for pid in sorted(found) if pid in table and table[pid][1] not in (b"Z", b"X", b"x")}
 
     def send(self, number, without=frozenset()):
         """Send a signal to every member, not to the pids ``without``. Returns how many members there were."""
