@@ -29,6 +29,8 @@ from stoker.operations import (
     logs,
     nodes,
     registry,
+    runs,
+    runs_figures,
     setup,
     signals,
     stats,
@@ -162,6 +164,24 @@ class Sync(Namespace):
     diff = bound(sync.diff)
 
 
+class Runs(Namespace):
+    """`fleet.runs`: what trainings wrote into a folder."""
+
+    area = "runs"
+    list = bound(runs.list_runs)
+    find = bound(runs.find)
+    latest = bound(runs.latest)
+    summary = bound(runs.summary)
+    keys = bound(runs.keys)
+    config = bound(runs.config)
+    notes = bound(runs.notes)
+    history = bound(runs_figures.history)
+    stats = bound(runs_figures.stats)
+    stability = bound(runs_figures.stability)
+    best = bound(runs_figures.best)
+    compare = bound(runs_figures.compare)
+
+
 class Dispatch(Namespace):
     """`fleet.dispatch`: rounds."""
 
@@ -278,6 +298,7 @@ class Fleet:
         self.templates = Templates(self._session)
         self.nodes = Nodes(self._session)
         self.sync = Sync(self._session)
+        self.runs = Runs(self._session)
         self.dispatch = Dispatch(self._session)
         self.events = Events(self._session)
         self.store = StoreFiles(self._session)

@@ -7,16 +7,18 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 Piece = str | tuple[str, str]
+Form = Literal["text", "md", "csv"]
 
 _ASCII = str.maketrans({
     "·": "-", "…": "~", "→": "->", "✓": "ok", "×": "x",
     "▁": "_", "▂": "_", "▃": ".", "▄": "-", "▅": "-", "▆": "=", "▇": "^",
+    "↑": "^", "↓": "v", "±": "+-",
 })  # fmt: skip
 
 
@@ -38,14 +40,22 @@ def _writing() -> Iterator[None]:
 class Out:
     """Standard output for values, standard error for everything said about them."""
 
-    def __init__(self, *, ascii_only: bool = False, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        ascii_only: bool = False,
+        form: Form = "text",
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+    ) -> None:
         self.stdout = stdout or sys.stdout
         self.stderr = stderr or sys.stderr
         for stream in (self.stdout, self.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         self.ascii_only = ascii_only or not _encodes(self.stdout)
-        self.is_terminal = self.stdout.isatty()
+        self.form = form
+        self.is_terminal = self.stdout.isatty() and form == "text"
         self._console: Console | None = None
 
     def line(self, *pieces: Piece) -> None:
@@ -65,6 +75,9 @@ class Out:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Piece]]) -> None:
         """A table. On a terminal the last column is cut to fit; elsewhere nothing is."""
         rows = [[clean(p) if isinstance(p, str) else (clean(p[0]), p[1]) for p in row] for row in rows]
+        if self.form != "text":
+            self._document_table([list(columns), *([p if isinstance(p, str) else p[0] for p in row] for row in rows)])
+            return
         if self.is_terminal:
             self._rich_table(columns, rows)
             return
@@ -75,6 +88,13 @@ class Out:
         for row in cells:
             padded = [cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
             self._plain(self.stdout, "  ".join(padded).rstrip())
+
+    def remark(self, *pieces: Piece) -> None:
+        """A line about the tables: beside them on standard output, but on standard error where that is to be CSV."""
+        if self.form == "csv":
+            self.note(clean("".join(p if isinstance(p, str) else p[0] for p in pieces)))
+        else:
+            self.line(*pieces)
 
     def note(self, text: str) -> None:
         """One line on standard error."""
@@ -96,6 +116,22 @@ class Out:
         with _writing():
             self.stdout.write(text)
             self.stdout.flush()
+
+    def _document_table(self, lines: Sequence[Sequence[str]]) -> None:
+        """The table as CSV, or as GitHub reads it: each row on one line, with as many cells as the head."""
+        if self.form == "csv":
+            import csv
+
+            with _writing():
+                csv.writer(self.stdout, lineterminator="\n").writerows(
+                    [self.spelled(c) for c in line] for line in lines
+                )
+                self.stdout.flush()
+            return
+        head, *rows = ([cell.replace("\\", "\\\\").replace("|", "\\|") for cell in line] for line in lines)
+        rule = ["---"] * len(head)
+        shown = [f"| {' | '.join(line)} |" for line in (head, rule, *rows)]
+        self._plain(self.stdout, "\n" + "\n".join(shown) + "\n")
 
     def _plain(self, stream: TextIO, text: str) -> None:
         with _writing():
@@ -137,7 +173,7 @@ def clean(text: str) -> str:
 
 def _encodes(stream: TextIO) -> bool:
     try:
-        "·…→✓▁▇".encode(stream.encoding or "ascii")
+        "·…→✓▁▇↑×".encode(stream.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
         return False
     return True

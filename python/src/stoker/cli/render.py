@@ -8,12 +8,14 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from stoker.analysis import values as run_values
 from stoker.cli import format as fmt
 from stoker.cli import (
     render_gpus,
     render_history,
     render_jobs,
     render_nodes,
+    render_runs,
     render_store,
     render_streams,
     render_sync,
@@ -55,6 +57,16 @@ RENDERERS: dict[type, Callable[[Any, Out], None]] = {
     stores.StoreCheck: render_store.store_check,
     values.Written: render_nodes.written,
     SyncReport: render_sync.sync_report,
+    run_values.RunList: render_runs.run_list,
+    run_values.RunSummary: render_runs.summary,
+    run_values.RunKeys: render_runs.keys,
+    run_values.RunConfig: render_runs.config,
+    run_values.RunNotes: render_runs.notes,
+    run_values.RunHistory: render_runs.history,
+    run_values.RunStats: render_runs.stats,
+    run_values.RunStability: render_runs.stability,
+    run_values.Ranking: render_runs.ranking,
+    run_values.RunComparison: render_runs.comparison,
 }
 # What a terminal would obey or nobody would see, and JSON need not have as it is.
 _UNSEEN = re.compile(

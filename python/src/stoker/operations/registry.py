@@ -29,6 +29,8 @@ _MODULES = (
     "stoker.operations.nodes",
     "stoker.operations.gpus",
     "stoker.operations.sync",
+    "stoker.operations.runs",
+    "stoker.operations.runs_figures",
     "stoker.operations.dispatch",
     "stoker.operations.stores",
     "stoker.operations.setup",
@@ -54,6 +56,7 @@ class Short:
 
 GROUPS = {
     "store": "The store as a whole: backup, restore, another database.",
+    "runs": "What trainings wrote: metrics, settings, how they ended. Needs a folder, no inventory.",
     "sync": "The files of a project: to nodes, and results back.",
     "template": "Saved commands with parameters, for everybody who uses the same store.",
 }
