@@ -61,6 +61,7 @@ def add_row(row: dict[str, Any], table: Table, reading: Reading, prefix: str = "
 
 def _complete(line: bytes) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
+        json.loads(line)
     except (ValueError, RecursionError):
         return False
+    return True

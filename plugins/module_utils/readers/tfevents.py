@@ -27,14 +27,14 @@ _TENSORS = {1: ("<f", 5), 2: ("<d", 6), 3: ("<i", 7), 9: ("<q", 10), 19: ("<e", 
 _SIZES = {"<f": 4, "<d": 8}
 
 
-def read_tfevents(path: str, check: Check | None = None) -> Reading:
+def read_tfevents(path: str, check: Check | None = None, limit: int = -1) -> Reading:
     """The reading of one event file. `check(data, records)` gives the indexes of records whose content is damaged.
 
-    Raises OSError.
+    `limit` is how many bytes are read (-1: all). Raises OSError.
     """
     reading = Reading("tensorboard", path)
     with open(path, "rb") as file:
-        data = file.read()
+        data = file.read(limit)
     found = frames(data, reading)
     bad = set((check or check_content)(data, found))
     reading.skip("damaged record", len(bad))

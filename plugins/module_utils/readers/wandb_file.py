@@ -280,12 +280,16 @@ class _Walk:
         self.reading.exits.append(code)
 
     def _metric(self, data):
-        name = goal = None
+        name, goal, summary = None, None, []
         for number, wire, value in fields(data):
             if number == 1 and wire == 2:
                 name = text(value)
             elif number == 8 and wire == 0:
                 goal = _GOALS.get(value)
+            elif number == 7 and wire == 2:
+                summary = [_GOALS[inner] for inner, _, on in fields(value) if inner in _GOALS and on]
+        if goal is None and len(summary) == 1:
+            goal = summary[0]  # whoever wants to see the lowest value of all thinks it the best
         if name is not None and goal is not None:
             self.reading.directions[name] = goal
 

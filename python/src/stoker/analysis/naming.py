@@ -41,7 +41,7 @@ def _among(found: Sequence[Found], name: str, folder: Path) -> Found:
             places = _some(run.info.segments[0] for run in same)
             raise AnalysisError(f"{len(same)} runs are called {name}", next_step=f"name one by its path: {places}")
     known = [run.info.id for run in found] + [run.info.name for run in found if run.info.name]
-    near = difflib.get_close_matches(name, known, n=_NAMED)
+    near = _near(name, known)
     hint = f"Did you mean {_some(near)}?" if near else f"{len(found)} runs are there."
     raise NotThere(f"no file, folder or run '{name}' in {folder}. {hint}", next_step=f"stoker runs list {folder}")
 
@@ -58,18 +58,18 @@ def chosen(keys: Sequence[str], known: Iterable[str], where: str) -> list[str]:
     for key in keys:
         matched = [key] if key in names else fnmatch.filter(names, key) if set(key) & set("*?[") else []
         if not matched:
-            raise NotThere(f"{where} has no metric '{key}'. {_near(key, names)}", next_step="stoker runs keys RUN")
+            near = _near(key, names)
+            hint = f"Did you mean {_some(near)}?" if near else f"It has {len(names)}: {_some(names) or 'none at all'}."
+            raise NotThere(f"{where} has no metric '{key}'. {hint}", next_step="stoker runs keys RUN")
         picked.update(dict.fromkeys(matched))
     return list(picked)
 
 
-def _near(key: str, names: Sequence[str]) -> str:
-    lower = {name.lower(): name for name in names}
-    near = [lower[match] for match in difflib.get_close_matches(key.lower(), list(lower), n=_NAMED, cutoff=0.5)]
-    near += [name for name in names if key.lower() in name.lower() and name not in near]
-    if near:
-        return f"Did you mean {_some(near)}?"
-    return f"It has {len(names)}: {_some(names)}." if names else "It has none at all."
+def _near(name: str, known: Sequence[str]) -> list[str]:
+    """The known names that are spelled alike, or have this one in them."""
+    lower = {other.lower(): other for other in known}
+    near = [lower[match] for match in difflib.get_close_matches(name.lower(), list(lower), n=_NAMED, cutoff=0.5)]
+    return near + [other for other in dict.fromkeys(known) if name.lower() in other.lower() and other not in near]
 
 
 def _some(names: Iterable[str]) -> str:

@@ -21,6 +21,10 @@ from stoker.analysis.state import Writers, judge, writers
 from stoker.analysis.values import Kind, RunInfo, State
 
 
+# Writers put the settings of a run first.
+_HEAD_BYTES = 65536
+
+
 @dataclass(frozen=True)
 class Found:
     """A run in a folder, not read yet. `sources` are its segments in order."""
@@ -97,6 +101,10 @@ def _head(source: Source) -> Reading:
             return read_wandb(str(source.paths[0]), parts=())
         if source.kind == "trainer_state":
             return trainer_state.read_trainer_state(str(source.paths[0]))
+        if source.kind == "tensorboard":
+            known = Reading(source.kind, str(source.paths[0]))
+            known.config = read_tfevents(str(source.paths[0]), limit=_HEAD_BYTES).config
+            return known
     except OSError as problem:
         raise Unreadable(f"{source.paths[0]} cannot be read: {problem.strerror or problem}") from problem
     return Reading(source.kind, str(source.paths[0]))

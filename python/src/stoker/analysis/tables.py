@@ -54,13 +54,22 @@ def read_jsonl(path: Path) -> Reading:
 def _by_duckdb(base: duckdb.DuckDBPyConnection, path: Path) -> Reading:
     reading = Reading("jsonl", str(path))
     present, objects, others = _keys(base, path)
+    if not objects:
+        raise _Odd
     columns = _columns(base, path, present, reading)
     if next((len(c) for c in columns.values()), objects + others) != objects + others:
         raise _Odd
-    if others:
+    if others or not _ends_whole(path):
         columns = _without_other_lines(base, path, columns, objects, reading)
     _finish(columns, objects, reading)
     return reading
+
+
+def _ends_whole(path: Path) -> bool:
+    """Whether the last line has its end: of one that has none, DuckDB does not always tell."""
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) == b"\n"
 
 
 def _keys(base: duckdb.DuckDBPyConnection, path: Path) -> tuple[Counter[str], int, int]:
