@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from .jsonl import add_row
+from .output_log import last_state
 from .protobuf import WireError, fields, signed, text, varint
 from .reading import Reading, Table, kind_of
 
@@ -158,7 +159,7 @@ class _Walk:
 
     def close(self) -> None:
         """All records were taken."""
-        self.reading.log = [line for line in self.log if line]
+        self.reading.log = [last_state(line.encode("utf-8", "replace")) for line in self.log if line.strip()]
         self.reading.summary.pop("_wandb", None)
 
     def _history(self, data):

@@ -202,6 +202,6 @@ def test_an_id_is_taken_whole(wandb_runs: Path, stoker: Asked) -> None:
 @pytest.mark.accepts("R15")
 def test_what_a_run_printed_is_shown_without_its_colours(wandb_runs: Path, stoker: Asked) -> None:
     shown = stoker("notes", "finished", "--folder", wandb_runs).out
-    assert "over by finished" in shown
+    assert "> over by finished" in shown
     assert "\x1b" not in shown
     assert "what a day" in shown

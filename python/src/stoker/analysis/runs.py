@@ -20,7 +20,6 @@ from stoker.analysis.settings import settings_beside
 from stoker.analysis.state import Writers, judge, writers
 from stoker.analysis.values import Kind, RunInfo, State
 
-
 # Writers put the settings of a run first.
 _HEAD_BYTES = 65536
 

@@ -39,7 +39,7 @@ def stability(metric: Metric, window: float = 0.2) -> Stability:
     finite = metric.finite()
     total = len(finite)
     if total < LEAST_POINTS:
-        why = f"cannot tell: {total} finite points, {LEAST_POINTS} needed"
+        why = f"cannot tell: {total} finite point{'s' * (total != 1)}, {LEAST_POINTS} needed"
         return Stability(metric.name, total, None, None, None, None, None, None, None, why)
     count = max(LEAST_POINTS, round(total * window))
     steps, values = finite.steps[-count:], finite.values[-count:]

@@ -95,7 +95,7 @@ def _foot(run: Run, budget: int) -> list[str]:
         plain = [f"{key} {short(value)}" for key, value in run.summary.items() if isinstance(value, int | float | str)]
         said.append(f"  last values noted: {cut(', '.join(plain), _SENTENCE)}")
     if not run.metrics and run.log:
-        said += [f"  | {cut(line, _SENTENCE)}" for line in run.log[-3:]]
+        said += [f"  > {cut(line, _SENTENCE)}" for line in run.log[-3:]]
     kept: list[str] = []
     for line in said:
         if tokens("\n".join([*kept, line])) > budget // 3:
@@ -126,7 +126,8 @@ def arrow(moves: Stability) -> str:
         return "→"
     sign = "↑" if moves.verdict == "rising" else "↓"
     if moves.percent_per_1000 is not None and abs(moves.percent_per_1000) < 1000:
-        return f"{sign} {abs(moves.percent_per_1000):.2g}%/1k"
+        percent = abs(moves.percent_per_1000)
+        return f"{sign} {percent:.0f}%/1k" if percent >= 99.5 else f"{sign} {percent:.2g}%/1k"
     return f"{sign} {number(abs(moves.slope_per_1000 or 0.0))}/1k"
 
 

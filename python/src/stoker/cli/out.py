@@ -74,6 +74,7 @@ class Out:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Piece]]) -> None:
         """A table. On a terminal the last column is cut to fit; elsewhere nothing is."""
+        columns = [clean(column) for column in columns]
         rows = [[clean(p) if isinstance(p, str) else (clean(p[0]), p[1]) for p in row] for row in rows]
         if self.form != "text":
             self._document_table([list(columns), *([p if isinstance(p, str) else p[0] for p in row] for row in rows)])

@@ -93,7 +93,7 @@ def notes(value: RunNotes, out: Out) -> None:
     }  # fmt: skip
     out.table(("WHAT", "VALUE"), [(what, said) for what, said in facts.items() if said])
     for line in value.log:
-        out.remark(f"| {line}")
+        out.remark(f"> {line}")
 
 
 def history(value: RunHistory, out: Out) -> None:
