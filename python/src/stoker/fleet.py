@@ -176,6 +176,7 @@ class Runs(Namespace):
     config = bound(runs.config)
     notes = bound(runs.notes)
     history = bound(runs_figures.history)
+    chart = bound(runs_figures.chart)
     stats = bound(runs_figures.stats)
     stability = bound(runs_figures.stability)
     best = bound(runs_figures.best)

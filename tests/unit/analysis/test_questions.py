@@ -25,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker import Fleet
-from stoker.analysis import AnalysisError, Metric, thin
+from stoker.analysis import AnalysisError, Metric, chart, thin
 from stoker.analysis.statistics import stability
 from stoker.errors import UsageError
 
@@ -248,6 +248,42 @@ def test_history_has_exactly_n_rows_and_keeps_the_extremes(two: Path, stoker: As
     assert stoker("history", path, "-n", 0).code == 2
 
 
+@pytest.mark.accepts("R37")
+def test_curves_are_drawn_with_every_point(tmp_path: Path, stoker: Asked) -> None:
+    rows = [{"step": step, "up": step, "loss": 100 - step if step != 50 else float("inf")} for step in range(101)]
+    rows[90]["up"] = 0
+    path = jsonl(tmp_path / "m.jsonl", rows)
+    said = stoker("chart", path, "-k", "*", "--width", 40, "--height", 10, "--json").value["charts"]
+    loss, up = said
+    assert (loss["name"], loss["low"], loss["high"]) == ("loss", 0, 100)
+    assert len(loss["lines"]) == 12  # the curve, what is no number, the steps
+    assert all(len(line) <= 40 for line in loss["lines"])
+    curve = [line.partition("|")[2] for line in loss["lines"][:10]]
+    assert loss["lines"][0].startswith("100|")
+    assert loss["lines"][9].startswith("  0|")
+    begins = [min((at for at, c in enumerate(line) if c != "\u2800"), default=-1) for line in curve]
+    assert begins == sorted(begins)  # it falls from the left to the right
+    assert begins[0] == 0
+    assert len(curve[9]) == 36
+    assert loss["lines"][10].index("×") == 4 + 18
+    assert loss["lines"][11].split() == ["0", "100"]
+    # One point far off is seen among all others: a line to the bottom and back.
+    assert sum(line.partition("|")[2][32:33] > "\u2800" for line in up["lines"][:10]) >= 8
+    shown = stoker("chart", path, "--ascii").out
+    assert shown.isascii()
+    assert shown.startswith("loss  m.jsonl\n100|*")
+    for options in (("--width", 5), ("--height", 1), ("-k", "nothing")):
+        assert stoker("chart", path, *options).code == 2
+
+
+@pytest.mark.accepts("R37")
+@given(values=st.lists(st.floats(), min_size=1, max_size=50), steps=st.integers(0, 3))
+def test_any_curve_can_be_drawn(values: list[float], steps: int) -> None:
+    metric = Metric("x", np.arange(len(values)) * float(steps), np.array(values, dtype=np.float64))
+    drawn = chart.draw(metric, 60, 5)
+    assert all(len(line) <= 60 for line in drawn.lines) or drawn.low is None
+
+
 @pytest.mark.accepts("R14")
 def test_figures_keys_settings_and_notes(two: Path, stoker: Asked) -> None:
     (loss,) = stoker("stats", two / "a", "-k", "val/loss", "--json").value["metrics"]
@@ -336,6 +372,7 @@ def test_every_answer_is_an_object_and_json(two: Path, stoker: Asked) -> None:
             ("list", two): runs.list(str(two)), ("find", "a/", two): runs.find("a/", str(two)),
             ("summary", a): runs.summary(a), ("latest", two): runs.latest(str(two)), ("keys", a): runs.keys(a),
             ("config", a): runs.config(a), ("notes", a): runs.notes(a), ("history", a): runs.history(a),
+            ("chart", a): runs.chart(a),
             ("stats", a): runs.stats(a), ("stability", a): runs.stability(a),
             ("best", "train/loss", two): runs.best("train/loss", str(two)), ("compare", a, b): runs.compare(a, b),
         }  # fmt: skip

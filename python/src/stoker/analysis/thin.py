@@ -51,7 +51,7 @@ def _choice(steps: Floats, metrics: Sequence[Metric], count: int) -> Floats:
     missing = count - len(picked)
     if missing:
         free = np.setdiff1d(np.arange(len(steps)), picked)
-        picked += free[np.linspace(0, len(free) - 1, missing).round().astype(int)].tolist()
+        picked += free[((np.arange(missing) + 0.5) * len(free) / missing).astype(int)].tolist()
     return np.array(sorted(picked))
 
 

@@ -288,3 +288,21 @@ class Ranking:
     runs: tuple[Ranked, ...]
     without: int
     left_out: int
+
+
+@dataclass(frozen=True)
+class Chart:
+    """The curve of one metric as lines of text; `low` and `high` are its range, None without a finite value."""
+
+    name: str
+    low: float | None
+    high: float | None
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunChart:
+    """Curves of a run, drawn."""
+
+    info: RunInfo
+    charts: tuple[Chart, ...]

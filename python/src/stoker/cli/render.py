@@ -63,6 +63,7 @@ RENDERERS: dict[type, Callable[[Any, Out], None]] = {
     run_values.RunConfig: render_runs.config,
     run_values.RunNotes: render_runs.notes,
     run_values.RunHistory: render_runs.history,
+    run_values.RunChart: render_runs.chart,
     run_values.RunStats: render_runs.stats,
     run_values.RunStability: render_runs.stability,
     run_values.Ranking: render_runs.ranking,

@@ -8,6 +8,7 @@ from typing import Any
 from stoker.analysis.values import (
     Point,
     Ranking,
+    RunChart,
     RunComparison,
     RunConfig,
     RunHistory,
@@ -109,6 +110,16 @@ def history(value: RunHistory, out: Out) -> None:
     out.remark((f"{len(value.rows):,} of {value.total:,} rows · {value.tokens:,} tokens as CSV", "dim"))
 
 
+def chart(value: RunChart, out: Out) -> None:
+    """`stoker runs chart`."""
+    if not value.charts:
+        out.remark(f"{value.info.title} has no metric")
+    for drawn in value.charts:
+        out.remark((drawn.name, "bold"), f"  {value.info.title}")
+        for line in drawn.lines:
+            out.remark(line)
+
+
 def stats(value: RunStats, out: Out) -> None:
     """`stoker runs stats`."""
     rows = []
@@ -141,9 +152,10 @@ def ranking(value: Ranking, out: Out) -> None:
         rows.append((str(place), run.info.id, run.info.name or "-", *figures, _state(run.info)))
     out.table(("", "RUN", "NAME", f"{word.upper()} {value.key}", "AT STEP", "FINAL", "STATE"), rows)
     if value.left_out:
-        out.remark((f"{value.left_out} more runs (-n)", "dim"))
+        out.remark((f"{value.left_out} more (-n)", "dim"))
     if value.without:
-        out.remark((f"{value.without} runs have no finite {value.key}", "dim"))
+        have = "run has" if value.without == 1 else "runs have"
+        out.remark((f"{value.without} {have} no finite {value.key}", "dim"))
 
 
 def comparison(value: RunComparison, out: Out) -> None:

@@ -9,6 +9,7 @@ from stoker.analysis.values import (
     Direction,
     Ranked,
     Ranking,
+    RunChart,
     RunComparison,
     RunHistory,
     RunStability,
@@ -48,6 +49,29 @@ def history(
         rows, total = thin.rows([read.metrics[name] for name in names], most)
     text = thin.csv(names, rows)
     return RunHistory(read.info, tuple(names), tuple(rows), total, thin.tokens(text), text)
+
+
+@operation("runs", "runs chart", "read")
+def chart(
+    session: Session, run: str = ".", *, key: Keys = (), width: int = 78, height: int = 12, folder: Folder = None
+) -> RunChart:
+    """Draw curves in the terminal, every point of them; `×` below one marks values that are no finite number.
+
+    Args:
+        run: A file, a folder that holds one run, or the id or name of a run in --folder.
+        key: Which metrics; `*` matches any part of a name. By default the most important one.
+        width: Characters of a line.
+        height: Lines of a curve.
+        folder: Where ids and names are looked up; by default here.
+    """
+    from stoker.analysis import chart, naming, words
+
+    read = read_run(session, run, folder)
+    with answered():
+        names = naming.chosen(key, sorted(read.metrics), read.info.title)
+        if not key:
+            names = sorted(names, key=lambda name: (words.importance(name), name))[:1]
+        return RunChart(read.info, tuple(chart.draw(read.metrics[name], width, height) for name in names))
 
 
 @operation("runs", "runs stats", "read")
