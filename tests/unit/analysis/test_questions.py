@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from stoker import Fleet
 from stoker.analysis import AnalysisError, Metric, chart, thin
-from stoker.analysis.statistics import stability
+from stoker.analysis.statistics import stability, stats
 from stoker.errors import UsageError
 
 
@@ -166,6 +166,20 @@ def test_noise_alone_is_steady_and_a_million_points_cost_less_than_2_seconds() -
     assert stability(metric).verdict == "steady"
     assert time.process_time() - began < 2
     assert stability(Metric("loss", np.arange(1e6), values + np.arange(1e6) * 1e-7)).verdict == "rising"
+
+
+@given(values=st.lists(st.floats(), min_size=1, max_size=40), gap=st.sampled_from([0.0, 1e-300, 1.0, 1e300]))
+def test_figures_of_any_numbers_are_in_their_range(values: list[float], gap: float) -> None:
+    metric = Metric("x", np.arange(len(values)) * gap, np.array(values, dtype=np.float64))
+    figures = stats(metric, {})
+    if figures.min is not None and figures.max is not None and figures.mean is not None:
+        room = 1e-9 * max(abs(figures.min.value), abs(figures.max.value))
+        assert figures.min.value - room <= figures.mean <= figures.max.value + room
+    moves = stability(metric)
+    assert (moves.verdict is None) == (moves.unknown is not None)
+    if moves.verdict is not None:
+        assert moves.slope_per_1000 is not None
+        assert math.isfinite(moves.slope_per_1000)
 
 
 @pytest.mark.accepts("R11")

@@ -30,8 +30,11 @@ def stats(metric: Metric, directions: Mapping[str, str]) -> MetricStats:
 
     low, high = at(int(values.argmin())), at(int(values.argmax()))
     best = {"min": low, "max": high, None: None}[way]
-    std = float(values.std(ddof=1)) if len(values) > 1 else None
-    return MetricStats(*common, at(0), at(-1), low, high, best, float(values.mean()), std)
+    # Sums of the largest numbers, and squares of them, would be infinite.
+    scale = max(abs(low.value), abs(high.value)) or 1.0
+    scaled = values / scale
+    std = float(scaled.std(ddof=1)) * scale if len(values) > 1 else None
+    return MetricStats(*common, at(0), at(-1), low, high, best, float(scaled.mean()) * scale, std)
 
 
 def stability(metric: Metric, window: float = 0.2) -> Stability:
@@ -43,12 +46,13 @@ def stability(metric: Metric, window: float = 0.2) -> Stability:
         return Stability(metric.name, total, None, None, None, None, None, None, None, why)
     count = max(LEAST_POINTS, round(total * window))
     steps, values = finite.steps[-count:], finite.values[-count:]
-    fit = _line(steps, values)
-    mean = float(values.mean())
+    scale = float(np.abs(values).max()) or 1.0
+    fit = _line(steps, values / scale)
+    mean = float((values / scale).mean()) * scale
     if fit is None:
         why = "cannot tell: all points are at one step"
         return Stability(metric.name, count, float(steps[0]), mean, None, None, None, None, None, why)
-    slope, error, noise = fit
+    slope, error, noise = (figure * scale for figure in fit)
     percent = slope * 1000 / abs(mean) * 100 if mean else None
     verdict = "steady" if abs(slope) <= _SURE * error or slope == 0 else "rising" if slope > 0 else "falling"
     return Stability(

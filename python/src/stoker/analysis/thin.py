@@ -63,13 +63,15 @@ def sparkline(values: Floats, width: int = 12) -> str:
     if len(values) < 3 or width < 1:
         return ""
     bounds = np.linspace(0, len(values), min(width, len(values)) + 1).round().astype(int)
+    finite = values[np.isfinite(values)]
+    # Sums of the largest numbers would be infinite.
+    values = values / (float(np.abs(finite).max(initial=0.0)) or 1.0)
     parts = [values[low:high] for low, high in itertools.pairwise(bounds.tolist())]
     means = [float(part.mean()) if np.isfinite(part).all() else float("nan") for part in parts]
     known = [mean for mean in means if np.isfinite(mean)]
     low, high = (min(known), max(known)) if known else (0.0, 0.0)
     span = high - low
-    if not span or not np.isfinite(span):
-        span = 1.0
+    span = span or 1.0
     top = len(BARS) - 1
     return "".join(NOT_FINITE if not np.isfinite(m) else BARS[round((m - low) / span * top)] for m in means)
 
