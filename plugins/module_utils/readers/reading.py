@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Container, Iterable
 from typing import Any
@@ -118,7 +119,7 @@ class Table:
         spread = self._spread(key)
         without, last = 0, 0.0
         for row, step in enumerate(spread):
-            if step != step or step in (float("inf"), float("-inf")):
+            if not math.isfinite(step):
                 without += 1
                 spread[row] = last
             else:

@@ -39,7 +39,7 @@ def read_tfevents(path: str, check: Check | None = None, limit: int = -1) -> Rea
     bad = set((check or check_content)(data, found))
     reading.skip("damaged record", len(bad))
     events = _Events(reading)
-    for index, (at, length, _) in enumerate(found):
+    for index, (at, length, _unused) in enumerate(found):
         if index not in bad:
             try:
                 events.event(data, at, at + length)

@@ -153,7 +153,7 @@ class _Walk:
                     take(data[at : at + length])
                 at += length
             elif tag & 7 == 0:
-                _, at = varint(data, at)
+                at = varint(data, at)[1]
             else:
                 at += {1: 8, 5: 4}.get(tag & 7, end)
 
@@ -203,7 +203,7 @@ class _Walk:
     def _item(self, item):
         """(name, value as JSON) of an item; what stands before the value is remembered as a name."""
         key, nested, raw = None, [], None
-        for number, _, value in fields(item):
+        for number, _unused, value in fields(item):
             if number == 1:
                 key = text(value)
             elif number == 2:
@@ -288,7 +288,7 @@ class _Walk:
             elif number == 8 and wire == 0:
                 goal = _GOALS.get(value)
             elif number == 7 and wire == 2:
-                summary = [_GOALS[inner] for inner, _, on in fields(value) if inner in _GOALS and on]
+                summary = [_GOALS[inner] for inner, _unused, on in fields(value) if inner in _GOALS and on]
         if goal is None and len(summary) == 1:
             goal = summary[0]  # whoever wants to see the lowest value of all thinks it the best
         if name is not None and goal is not None:
@@ -319,7 +319,7 @@ def _json(raw):
 def _is_head(head):
     """Whether these bytes are whole name fields: then the same bytes always say the same name."""
     try:
-        return all(number in (1, 2) and wire == 2 for number, wire, _ in fields(head))
+        return all(number in (1, 2) and wire == 2 for number, wire, _unused in fields(head))
     except WireError:
         return False
 
@@ -330,7 +330,7 @@ def _update(target, data):
         if wire != 2 or number not in (1, 2):
             continue
         key, nested, raw = None, [], b""
-        for inner, _, part in fields(value):
+        for inner, _unused, part in fields(value):
             if inner == 1:
                 key = text(part)
             elif inner == 2:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -240,3 +241,20 @@ def test_a_file_that_goes_away_is_said_so(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(Unreadable, match=r"m\.jsonl cannot be read: No such file"):
         read(found)
+
+
+def test_what_cannot_be_read_hides_nothing_else(tmp_path: Path, stoker: Asked) -> None:
+    jsonl(tmp_path / "good/m.jsonl", [{"step": 1, "loss": 2}])
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "bad.wandb").symlink_to("/proc/self/mem")  # opens, and fails to be read
+    (tmp_path / "gone.wandb").symlink_to("nowhere")
+    said = stoker("list", tmp_path, "--json")
+    assert [run["id"] for run in said.value["runs"]] == ["good/m.jsonl"]
+    assert said.value["unreadable"] == [f"{tmp_path}/bad.wandb cannot be read: Input/output error"]
+    assert said.code == 1
+    assert "bad.wandb cannot be read" in stoker("list", tmp_path).err
+    alone = stoker("summary", tmp_path / "bad.wandb")
+    assert (alone.code, alone.out) == (1, "")
+    assert "cannot be read: Input/output error" in alone.err
+    pipe = stoker("summary", tmp_path / "pipe.jsonl")
+    assert (pipe.code, "is no regular file" in pipe.err) == (1, True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import stat
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,26 +31,30 @@ class Source:
     place: str
 
 
-def find(path: Path) -> list[Source]:
+def find(path: Path, problems: list[str]) -> list[Source]:
     """The sources in a folder and below it, or the one that a file is.
 
-    Raises NotThere when there is no such path, Unreadable when it cannot be read.
+    A folder below that cannot be looked into is told in `problems`. Raises NotThere when there is no such path,
+    Unreadable when it cannot be read.
     """
     try:
         if path.is_dir():
-            return [source for folder, files in _folders(path) for source in _in_folder(folder, files, path)]
-        path.stat()
+            found = _folders(path, problems)
+            return [source for folder, files in found for source in _in_folder(folder, files, path)]
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise Unreadable(f"{path} is no regular file", next_step="name a file or a folder")
+        return [_of_file(path)]
     except FileNotFoundError:
         raise NotThere(f"there is no file or folder {path}", next_step="stoker runs list FOLDER") from None
     except OSError as problem:
         raise Unreadable(f"{path} cannot be read: {problem.strerror or problem}") from problem
-    return [_of_file(path)]
 
 
-def _folders(top: Path) -> Iterator[tuple[Path, list[str]]]:
+def _folders(top: Path, problems: list[str]) -> Iterator[tuple[Path, list[str]]]:
     def fail(problem: OSError) -> None:
         if Path(problem.filename) == top:
             raise problem
+        problems.append(f"{problem.filename} cannot be looked into: {problem.strerror}")
 
     for folder, names, files in os.walk(top, onerror=fail):
         names[:] = sorted(name for name in names if name not in _NEVER)
@@ -61,7 +66,8 @@ def _in_folder(folder: Path, files: list[str], top: Path) -> Iterator[Source]:
     where = "" if folder == top else str(folder.relative_to(top))
     kinds: dict[Kind, list[Path]] = defaultdict(list)
     for name in files:
-        kind = _kind(folder / name)
+        # Whoever opens a pipe waits for its writer.
+        kind = _kind(folder / name) if (folder / name).is_file() else None
         if kind is not None:
             kinds[kind].append(folder / name)
     for path in kinds["wandb"]:

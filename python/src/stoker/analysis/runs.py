@@ -32,20 +32,35 @@ class Found:
     sources: tuple[Source, ...] = field(repr=False)
 
 
-def runs_in(path: Path) -> list[Found]:
+def runs_in(path: Path, problems: list[str] | None = None) -> list[Found]:
     """The runs that a file is, or that lie in a folder and below it, the newest last.
 
+    What of a folder cannot be read hides nothing else; `problems` gets a sentence for each.
     Raises NotThere when there is no such path, Unreadable when it cannot be read.
     """
     open_files = writers()
     segments: dict[tuple[Any, ...], list[tuple[Source, Reading]]] = {}
-    for source in _newest_checkpoints(find(path)):
-        head = _head(source)
+    told: list[str] = []
+    for source in _newest_checkpoints(find(path, told)):
+        try:
+            head = _head(source)
+        except OSError as problem:
+            if source.paths[0] == path:
+                raise Unreadable(_unreadable(path, problem)) from problem
+            told.append(_unreadable(Path(problem.filename or source.paths[0]), problem))
+            continue
         # A resumed run has several folders and one id; ids are compared whole.
         one = ("wandb", head.info.get("entity"), head.info.get("project"), head.info.get("id"))
         key = one if source.kind == "wandb" and one[-1] else (source.kind, source.place, source.paths)
         segments.setdefault(key, []).append((source, head))
-    found = [_found(parts, open_files) for parts in segments.values()]
+    found = []
+    for parts in segments.values():
+        try:
+            found.append(_found(parts, open_files))
+        except OSError as problem:  # it went away meanwhile
+            told.append(_unreadable(parts[0][0].paths[0], problem))
+    if problems is not None:
+        problems += told
     return sorted(found, key=lambda run: (run.info.started_at or run.info.updated_at, run.info.id))
 
 
@@ -73,7 +88,11 @@ def _readings(source: Source) -> Iterable[Reading]:
         try:
             yield _reading(source.kind, path)
         except OSError as problem:
-            raise Unreadable(f"{path} cannot be read: {problem.strerror or problem}") from problem
+            raise Unreadable(_unreadable(path, problem)) from problem
+
+
+def _unreadable(path: Path, problem: OSError) -> str:
+    return f"{path} cannot be read: {problem.strerror or problem}"
 
 
 def _reading(kind: Kind, path: Path) -> Reading:
@@ -94,18 +113,15 @@ def _reading(kind: Kind, path: Path) -> Reading:
 
 
 def _head(source: Source) -> Reading:
-    """What is known of a source without its metrics."""
-    try:
-        if source.kind == "wandb":
-            return read_wandb(str(source.paths[0]), parts=())
-        if source.kind == "trainer_state":
-            return trainer_state.read_trainer_state(str(source.paths[0]))
-        if source.kind == "tensorboard":
-            known = Reading(source.kind, str(source.paths[0]))
-            known.config = read_tfevents(str(source.paths[0]), limit=_HEAD_BYTES).config
-            return known
-    except OSError as problem:
-        raise Unreadable(f"{source.paths[0]} cannot be read: {problem.strerror or problem}") from problem
+    """What is known of a source without its metrics. Raises OSError."""
+    if source.kind == "wandb":
+        return read_wandb(str(source.paths[0]), parts=())
+    if source.kind == "trainer_state":
+        return trainer_state.read_trainer_state(str(source.paths[0]))
+    if source.kind == "tensorboard":
+        known = Reading(source.kind, str(source.paths[0]))
+        known.config = read_tfevents(str(source.paths[0]), limit=_HEAD_BYTES).config
+        return known
     return Reading(source.kind, str(source.paths[0]))
 
 

@@ -194,11 +194,20 @@ class RunComparison:
 
 @dataclass(frozen=True)
 class RunList:
-    """The runs in a folder, the newest last. `read_at`: Unix seconds by this machine's clock."""
+    """The runs in a folder, the newest last. `read_at`: Unix seconds by this machine's clock.
+
+    `unreadable` has a sentence for each file and folder that may hold one and cannot be read.
+    """
 
     folder: str
     runs: tuple[RunInfo, ...]
     read_at: float
+    unreadable: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 when something could not be read."""
+        return int(bool(self.unreadable))
 
 
 @dataclass(frozen=True)

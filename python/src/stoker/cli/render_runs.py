@@ -28,6 +28,8 @@ _STYLES = {"failed": "red", "finished": "green", "running": "cyan"}
 
 def run_list(value: RunList, out: Out) -> None:
     """`stoker runs list` and `find`."""
+    for sentence in value.unreadable:
+        out.note(fmt.one_line(sentence))
     if not value.runs:
         out.remark(f"no run in {fmt.one_line(value.folder)} · stoker runs list --help says what is looked for")
         return

@@ -41,12 +41,20 @@ def base(folder: str | None) -> Path:
     return working_folder() / Path(folder or ".").expanduser()
 
 
-def found_in(folder: str) -> list[Found]:
-    """The runs in a folder. Raises UsageError when there is none such."""
+def found_in(session: Session, folder: str) -> list[Found]:
+    """The runs in a folder; what cannot be read is told. Raises UsageError when there is no such folder."""
+    found, unreadable = _look(folder)
+    for sentence in unreadable:
+        session.say(sentence)
+    return found
+
+
+def _look(folder: str) -> tuple[list[Found], tuple[str, ...]]:
     from stoker.analysis import runs
 
+    problems: list[str] = []
     with answered():
-        return runs.runs_in(base(folder))
+        return runs.runs_in(base(folder), problems), tuple(problems)
 
 
 def read_run(session: Session, run: str, folder: str | None) -> Run:
@@ -77,7 +85,8 @@ def list_runs(session: Session, path: str = ".") -> RunList:
     Args:
         path: The folder, or one file.
     """
-    return RunList(path, tuple(run.info for run in found_in(path)), time.time())
+    found, unreadable = _look(path)
+    return RunList(path, tuple(run.info for run in found), time.time(), unreadable)
 
 
 @operation("runs", "runs find", "read")
@@ -90,14 +99,15 @@ def find(session: Session, text: str, path: str = ".", *, tag: str | None = None
         tag: Only those with exactly this tag.
         group: Only those of exactly this group.
     """
+    found, unreadable = _look(path)
     wanted = [
         run.info
-        for run in found_in(path)
+        for run in found
         if any(text.lower() in word.lower() for word in _words(run.info))
         and (tag is None or tag in run.info.tags)
         and (group is None or group == run.info.group)
     ]
-    return RunList(path, tuple(wanted), time.time())
+    return RunList(path, tuple(wanted), time.time(), unreadable)
 
 
 @operation("runs", "runs latest", "read")
@@ -112,7 +122,7 @@ def latest(session: Session, path: str = ".", *, key: Keys = (), tokens: int = 5
     from stoker.analysis import runs
     from stoker.analysis.summary import summarise
 
-    newest = runs.newest(found_in(path))
+    newest = runs.newest(found_in(session, path))
     if newest is None:
         hint = "stoker runs list --help says what is looked for"
         raise UsageError(f"no run was found in {base(path)}", next_step=hint)

@@ -133,7 +133,7 @@ def best(
         raise UsageError("--min and --max exclude each other")
     if n < 1:
         raise UsageError(f"{n} runs are none", next_step="-n 1 or more")
-    runs = [whole(session, found) for found in found_in(path)]
+    runs = [whole(session, found) for found in found_in(session, path)]
     names = dict.fromkeys(name for run in runs for name in run.metrics)
     with answered():
         if key not in names:
