@@ -258,3 +258,14 @@ def test_what_cannot_be_read_hides_nothing_else(tmp_path: Path, stoker: Asked) -
     assert "cannot be read: Input/output error" in alone.err
     pipe = stoker("summary", tmp_path / "pipe.jsonl")
     assert (pipe.code, "is no regular file" in pipe.err) == (1, True)
+
+
+@pytest.mark.accepts("R15")
+def test_a_run_goes_on_only_where_its_file_is_open_for_writing(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "m.jsonl", [{"step": 1, "loss": 2}])
+    with path.open("rb"):
+        assert the_run(path).info.state.name == "unknown"
+    with path.open("ab"):
+        state = the_run(path).info.state
+    assert state.name == "running"
+    assert state.evidence == f"process {os.getpid()} has m.jsonl open for writing"
