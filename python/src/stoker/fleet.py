@@ -35,6 +35,8 @@ from stoker.operations import (
     nodes,
     queue,
     registry,
+    runs,
+    runs_figures,
     services,
     setup,
     signals,
@@ -214,6 +216,25 @@ class Services(Namespace):
     logs = bound(services.logs)
 
 
+class Runs(Namespace):
+    """`fleet.runs`: what trainings wrote into a folder."""
+
+    area = "runs"
+    list = bound(runs.list_runs)
+    find = bound(runs.find)
+    latest = bound(runs.latest)
+    summary = bound(runs.summary)
+    keys = bound(runs.keys)
+    config = bound(runs.config)
+    notes = bound(runs.notes)
+    history = bound(runs_figures.history)
+    chart = bound(runs_figures.chart)
+    stats = bound(runs_figures.stats)
+    stability = bound(runs_figures.stability)
+    best = bound(runs_figures.best)
+    compare = bound(runs_figures.compare)
+
+
 class Dispatch(Namespace):
     """`fleet.dispatch`: rounds."""
 
@@ -347,6 +368,7 @@ class Fleet:
         self.environments = Environments(self._session)
         self.containers = Containers(self._session)
         self.services = Services(self._session)
+        self.runs = Runs(self._session)
         self.dispatch = Dispatch(self._session)
         self.queue = Queue(self._session)
         self.events = Events(self._session)

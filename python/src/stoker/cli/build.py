@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from cyclopts import App, Group, Parameter
 
 from stoker import __version__
+from stoker.cli.out import Form
 from stoker.errors import NotFound, StokerError, UsageError
 from stoker.operations.registry import GROUPS, AfterDashes, Operation, Short, TextFile, operations
 
@@ -36,6 +37,10 @@ FOLLOW = Annotated[
 # Where a word too many is the command itself.
 _OF_A_NODE = ("container create", "container upgrade", "service start")
 _WITH_COMMAND = ("run", "exec", "template save", "queue add", *_OF_A_NODE)
+FORMAT = Annotated[
+    Literal["text", "md", "csv"],
+    Parameter(name="--format", help="Tables for a terminal, as Markdown (GitHub), or as CSV with nothing else."),
+]
 RAW = Annotated[bool, Parameter(name="--raw", help="Print the log's bytes as they are; not on a terminal.")]
 
 
@@ -52,6 +57,7 @@ class Call:
     ascii: bool
     follow: bool
     raw: bool
+    form: Form = "text"
 
 
 def build(run: Callable[[Call], int], command: Sequence[str] | None) -> App:
@@ -82,6 +88,7 @@ def _function(op: Operation, run: Callable[[Call], int], command: Sequence[str] 
     shown = [_parameter(p) for p in public if not _has(p, AfterDashes)]
     shown += [_option("follow", FOLLOW)] if op.follow else []
     shown += [_option("raw", RAW)] if op.follow or op.command == "logs" else []
+    shown += [_option("format", FORMAT, "text")] if op.area == "runs" else []
     # `stoker init --inventory` means something of its own.
     common = {name: hint for name, hint in ANY_COMMAND.items() if name not in {p.name for p in shown}}
     shown += [_option(name, hint, None if name in ("inventory", "config") else False) for name, hint in common.items()]
@@ -95,6 +102,7 @@ def _function(op: Operation, run: Callable[[Call], int], command: Sequence[str] 
             Call(
                 op, positional, keywords, asked.get("inventory"), asked.get("config"), asked.get("json", False),
                 asked.get("ascii", False), op.follow and typed.get("follow", False), typed.get("raw", False),
+                typed.get("format", "text"),
             )
         )  # fmt: skip
 

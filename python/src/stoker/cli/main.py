@@ -134,7 +134,7 @@ def _answer(call: Call) -> int:
     from stoker.cli.out import Out
     from stoker.operations.session import Session
 
-    out = Out(ascii_only=call.ascii)
+    out = Out(ascii_only=call.ascii, form=call.form)
     render.check_raw(call, out)
     session = Session(call.inventory, config_file=call.config, say=out.note, progress=out.progress())
     try:

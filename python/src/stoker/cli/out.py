@@ -8,16 +8,18 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 Piece = str | tuple[str, str]
+Form = Literal["text", "md", "csv"]
 
 _ASCII = str.maketrans({
     "·": "-", "…": "~", "→": "->", "✓": "ok", "×": "x",
     "█": "#", "░": ".", "▁": "_", "▂": "_", "▃": ".", "▄": "-", "▅": "-", "▆": "=", "▇": "^",
+    "↑": "^", "↓": "v", "±": "+-", chr(0x2800): " ", **{chr(dots): "*" for dots in range(0x2801, 0x2900)},
 })  # fmt: skip
 
 
@@ -39,14 +41,22 @@ def _writing() -> Iterator[None]:
 class Out:
     """Standard output for values, standard error for everything said about them."""
 
-    def __init__(self, *, ascii_only: bool = False, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        ascii_only: bool = False,
+        form: Form = "text",
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+    ) -> None:
         self.stdout = stdout or sys.stdout
         self.stderr = stderr or sys.stderr
         for stream in (self.stdout, self.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         self.ascii_only = ascii_only or not _encodes(self.stdout)
-        self.is_terminal = self.stdout.isatty()
+        self.form = form
+        self.is_terminal = self.stdout.isatty() and form == "text"
         self._console: Console | None = None
         self._passing = False
 
@@ -66,7 +76,11 @@ class Out:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Piece]]) -> None:
         """A table. On a terminal the last column is cut to fit; elsewhere nothing is."""
+        columns = [clean(column) for column in columns]
         rows = [[clean(p) if isinstance(p, str) else (clean(p[0]), p[1]) for p in row] for row in rows]
+        if self.form != "text":
+            self._document_table([list(columns), *([p if isinstance(p, str) else p[0] for p in row] for row in rows)])
+            return
         if self.is_terminal:
             self._rich_table(columns, rows)
             return
@@ -87,6 +101,13 @@ class Out:
         self.stderr.write("\r\x1b[K" + self.spelled(clean(text))[:columns])
         self.stderr.flush()
         self._passing = bool(text)
+
+    def remark(self, *pieces: Piece) -> None:
+        """A line about the tables: beside them on standard output, but on standard error where that is to be CSV."""
+        if self.form == "csv":
+            self.note(clean("".join(p if isinstance(p, str) else p[0] for p in pieces)))
+        else:
+            self.line(*pieces)
 
     def note(self, text: str) -> None:
         """One line on standard error."""
@@ -110,6 +131,22 @@ class Out:
         with _writing():
             self.stdout.write(text)
             self.stdout.flush()
+
+    def _document_table(self, lines: Sequence[Sequence[str]]) -> None:
+        """The table as CSV, or as GitHub reads it: each row on one line, with as many cells as the head."""
+        if self.form == "csv":
+            import csv
+
+            with _writing():
+                csv.writer(self.stdout, lineterminator="\n").writerows(
+                    [self.spelled(c) for c in line] for line in lines
+                )
+                self.stdout.flush()
+            return
+        head, *rows = ([cell.replace("\\", "\\\\").replace("|", "\\|") for cell in line] for line in lines)
+        rule = ["---"] * len(head)
+        shown = [f"| {' | '.join(line)} |" for line in (head, rule, *rows)]
+        self._plain(self.stdout, "\n" + "\n".join(shown) + "\n")
 
     def _plain(self, stream: TextIO, text: str) -> None:
         with _writing():
@@ -151,7 +188,7 @@ def clean(text: str) -> str:
 
 def _encodes(stream: TextIO) -> bool:
     try:
-        "·…→✓▁▇█░".encode(stream.encoding or "ascii")
+        "·…→✓▁▇█░↑×⣿".encode(stream.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
         return False
     return True

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from stoker.analysis import values as run_values
 from stoker.cli import format as fmt
 from stoker.cli import (
     render_benchmark,
@@ -19,6 +20,7 @@ from stoker.cli import (
     render_jobs,
     render_nodes,
     render_queue,
+    render_runs,
     render_services,
     render_store,
     render_streams,
@@ -95,6 +97,17 @@ RENDERERS: dict[type, Callable[[Any, Out], None]] = {
     container_images.Installed: render_containers.installed,
     services.ServiceList: render_services.service_list,
     services.ServiceChange: render_services.service_change,
+    run_values.RunList: render_runs.run_list,
+    run_values.RunSummary: render_runs.summary,
+    run_values.RunKeys: render_runs.keys,
+    run_values.RunConfig: render_runs.config,
+    run_values.RunNotes: render_runs.notes,
+    run_values.RunHistory: render_runs.history,
+    run_values.RunChart: render_runs.chart,
+    run_values.RunStats: render_runs.stats,
+    run_values.RunStability: render_runs.stability,
+    run_values.Ranking: render_runs.ranking,
+    run_values.RunComparison: render_runs.comparison,
 }
 # What a terminal would obey or nobody would see, and JSON need not have as it is.
 _UNSEEN = re.compile(

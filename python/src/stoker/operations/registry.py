@@ -38,6 +38,8 @@ _MODULES = (
     "stoker.operations.containers",
     "stoker.operations.container_images",
     "stoker.operations.services",
+    "stoker.operations.runs",
+    "stoker.operations.runs_figures",
     "stoker.operations.dispatch",
     "stoker.operations.queue",
     "stoker.operations.stores",
@@ -68,6 +70,7 @@ GROUPS = {
     "store": "The store as a whole: backup, restore, another database.",
     "container": "Containers of the nodes, by Podman or Docker.",
     "service": "Commands with a health endpoint, kept running on a node.",
+    "runs": "What trainings wrote: metrics, settings, how they ended. Needs a folder, no inventory.",
     "sync": "The files of a project: to nodes, and results back.",
     "template": "Saved commands with parameters, for everybody who uses the same store.",
 }

@@ -1,0 +1,146 @@
+"""Which runs lie in a folder, told from names and, where a name says too little, from the first lines."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import stat
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.stoker.fleet.plugins.module_utils.readers.reading import STEP_KEYS, TIME_KEYS
+from stoker.analysis.errors import NotThere, Unreadable
+from stoker.analysis.values import Kind
+
+_NEVER = {".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".cache", ".tox", "site-packages", ".dvc"}
+_LOGS = {"output.log", "out.log", "stdout.log", "train.log"}
+_LOOK = 64 * 1024
+_AXES = {*STEP_KEYS, *TIME_KEYS}
+_Keys = Callable[[str], set[str]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of one run, or of one segment of it, in the order in which they are read."""
+
+    kind: Kind
+    paths: tuple[Path, ...]
+    place: str
+
+
+def find(path: Path, problems: list[str]) -> list[Source]:
+    """The sources in a folder and below it, or the one that a file is.
+
+    A folder below that cannot be looked into is told in `problems`. Raises NotThere when there is no such path,
+    Unreadable when it cannot be read.
+    """
+    try:
+        if path.is_dir():
+            found = _folders(path, problems)
+            return [source for folder, files in found for source in _in_folder(folder, files, path)]
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise Unreadable(f"{path} is no regular file", next_step="name a file or a folder")
+        return [_of_file(path)]
+    except FileNotFoundError:
+        raise NotThere(f"there is no file or folder {path}", next_step="stoker runs list FOLDER") from None
+    except OSError as problem:
+        raise Unreadable(f"{path} cannot be read: {problem.strerror or problem}") from problem
+
+
+def _folders(top: Path, problems: list[str]) -> Iterator[tuple[Path, list[str]]]:
+    def fail(problem: OSError) -> None:
+        if Path(problem.filename) == top:
+            raise problem
+        problems.append(f"{problem.filename} cannot be looked into: {problem.strerror}")
+
+    for folder, names, files in os.walk(top, onerror=fail):
+        names[:] = sorted(name for name in names if name not in _NEVER)
+        yield Path(folder), sorted(files)
+
+
+def _in_folder(folder: Path, files: list[str], top: Path) -> Iterator[Source]:
+    """What of a folder is a run; a log counts only where nothing better is."""
+    where = "" if folder == top else str(folder.relative_to(top))
+    kinds: dict[Kind, list[Path]] = defaultdict(list)
+    for name in files:
+        # Whoever opens a pipe waits for its writer.
+        kind = _kind(folder / name) if (folder / name).is_file() else None
+        if kind is not None:
+            kinds[kind].append(folder / name)
+    for path in kinds["wandb"]:
+        yield Source("wandb", (path,), where or folder.resolve().name)
+    if kinds["tensorboard"]:
+        yield Source("tensorboard", tuple(kinds["tensorboard"]), where or folder.resolve().name)
+    if kinds["trainer_state"]:
+        yield Source("trainer_state", (folder / "trainer_state.json",), where or folder.resolve().name)
+    rows: tuple[Kind, ...] = ("jsonl", "csv")
+    for kind in rows:
+        for path in kinds[kind]:
+            # Lightning's file is called metrics.csv in every run: its folder is the name.
+            own = where if path.name == "metrics.csv" and where else str(Path(where) / path.name)
+            yield Source(kind, (path,), own)
+    part_of_wandb = folder.name in ("files", "logs") and any(folder.parent.glob("*.wandb"))
+    if not any(kinds[kind] for kind in kinds if kind != "log") and not part_of_wandb:
+        for path in kinds["log"]:
+            yield Source("log", (path,), str(Path(where) / path.name))
+
+
+def _kind(path: Path) -> Kind | None:
+    """What a file in a folder is, None for one that is no run."""
+    name = path.name
+    if ".tfevents." in name and not name.endswith((".profile-empty", ".v2.tmp")):
+        return "tensorboard"
+    if name.endswith(".wandb"):
+        return "wandb"
+    if name == "trainer_state.json":
+        return "trainer_state"
+    if name.endswith((".jsonl", ".ndjson")):
+        return "jsonl" if _has_axis(path, _json_keys) else None
+    if name.endswith(".csv"):
+        return "csv" if _has_axis(path, _csv_keys) else None
+    return "log" if name in _LOGS else None
+
+
+def _of_file(path: Path) -> Source:
+    """A file that was named is what its name says; else lines of JSON or of a log, whatever it begins with."""
+    kind = _kind(path)
+    if kind is None:
+        if path.name.endswith((".jsonl", ".ndjson")) or _begins_with_object(path):
+            kind = "jsonl"
+        else:
+            kind = "csv" if path.name.endswith(".csv") else "log"
+    return Source(kind, (path,), path.name)
+
+
+def _has_axis(path: Path, keys_of: _Keys) -> bool:
+    """Whether the first lines name a step or a time: a data set or a table of anything else is no run."""
+    try:
+        with path.open("rb") as file:
+            lines = file.read(_LOOK).decode("utf-8-sig", "replace").splitlines()
+    except OSError:
+        return False
+    return any(not _AXES.isdisjoint(keys_of(line)) for line in lines[:20])
+
+
+def _begins_with_object(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(_LOOK).lstrip()[:1] == b"{"
+
+
+def _json_keys(line: str) -> set[str]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return set()
+    numbers = row.items() if isinstance(row, dict) else ()
+    return {key for key, value in numbers if isinstance(value, int | float)}
+
+
+def _csv_keys(line: str) -> set[str]:
+    try:
+        return {cell.strip() for cell in next(csv.reader([line]), [])}
+    except csv.Error:
+        return set()

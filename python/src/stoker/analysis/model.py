@@ -1,0 +1,76 @@
+"""A run, whatever wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stoker.analysis.values import RunInfo
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """One metric at full resolution, by step. `times` are Unix seconds, None where nobody wrote them down.
+
+    Values may be NaN or infinite: they were logged. Arrays are read-only and of one length.
+    """
+
+    name: str
+    steps: Floats
+    values: Floats
+    times: Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def last(self) -> float:
+        """The value at the newest step."""
+        return float(self.values[-1])
+
+    @property
+    def last_step(self) -> float:
+        """The newest step."""
+        return float(self.steps[-1])
+
+    def finite(self) -> Metric:
+        """The same without what is no finite number."""
+        keep = np.isfinite(self.values)
+        if keep.all():
+            return self
+        return Metric(self.name, self.steps[keep], self.values[keep], None if self.times is None else self.times[keep])
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run with everything that its files hold.
+
+    `summary` are the last values as the writer noted them; `directions` which way is better where the writer said;
+    `skipped` counts what is in the files and not in `metrics`, by reason; `remarks` are sentences about the reading.
+    """
+
+    info: RunInfo
+    metrics: Mapping[str, Metric]
+    summary: Mapping[str, Any]
+    directions: Mapping[str, str]
+    skipped: Mapping[str, int]
+    remarks: tuple[str, ...]
+    log: tuple[str, ...]
+
+    @property
+    def last_step(self) -> float | None:
+        """The newest step of any metric, None without one."""
+        return max((metric.last_step for metric in self.metrics.values() if len(metric)), default=None)
+
+    @property
+    def last_time(self) -> float | None:
+        """When the newest point was logged, by the writer's clock; None where nobody wrote it down."""
+        newest = [metric.times[-1] for metric in self.metrics.values() if metric.times is not None and len(metric)]
+        finite = [float(time) for time in newest if np.isfinite(time)]
+        return max(finite, default=None)

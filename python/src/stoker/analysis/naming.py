@@ -1,0 +1,78 @@
+"""Which run or metric a name means: exactly one, or an error that names those that are near."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from stoker.analysis.errors import AnalysisError, NotThere
+from stoker.analysis.runs import Found, runs_in
+
+_NAMED = 5
+
+
+def named_run(name: str, folder: Path) -> Found:
+    """The run that `name` is the path of, or the id or the name of among the runs in `folder`; ids are compared whole.
+
+    Raises NotThere, and AnalysisError for a folder or a name that several runs have.
+    """
+    path = folder / Path(name).expanduser()
+    if path.exists():
+        found = runs_in(path)
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise NotThere(f"no run was found in {path}", next_step="stoker runs list --help says what is looked for")
+        hint = f"stoker runs latest {name}, or name one of them with --folder {name}"
+        raise AnalysisError(f"{path} holds {len(found)} runs: {_some(run.info.id for run in found)}", next_step=hint)
+    return _among(runs_in(folder), name, folder)
+
+
+def _among(found: Sequence[Found], name: str, folder: Path) -> Found:
+    for same in (
+        [run for run in found if run.info.id == name],
+        [run for run in found if run.info.name == name],
+    ):
+        if len(same) == 1:
+            return same[0]
+        if same:
+            places = _some(run.info.segments[0] for run in same)
+            raise AnalysisError(f"{len(same)} runs are called {name}", next_step=f"name one by its path: {places}")
+    known = [run.info.id for run in found] + [run.info.name for run in found if run.info.name]
+    near = _near(name, known)
+    hint = f"Did you mean {_some(near)}?" if near else f"{len(found)} runs are there."
+    raise NotThere(f"no file, folder or run '{name}' in {folder}. {hint}", next_step=f"stoker runs list {folder}")
+
+
+def chosen(keys: Sequence[str], known: Iterable[str], where: str) -> list[str]:
+    """The metrics that `keys` name: whole names, or patterns with `*`; all of them where none is named.
+
+    Raises NotThere for a key that matches nothing, with those that are near.
+    """
+    names = list(known)
+    if not keys:
+        return names
+    picked: dict[str, None] = {}
+    for key in keys:
+        matched = [key] if key in names else fnmatch.filter(names, key) if set(key) & set("*?[") else []
+        if not matched:
+            near = _near(key, names)
+            hint = f"Did you mean {_some(near)}?" if near else f"It has {len(names)}: {_some(names) or 'none at all'}."
+            raise NotThere(f"{where} has no metric '{key}'. {hint}", next_step="stoker runs keys RUN")
+        picked.update(dict.fromkeys(matched))
+    return list(picked)
+
+
+def _near(name: str, known: Sequence[str]) -> list[str]:
+    """The known names that are spelled alike, or have this one in them."""
+    lower = {other.lower(): other for other in known}
+    near = [lower[match] for match in difflib.get_close_matches(name.lower(), list(lower), n=_NAMED, cutoff=0.5)]
+    return near + [other for other in dict.fromkeys(known) if name.lower() in other.lower() and other not in near]
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
+    return ", ".join(listed[:_NAMED]) + more

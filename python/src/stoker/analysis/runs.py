@@ -1,0 +1,195 @@
+"""From files to runs: `runs_in` says which there are, `read` reads one at full resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.stoker.fleet.plugins.module_utils.readers import csv_table, output_log, trainer_state
+from ansible_collections.stoker.fleet.plugins.module_utils.readers.reading import Reading
+from ansible_collections.stoker.fleet.plugins.module_utils.readers.tfevents import read_tfevents
+from ansible_collections.stoker.fleet.plugins.module_utils.readers.wandb_file import read_wandb
+from stoker.analysis import recover
+from stoker.analysis.errors import Unreadable
+from stoker.analysis.find import Source, find
+from stoker.analysis.merge import merged
+from stoker.analysis.model import Run
+from stoker.analysis.settings import settings_beside
+from stoker.analysis.state import Writers, judge, writers
+from stoker.analysis.values import Kind, RunInfo, State
+
+# Writers put the settings of a run first.
+_HEAD_BYTES = 65536
+
+
+@dataclass(frozen=True)
+class Found:
+    """A run in a folder, not read yet. `sources` are its segments in order."""
+
+    info: RunInfo
+    sources: tuple[Source, ...] = field(repr=False)
+
+
+def runs_in(path: Path, problems: list[str] | None = None) -> list[Found]:
+    """The runs that a file is, or that lie in a folder and below it, the newest last.
+
+    What of a folder cannot be read hides nothing else; `problems` gets a sentence for each.
+    Raises NotThere when there is no such path, Unreadable when it cannot be read.
+    """
+    open_files = writers()
+    segments: dict[tuple[Any, ...], list[tuple[Source, Reading]]] = {}
+    told: list[str] = []
+    for source in _newest_checkpoints(find(path, told)):
+        try:
+            head = _head(source)
+        except OSError as problem:
+            if source.paths[0] == path:
+                raise Unreadable(_unreadable(path, problem)) from problem
+            told.append(_unreadable(Path(problem.filename or source.paths[0]), problem))
+            continue
+        # A resumed run has several folders and one id; ids are compared whole.
+        one = ("wandb", head.info.get("entity"), head.info.get("project"), head.info.get("id"))
+        key = one if source.kind == "wandb" and one[-1] else (source.kind, source.place, source.paths)
+        segments.setdefault(key, []).append((source, head))
+    found = []
+    for parts in segments.values():
+        try:
+            found.append(_found(parts, open_files))
+        except OSError as problem:  # it went away meanwhile
+            told.append(_unreadable(parts[0][0].paths[0], problem))
+    if problems is not None:
+        problems += told
+    return sorted(found, key=lambda run: (run.info.started_at or run.info.updated_at, run.info.id))
+
+
+def read(found: Found) -> Run:
+    """Everything that the files of a run hold. Raises Unreadable when one cannot be read at all."""
+    readings = [reading for source in found.sources for reading in _readings(source)]
+    metrics, remarks = merged(readings, one_writer=found.info.kind != "tensorboard")
+    summary: dict[str, Any] = {}
+    directions: dict[str, str] = {}
+    skipped: dict[str, int] = {}
+    log: list[str] = []
+    for reading in readings:
+        summary.update(reading.summary)
+        directions.update(reading.directions)
+        log += reading.log
+        for reason, count in reading.skipped.items():
+            skipped[reason] = skipped.get(reason, 0) + count
+    remarks += recover.remarks(found.info, metrics, summary)
+    log = log or recover.output_beside(found.info)
+    return Run(found.info, metrics, summary, directions, skipped, tuple(remarks), tuple(log[-200:]))
+
+
+def _readings(source: Source) -> Iterable[Reading]:
+    for path in source.paths:
+        try:
+            yield _reading(source.kind, path)
+        except OSError as problem:
+            raise Unreadable(_unreadable(path, problem)) from problem
+
+
+def _unreadable(path: Path, problem: OSError) -> str:
+    return f"{path} cannot be read: {problem.strerror or problem}"
+
+
+def _reading(kind: Kind, path: Path) -> Reading:
+    if kind == "wandb":
+        reading = read_wandb(str(path), parts=("history",))
+        # Only where there is no history does anybody need the last values, and they cost as much to read.
+        return reading if reading.rows else read_wandb(str(path))
+    if kind == "tensorboard":
+        from stoker.analysis.checksums import damaged
+
+        return read_tfevents(str(path), damaged)
+    if kind == "jsonl":
+        from stoker.analysis.tables import read_jsonl
+
+        return read_jsonl(path)
+    readers = {"csv": csv_table.read_csv, "trainer_state": trainer_state.read_trainer_state}
+    return readers.get(kind, output_log.read_output)(str(path))
+
+
+def _head(source: Source) -> Reading:
+    """What is known of a source without its metrics. Raises OSError."""
+    if source.kind == "wandb":
+        return read_wandb(str(source.paths[0]), parts=())
+    if source.kind == "trainer_state":
+        return trainer_state.read_trainer_state(str(source.paths[0]))
+    if source.kind == "tensorboard":
+        known = Reading(source.kind, str(source.paths[0]))
+        known.config = read_tfevents(str(source.paths[0]), limit=_HEAD_BYTES).config
+        return known
+    return Reading(source.kind, str(source.paths[0]))
+
+
+def _newest_checkpoints(sources: Iterable[Source]) -> list[Source]:
+    """Every checkpoint of a Trainer holds the whole log up to it: of those in one folder only the newest is the run."""
+    kept: list[Source] = []
+    newest: dict[Path, Source] = {}
+    for source in sources:
+        folder = source.paths[0].parent
+        if source.kind != "trainer_state":
+            kept.append(source)
+            continue
+        checkpoint = folder.name.startswith("checkpoint-")
+        run = folder.parent if checkpoint else folder
+        number = folder.name.rpartition("-")[2]
+        other = newest.get(run)
+        # The Trainer's own folder gets its state when the training is over.
+        if other is None or not checkpoint or (number.isdigit() and int(number) > _checkpoint(other)):
+            newest[run] = source
+    return kept + list(newest.values())
+
+
+def _checkpoint(source: Source) -> float:
+    folder = source.paths[0].parent.name
+    number = folder.rpartition("-")[2]
+    if not folder.startswith("checkpoint-"):
+        return float("inf")
+    return int(number) if number.isdigit() else -1
+
+
+def _found(parts: Sequence[tuple[Source, Reading]], open_files: Writers | None) -> Found:
+    ordered = sorted(parts, key=lambda part: (part[1].info.get("started_at") or 0, str(part[0].paths[0])))
+    sources = tuple(source for source, _ in ordered)
+    paths = [path for source in sources for path in source.paths]
+    info: dict[str, Any] = {}
+    config: dict[str, Any] = {}
+    for source, head in ordered:
+        info.update(head.info)
+        config.update(settings_beside(source))
+        config.update(head.config)
+    first, last = ordered[0], ordered[-1]
+    stats = [path.stat() for path in paths]
+    text: Mapping[str, Any] = {key: value for key, value in info.items() if isinstance(value, str)}
+    described = RunInfo(
+        kind=last[0].kind, id=text.get("id") or _place(last[0]), name=text.get("name"), project=text.get("project"),
+        group=text.get("group"), job_type=text.get("job_type"), tags=tuple(info.get("tags", ())),
+        notes=text.get("notes"), host=text.get("host"), commit=text.get("commit"),
+        state=_state(last[0], last[1], open_files), started_at=first[1].info.get("started_at"),
+        updated_at=max(status.st_mtime for status in stats), bytes=sum(status.st_size for status in stats),
+        segments=tuple(str(path) for path in paths), config=config,
+    )  # fmt: skip
+    return Found(described, sources)
+
+
+def _place(source: Source) -> str:
+    """A checkpoint's run is called as the folder that the checkpoints are in."""
+    place = Path(source.place)
+    return str(place.parent) if place.name.startswith("checkpoint-") and place.parent.name else source.place
+
+
+def _state(source: Source, head: Reading, open_files: Writers | None) -> State:
+    if source.kind == "trainer_state":
+        step, most = head.info.get("global_step"), head.info.get("max_steps")
+        if isinstance(step, int | float) and isinstance(most, int | float) and 0 < most <= step:
+            return State("finished", f"step {step:g} of {most:g} was reached")
+    return judge(head.exits, source.paths, source.kind == "wandb", open_files)
+
+
+def newest(found: Sequence[Found]) -> Found | None:
+    """The run that was written to last, None without one."""
+    return max(found, key=lambda run: (run.info.updated_at, run.info.started_at or 0.0), default=None)

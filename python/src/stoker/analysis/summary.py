@@ -1,0 +1,159 @@
+"""A run in few words, within a budget of tokens."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from stoker.analysis.errors import AnalysisError
+from stoker.analysis.model import Metric, Run
+from stoker.analysis.naming import chosen
+from stoker.analysis.statistics import stability, stats
+from stoker.analysis.thin import sparkline, tokens
+from stoker.analysis.values import MetricSummary, RunSummary, Stability
+from stoker.analysis.words import importance
+
+BUDGET = 500
+_SPARK = 8
+# Below this not even the first line and one metric fit.
+_LEAST_BUDGET = 100
+# The most characters of a name, and of a sentence, that a line shows.
+_NAME, _SENTENCE = 48, 160
+
+
+def summarise(run: Run, *, keys: Sequence[str] = (), budget: int = BUDGET) -> RunSummary:
+    """The summary of a run; `keys` says which metrics (names or patterns), else the important ones come first.
+
+    Raises NotThere for a key that is not there, AnalysisError for a budget that nothing fits into.
+    """
+    if budget < _LEAST_BUDGET:
+        raise AnalysisError(f"{budget} tokens are too few", next_step=f"--tokens {_LEAST_BUDGET} or more")
+    now = time.time()
+    names = chosen(keys, run.metrics, run.info.title)
+    if not keys:
+        names.sort(key=lambda name: (importance(name), name))
+    head, foot = _head(run, now), _foot(run, budget)
+    lines: list[str] = []
+    shown: list[MetricSummary] = []
+    for name in names:
+        entry = _metric(run, run.metrics[name])
+        line = metric_line(entry)
+        rest = _rest(len(names) - len(shown) - 1)
+        if tokens("\n".join([head, *lines, line, *rest, *foot])) > budget:
+            break
+        lines.append(line)
+        shown.append(entry)
+    left_out = len(names) - len(shown)
+    text = "\n".join([head, *lines, *_rest(left_out), *foot])
+    return RunSummary(
+        run.info, tuple(shown), left_out, run.last_step, run.last_time, dict(run.skipped), run.remarks, budget,
+        tokens(text), now, text,
+    )  # fmt: skip
+
+
+def _metric(run: Run, metric: Metric) -> MetricSummary:
+    return MetricSummary(stats(metric, run.directions), stability(metric), sparkline(metric.values, _SPARK))
+
+
+def _head(run: Run, now: float) -> str:
+    info = run.info
+    state = info.state
+    said = f"{cut(info.title, _NAME)}  {state.name}" + (f" ({state.exit_code})" if state.exit_code else "")
+    parts = [f"{info.kind} {cut(info.id, _NAME)}" if info.name else info.kind]
+    if info.project:
+        parts.append(f"project {cut(info.project, _NAME)}")
+    if run.last_step is not None:
+        parts.append(f"step {number(run.last_step)}")
+    start = info.started_at or _first_time(run)
+    if start and run.last_time and run.last_time >= start:
+        parts.append(span(run.last_time - start))
+    parts.append(f"written {span(max(0.0, now - info.updated_at))} ago")
+    said += " · " + " · ".join(parts)
+    return said if state.exit_code is not None else f"{said}\n  {cut(state.evidence, _SENTENCE)}"
+
+
+def _first_time(run: Run) -> float | None:
+    first = [float(m.times[0]) for m in run.metrics.values() if m.times is not None and len(m)]
+    return min((time for time in first if math.isfinite(time)), default=None)
+
+
+def _rest(count: int) -> list[str]:
+    return [f"  … {count} more metrics: stoker runs keys"] if count else []
+
+
+def _foot(run: Run, budget: int) -> list[str]:
+    """What needs a look: remarks, and what was skipped. It takes a third of the budget at most."""
+    said = [f"  ! {cut(remark, _SENTENCE)}" for remark in run.remarks]
+    if run.skipped:
+        worst = sorted(run.skipped.items(), key=lambda entry: -entry[1])
+        listed = ", ".join(f"{count:,} x {reason}" for reason, count in worst[:3])
+        more = f" and {len(worst) - 3} other reasons" if len(worst) > 3 else ""
+        said.append(f"  skipped: {cut(listed + more, _SENTENCE)}")
+    if not run.metrics and run.summary:
+        plain = [f"{key} {short(value)}" for key, value in run.summary.items() if isinstance(value, int | float | str)]
+        said.append(f"  last values noted: {cut(', '.join(plain), _SENTENCE)}")
+    if not run.metrics and run.log:
+        said += [f"  > {cut(line, _SENTENCE)}" for line in run.log[-3:]]
+    kept: list[str] = []
+    for line in said:
+        if tokens("\n".join([*kept, line])) > budget // 3:
+            kept.append("  … (--json has all remarks)")
+            break
+        kept.append(line)
+    return kept
+
+
+def metric_line(entry: MetricSummary) -> str:
+    """`  train/loss 0.412 ▇▅▃▂ ↓ 1.1%/1k · best 0.40 at 980 · 2 NaN`."""
+    figures, moves = entry.stats, entry.stability
+    parts = [f"  {cut(figures.name, _NAME)} {number(figures.final)}"]
+    if entry.spark:
+        parts.append(entry.spark)
+    if moves.verdict is not None:
+        parts.append(arrow(moves))
+    tail = []
+    if figures.best is not None and figures.last is not None and figures.best != figures.last:
+        tail.append(f"best {number(figures.best.value)} at {number(figures.best.step)}")
+    tail += [f"{count:,} {what}" for count, what in ((figures.nan, "NaN"), (figures.inf, "Inf")) if count]
+    return " · ".join([" ".join(parts), *tail])
+
+
+def arrow(moves: Stability) -> str:
+    """`↓ 1.1%/1k`: percent of its mean in 1,000 steps; `→` where it does not move beyond its noise."""
+    if moves.verdict == "steady":
+        return "→"
+    sign = "↑" if moves.verdict == "rising" else "↓"
+    if moves.percent_per_1000 is not None and abs(moves.percent_per_1000) < 1000:
+        percent = abs(moves.percent_per_1000)
+        return f"{sign} {percent:.0f}%/1k" if percent >= 99.5 else f"{sign} {percent:.2g}%/1k"
+    return f"{sign} {number(abs(moves.slope_per_1000 or 0.0))}/1k"
+
+
+def number(value: float) -> str:
+    """A value in four digits, steps and counts whole."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Inf" if value > 0 else "-Inf"
+    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:.4g}"
+
+
+def short(value: Any) -> str:
+    """A setting in few characters."""
+    return (
+        number(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else cut(str(value), 24)
+    )
+
+
+def span(seconds: float) -> str:
+    """`40 s`, `12 m`, `3.2 h`, `5 d`."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}" if seconds >= 10 * size else f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def cut(text: str, most: int) -> str:
+    """The text on one line, at most `most` characters."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= most else flat[: most - 1] + "…"

@@ -1,0 +1,80 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that the real programs wrote, and a command line that asks about them."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from asked import Asked
+
+HERE = Path(__file__).parent
+CACHE = HERE.parents[2] / ".cache"
+Write = Callable[..., None]
+
+
+@pytest.fixture(scope="session")
+def writers() -> Path:
+    """The Python of an environment with W&B and TensorBoard, made once and kept in .cache."""
+    wanted = HERE / "writing/requirements.txt"
+    environment, done = CACHE / "writers", CACHE / "writers/.ready"
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "writers.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists() or done.read_text() != wanted.read_text():
+            for command in (
+                [sys.executable, "-m", "venv", "--clear", str(environment)],
+                [str(environment / "bin/pip"), "install", "--quiet", "--requirement", str(wanted)],
+            ):
+                ended = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+                if ended.returncode:
+                    pytest.skip(f"W&B and TensorBoard cannot be had here: {ended.stderr.strip().splitlines()[-1]}")
+            done.write_text(wanted.read_text())
+    return environment / "bin/python"
+
+
+@pytest.fixture(scope="session")
+def write(writers: Path) -> Write:
+    """`write("event_files", folder, 100, 0)` runs that program of writing/."""
+
+    def run(program: str, *arguments: Any, code: int = 0) -> None:
+        command = [str(writers), str(HERE / "writing" / f"{program}.py"), *map(str, arguments)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+        assert ended.returncode == code, ended.stderr
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def wandb_runs(write: Write, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one run that finished, one that failed with 3 and one that was killed."""
+    folder = tmp_path_factory.mktemp("wandb-runs")
+    write("wandb_runs", folder, "finished", "failed")
+    write("wandb_runs", folder, "killed", code=-9)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def event_files(write: Write, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one event file of 300 points and values of every kind."""
+    folder = tmp_path_factory.mktemp("events")
+    write("event_files", folder / "exp1", 300, 0)
+    return folder
+
+
+@pytest.fixture
+def stoker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Asked:
+    """`stoker("summary", ...)` asks `stoker runs summary ...` in an empty folder."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return Asked(capsys)
