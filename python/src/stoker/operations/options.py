@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
-from stoker.dispatch.retry import retry_words
 from stoker.errors import UsageError
 from stoker.operations import quantities
 from stoker.operations.isolation import isolation_spec
@@ -115,6 +114,8 @@ class Named:
 
 def named_job(argv: Sequence[str], options: JobOptions, title: str) -> Named:
     """The job that options mean. Raises UsageError for one that cannot be read."""
+    from stoker.dispatch.retry import retry_words
+
     retries = options.get("retries")
     if retries is not None and retries < 0:
         raise UsageError(f"--retries: {retries} is not a number of 0 or more")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Unpack
+from typing import TYPE_CHECKING, Annotated, Unpack
 
 from stoker.errors import NotFound, UsageError
 from stoker.operations.dispatch import RoundStream
@@ -18,7 +18,9 @@ from stoker.operations.submit import prepared, submit, title
 from stoker.operations.templates import named_of
 from stoker.operations.values import Job, Problem, RoundReport
 from stoker.operations.views import jobs_of
-from stoker.store import QueueRow
+
+if TYPE_CHECKING:
+    from stoker.store import QueueRow
 
 DEFAULT = "default"
 PAUSE_S = 2.0
