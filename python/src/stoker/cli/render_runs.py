@@ -59,17 +59,13 @@ def summary(value: RunSummary, out: Out) -> None:
 
 def keys(value: RunKeys, out: Out) -> None:
     """`stoker runs keys`."""
-    rows = [
-        (
-            k.name,
-            fmt.number(k.count),
-            fmt.number(k.last_step),
-            {"min": "lower", "max": "higher"}.get(k.direction or "", "-"),
-        )
-        for k in value.keys
-    ]
+    ways = {"min": "lower", "max": "higher", None: "-"}
+    rows = []
+    for key in value.keys:
+        figures = (fmt.number(key.count), fmt.number(key.last_step), ways[key.direction])
+        rows.append((_named(key.name, key.label), key.group or "-", *figures))
     if rows:
-        out.table(("METRIC", "POINTS", "NEWEST STEP", "BETTER"), rows)
+        out.table(("METRIC", "GROUP", "POINTS", "NEWEST STEP", "BETTER"), rows)
     else:
         out.remark(f"{value.info.title} has no metric")
     for remark in value.remarks:
@@ -104,10 +100,10 @@ def history(value: RunHistory, out: Out) -> None:
     if not value.rows:
         out.remark(f"{value.info.title} has no point")
         return
-    rows = [
-        (f"{row.step:.15g}", *(fmt.number(row.values[key]) if key in row.values else "" for key in value.keys))
-        for row in value.rows
-    ]
+    rows = []
+    for row in value.rows:
+        cells = (_value(row.values.get(key), value.formats[key]) if key in row.values else "" for key in value.keys)
+        rows.append((f"{row.step:.15g}", *cells))
     out.table(("STEP", *value.keys), rows)
     out.remark((f"{len(value.rows):,} of {value.total:,} rows · {value.tokens:,} tokens as CSV", "dim"))
 
@@ -127,9 +123,9 @@ def stats(value: RunStats, out: Out) -> None:
     rows = []
     for m in value.metrics:
         odd = ", ".join(f"{count:,} {what}" for count, what in ((m.nan, "NaN"), (m.inf, "Inf")) if count) or "-"
-        best = _point(m.best)
-        figures = (fmt.number(m.final), best, _point(m.min), _point(m.max), fmt.number(m.mean), fmt.number(m.std))
-        rows.append((m.name, fmt.number(m.count), *figures, odd))
+        points = [_point(point, m.format) for point in (m.best, m.min, m.max)]
+        figures = (_value(m.final, m.format), *points, _value(m.mean, m.format), fmt.number(m.std))
+        rows.append((m.label or m.name, fmt.number(m.count), *figures, odd))
     out.table(("METRIC", "POINTS", "FINAL", "BEST", "MIN", "MAX", "MEAN", "STD", "NOT FINITE"), rows)
 
 
@@ -171,8 +167,8 @@ def comparison(value: RunComparison, out: Out) -> None:
     for m in value.metrics:
         change = m.unknown or (f"{m.percent:+.1f}%" if m.percent is not None else "-")
         better = {"a": "A", "b": "B", "same": "=", None: "-"}[m.better]
-        ends = (_point(m.a), _point(m.b), _signed(m.delta), better, _point(m.best_a), _point(m.best_b))
-        rows.append((m.name, *ends, change))
+        a, b, best_a, best_b = (_point(point, m.format) for point in (m.a, m.b, m.best_a, m.best_b))
+        rows.append((m.label or m.name, a, b, _signed(m.delta), better, best_a, best_b, change))
     if rows:
         out.table(("METRIC", "A", "B", "DELTA", "BETTER", "BEST A", "BEST B", "CHANGE"), rows)
     if value.hidden:
@@ -187,8 +183,19 @@ def comparison(value: RunComparison, out: Out) -> None:
         out.remark(("no setting that is known differs", "dim"))
 
 
-def _point(point: Point | None) -> str:
-    return "-" if point is None else f"{fmt.number(point.value)} @{point.step:,.15g}"
+def _point(point: Point | None, form: str | None = None) -> str:
+    return "-" if point is None else f"{_value(point.value, form)} @{point.step:,.15g}"
+
+
+def _value(value: float | None, form: str | None) -> str:
+    """In the format that the schema says, else in few digits."""
+    from stoker.analysis.schema import shown
+
+    return (shown(value, form) if value is not None else None) or fmt.number(value)
+
+
+def _named(name: str, label: str) -> str:
+    return name if label == name else f"{name} ({label})"
 
 
 def _signed(value: float | None) -> str:

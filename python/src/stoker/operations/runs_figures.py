@@ -48,7 +48,8 @@ def history(
         most = max(1, sum(len(metric) for metric in read.metrics.values())) if all else n
         rows, total = thin.rows([read.metrics[name] for name in names], most)
     text = thin.csv(names, rows)
-    return RunHistory(read.info, tuple(names), tuple(rows), total, thin.tokens(text), text)
+    formats = {name: read.schema.format(name) for name in names}
+    return RunHistory(read.info, tuple(names), tuple(rows), total, thin.tokens(text), text, formats)
 
 
 @operation("runs", "runs chart", "read")
@@ -88,7 +89,9 @@ def stats(session: Session, run: str = ".", *, key: Keys = (), folder: Folder = 
     read = read_run(session, run, folder)
     with answered():
         names = naming.chosen(key, sorted(read.metrics), read.info.title)
-    return RunStats(read.info, tuple(statistics.stats(read.metrics[name], read.directions) for name in names))
+    return RunStats(
+        read.info, tuple(statistics.stats(read.metrics[name], read.directions, read.schema) for name in names)
+    )
 
 
 @operation("runs", "runs stability", "read")
