@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stoker.analysis.values import (
@@ -97,6 +98,8 @@ def notes(value: RunNotes, out: Out) -> None:
 
 def history(value: RunHistory, out: Out) -> None:
     """`stoker runs history`."""
+    if out.form == "csv":
+        out.text(value.text)
     if not value.rows:
         out.remark(f"{value.info.title} has no point")
         return
@@ -104,7 +107,8 @@ def history(value: RunHistory, out: Out) -> None:
     for row in value.rows:
         cells = (_value(row.values.get(key), value.formats[key]) if key in row.values else "" for key in value.keys)
         rows.append((f"{row.step:.15g}", *cells))
-    out.table(("STEP", *value.keys), rows)
+    if out.form != "csv":
+        out.table(("STEP", *value.keys), rows)
     out.remark((f"{len(value.rows):,} of {value.total:,} rows · {value.tokens:,} tokens as CSV", "dim"))
 
 
@@ -126,6 +130,9 @@ def stats(value: RunStats, out: Out) -> None:
         points = [_point(point, m.format) for point in (m.best, m.min, m.max)]
         figures = (_value(m.final, m.format), *points, _value(m.mean, m.format), fmt.number(m.std))
         rows.append((m.label or m.name, fmt.number(m.count), *figures, odd))
+    if out.form == "csv":
+        _records(out, value.metrics)
+        return
     out.table(("METRIC", "POINTS", "FINAL", "BEST", "MIN", "MAX", "MEAN", "STD", "NOT FINITE"), rows)
 
 
@@ -138,6 +145,9 @@ def stability(value: RunStability, out: Out) -> None:
         verdict = m.verdict or m.unknown or "-"
         since = fmt.number(m.since)
         rows.append((m.name, verdict, slope, percent, fmt.number(m.noise), fmt.number(m.points), since))
+    if out.form == "csv":
+        _records(out, value.metrics)
+        return
     out.table(("METRIC", "MOVES", "SLOPE PER 1,000 STEPS", "OF MEAN", "NOISE", "POINTS", "SINCE STEP"), rows)
 
 
@@ -148,6 +158,9 @@ def ranking(value: Ranking, out: Out) -> None:
     for place, run in enumerate(value.runs, 1):
         figures = [fmt.number(figure) for figure in (run.best.value, run.best.step, run.final)]
         rows.append((str(place), run.info.id, run.info.name or "-", *figures, _state(run.info)))
+    if out.form == "csv":
+        _records(out, value.runs)
+        return
     out.table(("", "RUN", "NAME", f"{word.upper()} {value.key}", "AT STEP", "FINAL", "STATE"), rows)
     if value.left_out:
         out.remark((f"{value.left_out} more (-n)", "dim"))
@@ -169,6 +182,9 @@ def comparison(value: RunComparison, out: Out) -> None:
         better = {"a": "A", "b": "B", "same": "=", None: "-"}[m.better]
         a, b, best_a, best_b = (_point(point, m.format) for point in (m.a, m.b, m.best_a, m.best_b))
         rows.append((m.label or m.name, a, b, _signed(m.delta), better, best_a, best_b, change))
+    if out.form == "csv":
+        _records(out, value.metrics)
+        return
     if rows:
         out.table(("METRIC", "A", "B", "DELTA", "BETTER", "BEST A", "BEST B", "CHANGE"), rows)
     if value.hidden:
@@ -181,6 +197,24 @@ def comparison(value: RunComparison, out: Out) -> None:
         out.table(("SETTING", "A", "B"), changed)
     else:
         out.remark(("no setting that is known differs", "dim"))
+
+
+def _records(out: Out, values: Sequence[Any]) -> None:
+    """Values as CSV: every figure, exact, in a column of its own."""
+    rows = [dict(_columns(fmt.plain(value))) for value in values]
+    heads = list(dict.fromkeys(head for row in rows for head in row))
+    if heads:
+        out.table(heads, [["" if row.get(head) is None else str(row[head]) for head in heads] for row in rows])
+
+
+def _columns(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, inner in value.items():
+        if name == "info":
+            yield from (("run", inner["id"]), ("name", inner["name"]))
+        elif isinstance(inner, dict):
+            yield from _columns(inner, f"{prefix}{name}_")
+        else:
+            yield prefix + name, inner
 
 
 def _point(point: Point | None, form: str | None = None) -> str:
