@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from asked import Asked
+from asked import Asked, jsonl
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[2] / ".cache"
@@ -78,3 +79,23 @@ def stoker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return Asked(capsys)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    """A folder with runs `a` and `b`: b is better, goes on longer, and has validation every 100 steps."""
+    for name, steps, factor in (("a", 1001, 1.0), ("b", 2001, 0.5)):
+        rows: list[Any] = [{"step": 1, "time": 1.7e9}]
+        for step in range(1, steps):
+            row = {"step": step, "train/loss": factor * (1 + 1000 / step), "lr": 0.001, "time": 1.7e9 + step}
+            if step % 100 == 0:
+                row |= {"val/acc": step / 4000 / factor, "val/loss": factor * abs(step - 700)}
+            rows.append(row)
+        jsonl(tmp_path / name / "metrics.jsonl", rows)
+        config = {
+            "lr": 0.001,
+            "model": {"depth": 12 * int(1 / factor), "name": "x|y"},
+            **({"only": None} if name == "b" else {}),
+        }
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+    return tmp_path

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import json
 import math
 import os
 import re
@@ -28,26 +27,6 @@ from stoker import Fleet
 from stoker.analysis import AnalysisError, Metric, chart, thin
 from stoker.analysis.statistics import stability, stats
 from stoker.errors import UsageError
-
-
-@pytest.fixture
-def two(tmp_path: Path) -> Path:
-    """A folder with runs `a` and `b`: b is better, goes on longer, and has validation every 100 steps."""
-    for name, steps, factor in (("a", 1001, 1.0), ("b", 2001, 0.5)):
-        rows: list[Any] = [{"step": 1, "time": 1.7e9}]
-        for step in range(1, steps):
-            row = {"step": step, "train/loss": factor * (1 + 1000 / step), "lr": 0.001, "time": 1.7e9 + step}
-            if step % 100 == 0:
-                row |= {"val/acc": step / 4000 / factor, "val/loss": factor * abs(step - 700)}
-            rows.append(row)
-        jsonl(tmp_path / name / "metrics.jsonl", rows)
-        config = {
-            "lr": 0.001,
-            "model": {"depth": 12 * int(1 / factor), "name": "x|y"},
-            **({"only": None} if name == "b" else {}),
-        }
-        (tmp_path / name / "config.json").write_text(json.dumps(config))
-    return tmp_path
 
 
 def with_200_keys(path: Path) -> Path:
@@ -151,8 +130,9 @@ def test_the_slope_is_per_1000_steps_and_not_per_line(tmp_path: Path, stoker: As
     assert loss["points"] == 200
     assert (few["verdict"], few["unknown"]) == (None, "cannot tell: 1 finite point, 10 needed")
     table = list(csv.reader(io.StringIO(stoker("stability", tmp_path / "m.jsonl", "--format", "csv").out)))
-    assert table[0][:3] == ["METRIC", "MOVES", "SLOPE PER 1,000 STEPS"]
-    assert table[2][:2] == ["loss", "falling"]
+    exact = dict(zip(table[0], table[2], strict=True))
+    assert (exact["name"], exact["verdict"]) == ("loss", "falling")
+    assert float(exact["slope_per_1000"]) == loss["slope_per_1000"]
     assert stoker("stability", tmp_path / "m.jsonl", "--window", 0).code == 2
 
 
@@ -168,7 +148,7 @@ def test_noise_alone_is_steady_and_a_million_points_cost_less_than_2_seconds() -
     assert stability(Metric("loss", np.arange(1e6), values + np.arange(1e6) * 1e-7)).verdict == "rising"
 
 
-@given(values=st.lists(st.floats(), min_size=1, max_size=40), gap=st.sampled_from([0.0, 1e-300, 1.0, 1e300]))
+@given(values=st.lists(st.floats(), min_size=1, max_size=40), gap=st.sampled_from([0.0, 1.0, 1e15]))
 def test_figures_of_any_numbers_are_in_their_range(values: list[float], gap: float) -> None:
     metric = Metric("x", np.arange(len(values)) * gap, np.array(values, dtype=np.float64))
     figures = stats(metric, {})
@@ -367,11 +347,14 @@ def test_tables_in_markdown_have_as_many_cells_in_each_row(two: Path, wandb_runs
 
 
 def test_csv_is_nothing_but_csv(two: Path, stoker: Asked) -> None:
-    said = stoker("history", two / "a", "--format", "csv", "-n", 3)
-    table = list(csv.reader(io.StringIO(said.out)))
-    assert table[0] == ["STEP", "lr", "train/loss", "val/acc", "val/loss"]
-    assert len(table) == 4
-    assert "3 of 1,000 rows" in said.err
+    (two / "a/metrics.jsonl").write_text('{"step": 12345, "loss": 1234.56789}\n')
+    said = stoker("history", two / "a", "--format", "csv")
+    assert said.out == "step,loss\n12345,1234.56789\n"
+    assert "1 of 1 rows" in said.err
+    for asked in (("stats", two / "a"), ("compare", two / "a", two / "a"), ("best", "loss", two / "a")):
+        head, row = csv.reader(io.StringIO(stoker(*asked, "--format", "csv").out))
+        assert "1234.56789" in row
+        assert len(head) == len(row)
 
 
 @pytest.mark.accepts("R23")

@@ -123,7 +123,31 @@ def test_duckdb_is_used_for_large_files_and_gives_the_same(tmp_path: Path, monke
     same(path)
 
 
-@pytest.mark.parametrize("name", ["a*b.jsonl", "it's.jsonl", "[1].jsonl", "ü.jsonl"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'\xef\xbb\xbf{"step": 1, "a": 2}\n{"step": 2, "a": 3}\n',
+        b'{"step": 1, "a": 2}\r\n{"step": 2, "a": 3}\r\n\r\n',
+        b'{"step": 1, "t": "\xff"}\n{"step": 2, "a": 3}\n',
+        b'{"step": 1, "a": 2, "a": 5}\n{"step": 2, "b": 3}\n',
+        b'{\n "step": 1,\n "a": 2}\n{"step": 2, "b": 3}\n',
+        b'{"step": 1, "A": 2, "a": 5}\n',
+        b'{"st\\u0065p": 1, "a\\"b\\\\c": 2}\n{"step": 3, "": 2}\n',
+        b'{"step": 1, "a": +2}\n{"step": 1, "a": 0x10}\n{"step": 2, "a": .5}\n{"step": 4, "b": 1}\n',
+        b'{"step": 3, "a": 5.}\n{"step": 4, "b": 1}\n',
+        b'{"step": 4, "a": nan}\n{"step": 5, "a": inf}\n{"step": 6, "a": -inf}\n',
+        b'{"step": 6, "a": 1,}\n{"step": 7, "a": [1, ]}\n{"step": 7, "a": 1} // c\n',
+        b'{"step": 6, "a": {"b": {"c": 1}}}\n{"step": 6, "a": 3}\n',
+    ],
+)
+def test_odd_files_are_read_the_same(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "SMALL", 0)
+    path = tmp_path / "m.jsonl"
+    path.write_bytes(content)
+    same(path)
+
+
+@pytest.mark.parametrize("name", ["a*b.jsonl", "it's.jsonl", "[1].jsonl", "ü.jsonl", "\udcff.jsonl"])
 def test_a_file_may_be_called_anything(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "SMALL", 0)
     jsonl(tmp_path / "aXb.jsonl", [{"step": 1, "wrong": 1}])

@@ -11,6 +11,7 @@ import numpy as np
 
 from stoker.analysis.errors import AnalysisError, NotThere
 from stoker.analysis.model import Metric, Run
+from stoker.analysis.schema import Schema
 from stoker.analysis.statistics import stats
 from stoker.analysis.values import (
     Better,
@@ -45,7 +46,7 @@ def compare(
     for side in (a, b):
         _check_range(side)
     names = list(dict.fromkeys([*a.run.metrics, *b.run.metrics]))
-    wanted = [name for name in names if _wanted(name, filters, groups)]
+    wanted = [name for name in names if _wanted(name, a.run.schema, filters, groups)]
     if (filters or groups) and not wanted:
         raise NotThere(f"none of the {len(names)} metrics passes the filter", next_step="stoker runs keys RUN")
     compared = [_metric(name, a, b, tolerance) for name in sorted(wanted)]
@@ -56,9 +57,9 @@ def compare(
     )  # fmt: skip
 
 
-def _wanted(name: str, filters: Sequence[str], groups: Sequence[str]) -> bool:
+def _wanted(name: str, schema: Schema, filters: Sequence[str], groups: Sequence[str]) -> bool:
     passes = not filters or any(part.lower() in name.lower() for part in filters)
-    return passes and (not groups or group(name) in groups)
+    return passes and (not groups or not {group(name), schema.group(name)}.isdisjoint(groups))
 
 
 def _check_range(side: Side) -> None:
@@ -76,6 +77,7 @@ def _check_range(side: Side) -> None:
 
 
 def _metric(name: str, a: Side, b: Side, tolerance: float | None) -> MetricComparison:
+    schema = a.run.schema
     points: list[Point | None] = []
     figures: list[MetricStats | None] = []
     whys: list[str] = []
@@ -85,14 +87,15 @@ def _metric(name: str, a: Side, b: Side, tolerance: float | None) -> MetricCompa
         points.append(point)
         if why:
             whys.append(f"{letter}: {why}")
-        figures.append(stats(metric, side.run.directions) if metric is not None else None)
+        figures.append(stats(metric, side.run.directions, side.run.schema) if metric is not None else None)
     way = next((f.direction for f in figures if f is not None and f.direction), None)
     one, two = points
     delta, percent, better = _change(one, two, way)
     best = [f.best if f is not None else None for f in figures]
     return MetricComparison(
-        name, group(name), way, one, two, delta, percent, better, best[0], best[1], "; ".join(whys) or None
-    )
+        name, schema.group(name), way, one, two, delta, percent, better, best[0], best[1], "; ".join(whys) or None,
+        schema.label(name), schema.format(name),
+    )  # fmt: skip
 
 
 def point_at(metric: Metric | None, step: float | None, tolerance: float | None) -> tuple[Point | None, str | None]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stoker.analysis.schema import Schema
 from stoker.analysis.values import RunInfo
 
 Floats = NDArray[np.float64]
@@ -51,8 +52,9 @@ class Metric:
 class Run:
     """A run with everything that its files hold.
 
-    `summary` are the last values as the writer noted them; `directions` which way is better where the writer said;
-    `skipped` counts what is in the files and not in `metrics`, by reason; `remarks` are sentences about the reading.
+    `summary` are the last values as the writer noted them; `directions` which way is better where the schema or the
+    writer said; `skipped` counts what is in the files and not in `metrics`, by reason; `remarks` are sentences about
+    the reading.
     """
 
     info: RunInfo
@@ -62,6 +64,7 @@ class Run:
     skipped: Mapping[str, int]
     remarks: tuple[str, ...]
     log: tuple[str, ...]
+    schema: Schema = field(default_factory=Schema)
 
     @property
     def last_step(self) -> float | None:

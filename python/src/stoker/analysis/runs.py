@@ -16,6 +16,7 @@ from stoker.analysis.errors import Unreadable
 from stoker.analysis.find import Source, find
 from stoker.analysis.merge import merged
 from stoker.analysis.model import Run
+from stoker.analysis.schema import schema_of
 from stoker.analysis.settings import settings_beside
 from stoker.analysis.state import Writers, judge, writers
 from stoker.analysis.values import Kind, RunInfo, State
@@ -78,9 +79,11 @@ def read(found: Found) -> Run:
         log += reading.log
         for reason, count in reading.skipped.items():
             skipped[reason] = skipped.get(reason, 0) + count
+    schema = schema_of(Path(found.info.segments[-1]).parent)
+    directions.update({name: way for name in metrics if (way := schema.direction(name))})
     remarks += recover.remarks(found.info, metrics, summary)
     log = log or recover.output_beside(found.info)
-    return Run(found.info, metrics, summary, directions, skipped, tuple(remarks), tuple(log[-200:]))
+    return Run(found.info, metrics, summary, directions, skipped, tuple(remarks), tuple(log[-200:]), schema)
 
 
 def _readings(source: Source) -> Iterable[Reading]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from stoker.analysis.model import Floats, Metric
+from stoker.analysis.schema import Schema
 from stoker.analysis.values import MetricStats, Point, Stability
 from stoker.analysis.words import better
 
@@ -15,15 +16,17 @@ LEAST_POINTS = 10
 _SURE = 3.0
 
 
-def stats(metric: Metric, directions: Mapping[str, str]) -> MetricStats:
-    """The figures of a metric; `directions` is what the writer said of which way is better."""
+def stats(metric: Metric, directions: Mapping[str, str], schema: Schema | None = None) -> MetricStats:
+    """The figures of a metric; `directions` is what was said of which way is better, `schema` names and formats it."""
     way = better(metric.name, directions)
+    schema = schema or Schema()
+    named = (schema.label(metric.name), schema.format(metric.name))
     finite = metric.finite()
     values, steps = finite.values, finite.steps
     nan = int(np.isnan(metric.values).sum())
     common = (metric.name, way, len(metric), nan, len(metric) - len(values) - nan, metric.last)
     if not len(values):
-        return MetricStats(*common, None, None, None, None, None, None, None)
+        return MetricStats(*common, None, None, None, None, None, None, None, *named)
 
     def at(index: int) -> Point:
         return Point(float(steps[index]), float(values[index]))
@@ -34,7 +37,7 @@ def stats(metric: Metric, directions: Mapping[str, str]) -> MetricStats:
     scale = max(abs(low.value), abs(high.value)) or 1.0
     scaled = values / scale
     std = float(scaled.std(ddof=1)) * scale if len(values) > 1 else None
-    return MetricStats(*common, at(0), at(-1), low, high, best, float(scaled.mean()) * scale, std)
+    return MetricStats(*common, at(0), at(-1), low, high, best, float(scaled.mean()) * scale, std, *named)
 
 
 def stability(metric: Metric, window: float = 0.2) -> Stability:
@@ -63,11 +66,14 @@ def stability(metric: Metric, window: float = 0.2) -> Stability:
 def _line(steps: Floats, values: Floats) -> tuple[float, float, float] | None:
     """(slope, its standard error, standard deviation around it) by least squares; None where all steps are one."""
     x = steps - steps.mean()
-    spread = float(x @ x)
-    if spread == 0:
+    widest = float(np.abs(x).max())
+    if widest == 0:
         return None
+    # Steps as shares of the window: squares of very large ones would be infinite, of very small ones 0.
+    x = x / widest
+    spread = float(x @ x)
     y = values - values.mean()
     slope = float(x @ y) / spread
     rest = y - slope * x
     noise = float(np.sqrt((rest @ rest) / max(1, len(x) - 2)))
-    return slope, noise / float(np.sqrt(spread)), noise
+    return slope / widest, noise / float(np.sqrt(spread)) / widest, noise

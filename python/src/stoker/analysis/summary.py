@@ -10,9 +10,10 @@ from typing import Any
 from stoker.analysis.errors import AnalysisError
 from stoker.analysis.model import Metric, Run
 from stoker.analysis.naming import chosen
+from stoker.analysis.schema import shown as formatted
 from stoker.analysis.statistics import stability, stats
 from stoker.analysis.thin import sparkline, tokens
-from stoker.analysis.values import MetricSummary, RunSummary, Stability
+from stoker.analysis.values import MetricSummary, PerStep, RunSummary, Stability
 from stoker.analysis.words import importance
 
 BUDGET = 500
@@ -21,6 +22,7 @@ _SPARK = 8
 _LEAST_BUDGET = 100
 # The most characters of a name, and of a sentence, that a line shows.
 _NAME, _SENTENCE = 48, 160
+_MOST_PER_STEP = 2
 
 
 def summarise(run: Run, *, keys: Sequence[str] = (), budget: int = BUDGET) -> RunSummary:
@@ -35,7 +37,9 @@ def summarise(run: Run, *, keys: Sequence[str] = (), budget: int = BUDGET) -> Ru
     if not keys:
         names.sort(key=lambda name: (importance(name), name))
     head, foot = _head(run, now), _foot(run, budget)
-    lines: list[str] = []
+    steps = _per_step(run, names)
+    names = [name for name in names if run.schema.place_in_steps(name) is None]
+    lines = [_steps_line(entry) for entry in steps][:_MOST_PER_STEP]
     shown: list[MetricSummary] = []
     for name in names:
         entry = _metric(run, run.metrics[name])
@@ -48,13 +52,13 @@ def summarise(run: Run, *, keys: Sequence[str] = (), budget: int = BUDGET) -> Ru
     left_out = len(names) - len(shown)
     text = "\n".join([head, *lines, *_rest(left_out), *foot])
     return RunSummary(
-        run.info, tuple(shown), left_out, run.last_step, run.last_time, dict(run.skipped), run.remarks, budget,
+        run.info, tuple(shown), steps, left_out, run.last_step, run.last_time, dict(run.skipped), run.remarks, budget,
         tokens(text), now, text,
     )  # fmt: skip
 
 
 def _metric(run: Run, metric: Metric) -> MetricSummary:
-    return MetricSummary(stats(metric, run.directions), stability(metric), sparkline(metric.values, _SPARK))
+    return MetricSummary(stats(metric, run.directions, run.schema), stability(metric), sparkline(metric.values, _SPARK))
 
 
 def _head(run: Run, now: float) -> str:
@@ -108,16 +112,37 @@ def _foot(run: Run, budget: int) -> list[str]:
 def metric_line(entry: MetricSummary) -> str:
     """`  train/loss 0.412 ▇▅▃▂ ↓ 1.1%/1k · best 0.40 at 980 · 2 NaN`."""
     figures, moves = entry.stats, entry.stability
-    parts = [f"  {cut(figures.name, _NAME)} {number(figures.final)}"]
+
+    def value(number_: float) -> str:
+        return formatted(number_, figures.format) or number(number_)
+
+    parts = [f"  {cut(figures.label or figures.name, _NAME)} {value(figures.final)}"]
     if entry.spark:
         parts.append(entry.spark)
     if moves.verdict is not None:
         parts.append(arrow(moves))
     tail = []
     if figures.best is not None and figures.last is not None and figures.best != figures.last:
-        tail.append(f"best {number(figures.best.value)} at {number(figures.best.step)}")
+        tail.append(f"best {value(figures.best.value)} at {number(figures.best.step)}")
     tail += [f"{count:,} {what}" for count, what in ((figures.nan, "NaN"), (figures.inf, "Inf")) if count]
     return " · ".join([" ".join(parts), *tail])
+
+
+def _per_step(run: Run, names: Sequence[str]) -> tuple[PerStep, ...]:
+    found: dict[str, list[tuple[int, float]]] = {}
+    for name in names:
+        place = run.schema.place_in_steps(name)
+        if place is not None:
+            found.setdefault(place[0], []).append((place[1], run.metrics[name].last))
+    return tuple(PerStep(p, run.schema.per_step[p], tuple(sorted(values))) for p, values in found.items())
+
+
+def _steps_line(entry: PerStep) -> str:
+    """`  Cross entropy by step: 2.1 (0), 1.4 (1), … 0.4 (7)`: the first ones and the last."""
+    values = [f"{number(value)} ({i})" for i, value in entry.values]
+    if len(values) > _SPARK:
+        values = [*values[: _SPARK - 1], f"… {values[-1]}"]
+    return f"  {cut(entry.label, _NAME)} by step: {', '.join(values)}"
 
 
 def arrow(moves: Stability) -> str:

@@ -29,6 +29,7 @@ _MOST_KEYS = 400
 _LENIENT = "ignore_errors=true, maximum_object_size=16777216"
 # A number begins with a digit or a minus, NaN and Infinity with their letter; a text that looks like one, with a quote.
 _IS_NUMBER = "(ascii({0}) > 44 AND ascii({0}) < 58 OR ascii({0}) IN (73, 78))"
+_COMMA = " OR ".join(f"contains(json::VARCHAR, ',{blank}{end}')" for blank in ("", " ") for end in "}]")
 _KINDS = {"BOOLEAN": "true or false", "VARCHAR": "text", "ARRAY": "list"}
 
 
@@ -53,6 +54,8 @@ def read_jsonl(path: Path) -> Reading:
 
 def _by_duckdb(base: duckdb.DuckDBPyConnection, path: Path) -> Reading:
     reading = Reading("jsonl", str(path))
+    if _begins_with_mark(path):
+        raise _Odd
     present, objects, others = _keys(base, path)
     if not objects:
         raise _Odd
@@ -72,24 +75,32 @@ def _ends_whole(path: Path) -> bool:
         return file.read(1) == b"\n"
 
 
+def _begins_with_mark(path: Path) -> bool:
+    """Whether the file begins with a byte order mark, which DuckDB takes for text."""
+    with path.open("rb") as file:
+        return file.read(3) == b"\xef\xbb\xbf"
+
+
 def _keys(base: duckdb.DuckDBPyConnection, path: Path) -> tuple[Counter[str], int, int]:
     """In how many rows each key is, how many lines are objects, and how many are not."""
     rows = base.execute(
-        "SELECT json_type(json) = 'OBJECT', json_keys(json), count(*) "
+        f"SELECT json_type(json) = 'OBJECT', json_keys(json), count(*), bool_or({_COMMA}) "
         f"FROM read_ndjson_objects(?, {_LENIENT}) GROUP BY ALL", [_named(path)],
     ).fetchall()  # fmt: skip
     present, objects, others = Counter[str](), 0, 0
-    for is_object, keys, count in rows:
+    for is_object, keys, count, comma in rows:
+        # DuckDB takes the first of two values of one key, and a comma before a bracket for valid.
+        if comma or (keys and len(set(keys)) < len(keys)):
+            raise _Odd
         if not is_object:
             others += count
             continue
         objects += count
         for key in keys:
             present[key] += count
-    # DuckDB's names know no case and none is empty; a key that stands twice in an object counts once.
+    # DuckDB's names know no case, and none is empty.
     names = {key.lower() for key in present}
-    twice = max(present.values(), default=0) > objects
-    if twice or len(names) != len(present) or "" in names or len(names) > _MOST_KEYS:
+    if len(names) != len(present) or "" in names or len(names) > _MOST_KEYS:
         raise _Odd
     return present, objects, others
 
@@ -110,8 +121,10 @@ def _columns(
     *found, odd_ones = columns.values()
     there = {key: np.ma.asarray(column) for key, column in zip(quoted, found, strict=True)}
     others = Counter[str]()
-    if np.ma.asarray(odd_ones).sum():
+    if odd_count := int(np.ma.asarray(odd_ones).sum()):
         others = _count_others(base, source, path, quoted, reading)
+        if sum(others.values()) != odd_count:
+            raise _Odd  # `nan`, say, which is no JSON
     for key, column in there.items():
         reading.skip("value that is no number (null)", present[key] - int(column.count()) - others[key])
     return there

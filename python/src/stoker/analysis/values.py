@@ -84,6 +84,8 @@ class MetricStats:
     best: Point | None
     mean: float | None
     std: float | None
+    label: str = ""
+    format: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,15 @@ class MetricSummary:
 
 
 @dataclass(frozen=True)
+class PerStep:
+    """The last values of metrics that are one for each step of a model (`{i}` in the pattern): (i, value) in order."""
+
+    pattern: str
+    label: str
+    values: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
 class RunSummary:
     """A run in few words. `text` is what is shown, `tokens` what it costs by `stoker.analysis.thin.tokens`.
 
@@ -135,6 +146,7 @@ class RunSummary:
 
     info: RunInfo
     metrics: tuple[MetricSummary, ...]
+    per_step: tuple[PerStep, ...]
     left_out: int
     last_step: float | None
     last_time: float | None
@@ -165,6 +177,8 @@ class MetricComparison:
     best_a: Point | None
     best_b: Point | None
     unknown: str | None = None
+    label: str = ""
+    format: str | None = None
 
 
 @dataclass(frozen=True)
@@ -215,6 +229,7 @@ class Key:
     """A metric of a run: how many points it has, and up to which step (None without a point)."""
 
     name: str
+    label: str
     group: str
     direction: Direction | None
     count: int
@@ -260,6 +275,7 @@ class RunHistory:
     total: int
     tokens: int
     text: str
+    formats: Mapping[str, str | None]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stoker.analysis.values import (
@@ -59,17 +60,13 @@ def summary(value: RunSummary, out: Out) -> None:
 
 def keys(value: RunKeys, out: Out) -> None:
     """`stoker runs keys`."""
-    rows = [
-        (
-            k.name,
-            fmt.number(k.count),
-            fmt.number(k.last_step),
-            {"min": "lower", "max": "higher"}.get(k.direction or "", "-"),
-        )
-        for k in value.keys
-    ]
+    ways = {"min": "lower", "max": "higher", None: "-"}
+    rows = []
+    for key in value.keys:
+        figures = (fmt.number(key.count), fmt.number(key.last_step), ways[key.direction])
+        rows.append((_named(key.name, key.label), key.group or "-", *figures))
     if rows:
-        out.table(("METRIC", "POINTS", "NEWEST STEP", "BETTER"), rows)
+        out.table(("METRIC", "GROUP", "POINTS", "NEWEST STEP", "BETTER"), rows)
     else:
         out.remark(f"{value.info.title} has no metric")
     for remark in value.remarks:
@@ -101,14 +98,17 @@ def notes(value: RunNotes, out: Out) -> None:
 
 def history(value: RunHistory, out: Out) -> None:
     """`stoker runs history`."""
+    if out.form == "csv":
+        out.text(value.text)
     if not value.rows:
         out.remark(f"{value.info.title} has no point")
         return
-    rows = [
-        (f"{row.step:.15g}", *(fmt.number(row.values[key]) if key in row.values else "" for key in value.keys))
-        for row in value.rows
-    ]
-    out.table(("STEP", *value.keys), rows)
+    rows = []
+    for row in value.rows:
+        cells = (_value(row.values.get(key), value.formats[key]) if key in row.values else "" for key in value.keys)
+        rows.append((f"{row.step:.15g}", *cells))
+    if out.form != "csv":
+        out.table(("STEP", *value.keys), rows)
     out.remark((f"{len(value.rows):,} of {value.total:,} rows · {value.tokens:,} tokens as CSV", "dim"))
 
 
@@ -127,9 +127,12 @@ def stats(value: RunStats, out: Out) -> None:
     rows = []
     for m in value.metrics:
         odd = ", ".join(f"{count:,} {what}" for count, what in ((m.nan, "NaN"), (m.inf, "Inf")) if count) or "-"
-        best = _point(m.best)
-        figures = (fmt.number(m.final), best, _point(m.min), _point(m.max), fmt.number(m.mean), fmt.number(m.std))
-        rows.append((m.name, fmt.number(m.count), *figures, odd))
+        points = [_point(point, m.format) for point in (m.best, m.min, m.max)]
+        figures = (_value(m.final, m.format), *points, _value(m.mean, m.format), fmt.number(m.std))
+        rows.append((m.label or m.name, fmt.number(m.count), *figures, odd))
+    if out.form == "csv":
+        _records(out, value.metrics)
+        return
     out.table(("METRIC", "POINTS", "FINAL", "BEST", "MIN", "MAX", "MEAN", "STD", "NOT FINITE"), rows)
 
 
@@ -142,6 +145,9 @@ def stability(value: RunStability, out: Out) -> None:
         verdict = m.verdict or m.unknown or "-"
         since = fmt.number(m.since)
         rows.append((m.name, verdict, slope, percent, fmt.number(m.noise), fmt.number(m.points), since))
+    if out.form == "csv":
+        _records(out, value.metrics)
+        return
     out.table(("METRIC", "MOVES", "SLOPE PER 1,000 STEPS", "OF MEAN", "NOISE", "POINTS", "SINCE STEP"), rows)
 
 
@@ -152,6 +158,9 @@ def ranking(value: Ranking, out: Out) -> None:
     for place, run in enumerate(value.runs, 1):
         figures = [fmt.number(figure) for figure in (run.best.value, run.best.step, run.final)]
         rows.append((str(place), run.info.id, run.info.name or "-", *figures, _state(run.info)))
+    if out.form == "csv":
+        _records(out, value.runs)
+        return
     out.table(("", "RUN", "NAME", f"{word.upper()} {value.key}", "AT STEP", "FINAL", "STATE"), rows)
     if value.left_out:
         out.remark((f"{value.left_out} more (-n)", "dim"))
@@ -171,8 +180,11 @@ def comparison(value: RunComparison, out: Out) -> None:
     for m in value.metrics:
         change = m.unknown or (f"{m.percent:+.1f}%" if m.percent is not None else "-")
         better = {"a": "A", "b": "B", "same": "=", None: "-"}[m.better]
-        ends = (_point(m.a), _point(m.b), _signed(m.delta), better, _point(m.best_a), _point(m.best_b))
-        rows.append((m.name, *ends, change))
+        a, b, best_a, best_b = (_point(point, m.format) for point in (m.a, m.b, m.best_a, m.best_b))
+        rows.append((m.label or m.name, a, b, _signed(m.delta), better, best_a, best_b, change))
+    if out.form == "csv":
+        _records(out, value.metrics)
+        return
     if rows:
         out.table(("METRIC", "A", "B", "DELTA", "BETTER", "BEST A", "BEST B", "CHANGE"), rows)
     if value.hidden:
@@ -187,8 +199,37 @@ def comparison(value: RunComparison, out: Out) -> None:
         out.remark(("no setting that is known differs", "dim"))
 
 
-def _point(point: Point | None) -> str:
-    return "-" if point is None else f"{fmt.number(point.value)} @{point.step:,.15g}"
+def _records(out: Out, values: Sequence[Any]) -> None:
+    """Values as CSV: every figure, exact, in a column of its own."""
+    rows = [dict(_columns(fmt.plain(value))) for value in values]
+    heads = list(dict.fromkeys(head for row in rows for head in row))
+    if heads:
+        out.table(heads, [["" if row.get(head) is None else str(row[head]) for head in heads] for row in rows])
+
+
+def _columns(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, inner in value.items():
+        if name == "info":
+            yield from (("run", inner["id"]), ("name", inner["name"]))
+        elif isinstance(inner, dict):
+            yield from _columns(inner, f"{prefix}{name}_")
+        else:
+            yield prefix + name, inner
+
+
+def _point(point: Point | None, form: str | None = None) -> str:
+    return "-" if point is None else f"{_value(point.value, form)} @{point.step:,.15g}"
+
+
+def _value(value: float | None, form: str | None) -> str:
+    """In the format that the schema says, else in few digits."""
+    from stoker.analysis.schema import shown
+
+    return (shown(value, form) if value is not None else None) or fmt.number(value)
+
+
+def _named(name: str, label: str) -> str:
+    return name if label == name else f"{name} ({label})"
 
 
 def _signed(value: float | None) -> str:

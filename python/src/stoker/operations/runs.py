@@ -72,7 +72,8 @@ def whole(session: Session, found: Found) -> Run:
 
     if found.info.bytes > _LARGE:
         session.say(f"reading {found.info.title}, {found.info.bytes / 1e6:,.0f} MB ...")
-    return runs.read(found)
+    with answered():
+        return runs.read(found)
 
 
 @operation("runs", "runs list", "read", method="list")
@@ -160,10 +161,12 @@ def keys(session: Session, run: str = ".", *, folder: Folder = None) -> RunKeys:
     from stoker.analysis import words
 
     read = read_run(session, run, folder)
-    listed = [
-        Key(name, words.group(name), words.better(name, read.directions), len(m), m.last_step if len(m) else None)
-        for name, m in sorted(read.metrics.items())
-    ]
+    schema = read.schema
+    listed = []
+    for name, metric in sorted(read.metrics.items()):
+        way = words.better(name, read.directions)
+        step = metric.last_step if len(metric) else None
+        listed.append(Key(name, schema.label(name), schema.group(name), way, len(metric), step))
     return RunKeys(read.info, tuple(listed), dict(read.skipped), read.remarks)
 
 

@@ -28,7 +28,7 @@ _ROWS = 20
 
 @operation("runs", "runs history", "read")
 def history(
-    session: Session, run: str = ".", *, key: Keys = (), n: Annotated[int, Short("-n")] = _ROWS,
+    session: Session, run: str = ".", *, key: Keys = (), rows: Annotated[int, Short("-n")] = _ROWS,
     all: bool = False, folder: Folder = None,  # noqa: A002  the option's name
 ) -> RunHistory:  # fmt: skip
     """Show a run's metrics step by step, thinned to N rows that keep the newest, the extremes and what is no number.
@@ -36,7 +36,7 @@ def history(
     Args:
         run: A file, a folder that holds one run, or the id or name of a run in --folder.
         key: Only these metrics; `*` matches any part of a name.
-        n: How many rows.
+        rows: How many.
         all: Every logged point.
         folder: Where ids and names are looked up; by default here.
     """
@@ -45,10 +45,11 @@ def history(
     read = read_run(session, run, folder)
     with answered():
         names = naming.chosen(key, sorted(read.metrics), read.info.title)
-        most = max(1, sum(len(metric) for metric in read.metrics.values())) if all else n
-        rows, total = thin.rows([read.metrics[name] for name in names], most)
-    text = thin.csv(names, rows)
-    return RunHistory(read.info, tuple(names), tuple(rows), total, thin.tokens(text), text)
+        most = max(1, sum(len(metric) for metric in read.metrics.values())) if all else rows
+        picked, total = thin.rows([read.metrics[name] for name in names], most)
+    text = thin.csv(names, picked)
+    formats = {name: read.schema.format(name) for name in names}
+    return RunHistory(read.info, tuple(names), tuple(picked), total, thin.tokens(text), text, formats)
 
 
 @operation("runs", "runs chart", "read")
@@ -88,7 +89,9 @@ def stats(session: Session, run: str = ".", *, key: Keys = (), folder: Folder = 
     read = read_run(session, run, folder)
     with answered():
         names = naming.chosen(key, sorted(read.metrics), read.info.title)
-    return RunStats(read.info, tuple(statistics.stats(read.metrics[name], read.directions) for name in names))
+    return RunStats(
+        read.info, tuple(statistics.stats(read.metrics[name], read.directions, read.schema) for name in names)
+    )
 
 
 @operation("runs", "runs stability", "read")
@@ -116,7 +119,7 @@ def stability(
 @operation("runs", "runs best", "read")
 def best(
     session: Session, key: str, path: str = ".", *, min: bool = False, max: bool = False,  # noqa: A002  the options' names
-    n: Annotated[int, Short("-n")] = 10,
+    count: Annotated[int, Short("-n")] = 10,
 ) -> Ranking:  # fmt: skip
     """Rank the runs in a folder by the best value ever of one metric; its final value stands beside it.
 
@@ -125,14 +128,14 @@ def best(
         path: The folder to look in, and below it.
         min: The lowest is best. By default the metric's name says so.
         max: The highest is best.
-        n: How many runs.
+        count: How many runs.
     """
     from stoker.analysis import naming, statistics, words
 
     if min and max:
         raise UsageError("--min and --max exclude each other")
-    if n < 1:
-        raise UsageError(f"{n} runs are none", next_step="-n 1 or more")
+    if count < 1:
+        raise UsageError(f"{count} runs are none", next_step="-n 1 or more")
     runs = [whole(session, found) for found in found_in(session, path)]
     names = dict.fromkeys(name for run in runs for name in run.metrics)
     with answered():
@@ -149,7 +152,7 @@ def best(
             if figures.best is not None:
                 ranked.append(Ranked(run.info, figures.best, figures.final))
     ranked.sort(key=lambda entry: entry.best.value, reverse=way == "max")
-    return Ranking(key, way, tuple(ranked[:n]), len(runs) - len(ranked), len(ranked[n:]))
+    return Ranking(key, way, tuple(ranked[:count]), len(runs) - len(ranked), len(ranked[count:]))
 
 
 @operation("runs", "runs compare", "read")
