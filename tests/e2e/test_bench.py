@@ -15,7 +15,19 @@ import pytest
 from testbed.processes import all_processes, environment
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLES = ["look-1", "start-1", "telemetry-1", "look-3", "start-3", "telemetry-3", "start-up", "refresh", "log", "scan"]
+TABLES = [
+    "look-1",
+    "start-1",
+    "telemetry-1",
+    "look-3",
+    "start-3",
+    "telemetry-3",
+    "start-up",
+    "refresh",
+    "log",
+    "scan",
+    "sync",
+]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

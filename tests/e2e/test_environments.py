@@ -258,7 +258,7 @@ def test_a_job_runs_in_the_environment(
     folder = environment(cli)["folder"]
     assert cli("logs", job).out.splitlines() == ["fuel 1.0", folder, folder]
     for options, words in (
-        (["--environment"], "--environment needs --workdir"),
+        (["--environment"], "--environment needs the project's folder on the node"),
         (["--environment", "--workdir", "absent"], "there is no folder"),
     ):
         said = cli("run", *options, "--", "true")

@@ -263,8 +263,9 @@ def test_a_job_waits_for_a_gpu_on_the_node_and_starts_there_by_itself(stoker: St
 @pytest.mark.accepts("D11")
 def test_status_and_watch_show_the_gpus(stoker: Stoker, gpu_node: PlainNode) -> None:
     cli = stoker(gpu_node)
-    gpu_node.gpus.set(0, {"utilization.gpu": 97, "temperature.gpu": "[N/A]"})
     job = cli.run("sh", "-c", "echo up; sleep 60", options=("--gpus", "1"))
+    # Only now: a GPU that somebody else keeps busy would not have been taken.
+    gpu_node.gpus.set(0, {"utilization.gpu": 97, "temperature.gpu": "[N/A]"})
     gpus = cli("status", "--json").json()["nodes"][0]["gpus"]
     assert (gpus[0]["utilisation"], gpus[0]["temperature"], gpus[0]["held_by"]) == (97, None, job)
     assert "temperature" in gpus[0]["unknown"] or "temp_c" in gpus[0]["unknown"]
