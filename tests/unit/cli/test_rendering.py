@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import subprocess
+import sys
 import time
 
 import pytest
@@ -13,6 +16,7 @@ from typed import Stoker, Terminal
 
 from stoker.cli import format as fmt
 from stoker.cli import render_jobs
+from stoker.cli.kinds import all_kinds
 from stoker.cli.out import Out
 from stoker.cli.render_streams import SafeText
 from stoker.operations import jobs
@@ -155,3 +159,30 @@ def test_a_sparkline_keeps_the_extremes_apart() -> None:
     line = fmt.sparkline(Metric(100, series=tuple((float(i), float(i)) for i in range(100))))
     assert (line[0], line[-1], len(line)) == ("▁", "▇", 12)
     assert fmt.sparkline(Metric(1, series=((1.0, 1.0),))) == ""
+
+
+def test_every_kind_of_answer_has_a_renderer_that_is_there() -> None:
+    for kind, shown_by in all_kinds():
+        for name in (kind, f"stoker.cli.{shown_by}"):
+            module, _, inner = name.rpartition(".")
+            assert callable(getattr(importlib.import_module(module), inner)), name
+
+
+def test_every_module_of_operations_is_listed_with_its_commands() -> None:
+    from stoker.operations import registry
+
+    listed = {operation.command for operation in registry.operations()}
+    assert listed == registry.commands() == {operation.command for operation in registry._operations.values()}
+    for command in listed:
+        assert command in {operation.command for operation in registry.operations(command)}
+
+
+@pytest.mark.accepts("B14")
+def test_a_command_imports_no_other() -> None:
+    code = (
+        "import sys; from stoker.cli.build import build; build(lambda call: 0, None, 'jobs');"
+        "print(*(name for name in sys.modules if name.startswith('stoker.operations.')))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "stoker.operations.jobs" in said
+    assert not {f"stoker.operations.{name}" for name in ("services", "runs", "queue", "submit")} & set(said)

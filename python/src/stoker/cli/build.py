@@ -15,7 +15,7 @@ from cyclopts import App, Group, Parameter
 from stoker import __version__
 from stoker.cli.out import Form
 from stoker.errors import NotFound, StokerError, UsageError
-from stoker.operations.registry import GROUPS, AfterDashes, Operation, Short, TextFile, operations
+from stoker.operations.registry import GROUPS, AfterDashes, Operation, Short, TextFile, commands, operations
 
 EVERYWHERE = Group("With every command", sort_key=100)
 ANY_COMMAND = {
@@ -60,8 +60,11 @@ class Call:
     form: Form = "text"
 
 
-def build(run: Callable[[Call], int], command: Sequence[str] | None) -> App:
-    """The application: `run` gets what was typed; `command` is what stood after `--`, None when there was no `--`."""
+def build(run: Callable[[Call], int], command: Sequence[str] | None, named: str | None = None) -> App:
+    """The application: `run` gets what was typed; `command` is what stood after `--`, None when there was no `--`.
+
+    With a known command `named` it knows that one, and may lack others.
+    """
     app = App(
         name="stoker",
         version=__version__,
@@ -72,7 +75,7 @@ def build(run: Callable[[Call], int], command: Sequence[str] | None) -> App:
         end_of_options_delimiter="--",
     )
     groups: dict[str, App] = {}
-    for op in operations():
+    for op in operations(named):
         group, _, name = op.command.rpartition(" ")
         if group and group not in groups:
             groups[group] = App(name=group, help=GROUPS[group])
@@ -253,7 +256,7 @@ def command_named(arguments: Sequence[str]) -> str | None:
     if not words or arguments[0] != words[0]:
         return None
     both = " ".join(words)
-    return both if any(op.command == both for op in operations()) else words[0]
+    return both if both in commands() else words[0]
 
 
 def usage_error(problem: Exception, command: str | None) -> StokerError:

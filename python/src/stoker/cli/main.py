@@ -83,7 +83,7 @@ def _run(arguments: list[str]) -> int:
     before = _options_last(before)
     named = command_named(before)
     try:
-        app = build(_answer, command)
+        app = build(_answer, command, named)
         try:
             code = app(before or ["--help"], exit_on_error=False, print_error=False)
         except CycloptsError as problem:
@@ -91,7 +91,7 @@ def _run(arguments: list[str]) -> int:
     except StokerError as problem:
         from stoker.operations.registry import operations
 
-        operation = next((o.name for o in operations() if o.command == named), "stoker")
+        operation = next((o.name for o in operations(named) if o.command == named), "stoker")
         return fail(problem, as_json="--json" in before, operation=operation)
     return code if isinstance(code, int) else 0
 

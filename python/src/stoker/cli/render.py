@@ -5,132 +5,44 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from stoker.analysis import values as run_values
 from stoker.cli import format as fmt
-from stoker.cli import (
-    render_benchmark,
-    render_containers,
-    render_disk,
-    render_environments,
-    render_gpus,
-    render_history,
-    render_jobs,
-    render_nodes,
-    render_queue,
-    render_runs,
-    render_services,
-    render_store,
-    render_streams,
-    render_sync,
-    render_telemetry,
-    render_templates,
-    render_top,
-)
+from stoker.cli.kinds import is_stream, renderer
 from stoker.cli.out import Out
 from stoker.errors import UsageError
-from stoker.operations import (
-    benchmark,
-    compare,
-    container_images,
-    containers,
-    environments,
-    gpus,
-    node_values,
-    queue,
-    services,
-    stats,
-    stores,
-    template,
-    values,
-)
-from stoker.operations.disk import DiskReport
-from stoker.operations.dispatch import RoundStream
-from stoker.operations.events import EventStream
-from stoker.operations.logs import LogPiece, LogStream, logs
+from stoker.operations import values
 from stoker.operations.session import Session
-from stoker.operations.sync import SyncReport
-from stoker.operations.telemetry import SampleStream
-from stoker.operations.top import TopStream
-from stoker.operations.watch import WatchStream
 
 if TYPE_CHECKING:
     from stoker.cli.build import Call
+    from stoker.operations.logs import LogPiece
 
-RENDERERS: dict[type, Callable[[Any, Out], None]] = {
-    values.JobList: render_jobs.job_list,
-    values.JobDetail: render_jobs.job_detail,
-    values.Submitted: render_jobs.submitted,
-    values.Ended: render_jobs.ended,
-    values.StopList: render_jobs.stop_list,
-    values.Signalled: render_jobs.signalled,
-    values.CleanReport: render_jobs.clean_report,
-    values.AdoptReport: render_jobs.adopt_report,
-    template.TemplateSaved: render_templates.saved,
-    template.TemplateList: render_templates.template_list,
-    template.TemplateDetail: render_templates.template_detail,
-    template.TemplateDeleted: render_templates.deleted,
-    stats.JobStats: render_history.job_stats,
-    compare.Comparison: render_history.comparison,
-    node_values.Status: render_nodes.status,
-    node_values.NodeList: render_nodes.node_list,
-    node_values.GpuList: render_gpus.gpu_list,
-    gpus.GpuReleased: render_gpus.released,
-    values.ExecReport: render_nodes.exec_report,
-    queue.QueueList: render_queue.queue_list,
-    queue.Queued: render_queue.queued,
-    queue.QueueChange: render_queue.queue_change,
-    stores.StoreCopy: render_store.store_copy,
-    stores.StoreCheck: render_store.store_check,
-    values.Written: render_nodes.written,
-    benchmark.BenchmarkReport: render_benchmark.report,
-    environments.EnvironmentReport: render_environments.report,
-    environments.EnvironmentList: render_environments.listing,
-    SyncReport: render_sync.sync_report,
-    DiskReport: render_disk.disk_report,
-    containers.ContainerList: render_containers.container_list,
-    containers.ContainerChange: render_containers.container_change,
-    containers.ContainerLog: render_containers.container_log,
-    container_images.UpdateList: render_containers.update_list,
-    container_images.Installed: render_containers.installed,
-    services.ServiceList: render_services.service_list,
-    services.ServiceChange: render_services.service_change,
-    run_values.RunList: render_runs.run_list,
-    run_values.RunSummary: render_runs.summary,
-    run_values.RunKeys: render_runs.keys,
-    run_values.RunConfig: render_runs.config,
-    run_values.RunNotes: render_runs.notes,
-    run_values.RunHistory: render_runs.history,
-    run_values.RunChart: render_runs.chart,
-    run_values.RunStats: render_runs.stats,
-    run_values.RunStability: render_runs.stability,
-    run_values.Ranking: render_runs.ranking,
-    run_values.RunComparison: render_runs.comparison,
-}
 # What a terminal would obey or nobody would see, and JSON need not have as it is.
 _UNSEEN = re.compile(
     "[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
     "\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
-STREAMS = (LogStream, WatchStream, RoundStream, EventStream, SampleStream, TopStream)
-Stream = LogStream | WatchStream | RoundStream | EventStream | SampleStream | TopStream
 
 
 def show(value: Any, call: Call, out: Out, session: Session) -> int:
     """Print `value` and return the exit code of the command."""
-    if isinstance(value, STREAMS):
+    if is_stream(value):
         return _show_stream(value, call, out)
     follow = call.follow and isinstance(value, values.Submitted)
     if call.json:
         out.text(_json(call, value) + "\n")
     elif follow:
+        from stoker.cli import render_jobs
+
         render_jobs.started(value, out)
     else:
-        RENDERERS[type(value)](value, out)
+        renderer(value)(value, out)
     _problems(getattr(value, "problems", ()), out)
     if follow:
+        from stoker.operations.logs import logs
+
         return _show_stream(logs(session, value.job.id, follow=True), call, out)
     return exit_code(value)
 
@@ -144,6 +56,8 @@ def exit_code(value: Any) -> int:
     if code is not None:
         return code
     if isinstance(value, values.Ended):
+        from stoker.cli import render_streams
+
         return render_streams.outcome_code(value.job)
     if isinstance(value, values.StopList):
         return int(any(result.outcome not in ("stopped", "already_over") for result in value.stopped))
@@ -161,44 +75,36 @@ def check_raw(call: Call, out: Out) -> None:
         )
 
 
-def _show_stream(stream: Stream, call: Call, out: Out) -> int:
-    if isinstance(stream, TopStream):
-        return _json_lines([stream.once()], call, out) if call.json else render_top.show(stream, out)
+def _show_stream(stream: Any, call: Call, out: Out) -> int:
     if call.json:
         return _json_lines(stream, call, out)
-    if isinstance(stream, SampleStream):
-        return render_telemetry.stream(stream, out)
-    if isinstance(stream, LogStream):
-        return render_streams.log(stream, out, raw=call.raw)
-    if isinstance(stream, WatchStream):
-        return render_streams.watch(stream, out)
-    if isinstance(stream, queue.QueueStream):
-        return render_queue.queue_stream(stream, out)
-    if isinstance(stream, EventStream):
-        return render_streams.events(stream, out)
-    return render_streams.rounds(stream, out)
+    more = {"raw": call.raw} if _is_log(stream) else {}
+    return int(renderer(stream)(stream, out, **more))
 
 
-def _json_lines(stream: Iterable[Any], call: Call, out: Out) -> int:
-    """A stream as JSON: one object a line; after a log, the job."""
+def _is_log(stream: Any) -> bool:
+    return type(stream).__name__ == "LogStream"
+
+
+def _json_lines(stream: Any, call: Call, out: Out) -> int:
+    """A stream as JSON: one object a line; after a log, the job. A live view has one look to give."""
     problems = False
-    for piece in stream:
+    for piece in [stream.once()] if hasattr(stream, "once") else stream:
         out.text(_json(call, piece) + "\n")
         problems = bool(getattr(piece, "problems", ()))
-    if isinstance(stream, SampleStream):
-        return int(bool(stream.failed))
-    if isinstance(stream, LogStream):
+    if _is_log(stream):
+        from stoker.cli import render_streams
+
         if stream.outcome is not None:
             out.text(_json(call, stream.outcome) + "\n")
         return render_streams.log_exit_code(stream)
-    if isinstance(stream, queue.QueueStream):
-        return stream.exit_code
-    return int(problems)
+    code: int | None = getattr(stream, "exit_code", None)
+    return int(problems) if code is None else code
 
 
 def _json(call: Call, value: Any) -> str:
     plain = fmt.plain(value)
-    if isinstance(value, LogPiece):
+    if type(value).__name__ == "LogPiece":
         plain = _log_piece(value)
     if isinstance(value, values.ExecReport):
         for entry, output in zip(plain["outputs"], value.outputs, strict=True):

@@ -16,35 +16,41 @@ from typing import Annotated, Any, Literal, TypeVar, Unpack, cast, get_args, get
 Policy = Literal["read", "operate", "administer", "spend"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_MODULES = (
-    "stoker.operations.submit",
-    "stoker.operations.jobs",
-    "stoker.operations.templates",
-    "stoker.operations.stats",
-    "stoker.operations.compare",
-    "stoker.operations.logs",
-    "stoker.operations.signals",
-    "stoker.operations.watch",
-    "stoker.operations.events",
-    "stoker.operations.clean",
-    "stoker.operations.nodes",
-    "stoker.operations.gpus",
-    "stoker.operations.disk",
-    "stoker.operations.telemetry",
-    "stoker.operations.top",
-    "stoker.operations.sync",
-    "stoker.operations.environments",
-    "stoker.operations.benchmark",
-    "stoker.operations.containers",
-    "stoker.operations.container_images",
-    "stoker.operations.services",
-    "stoker.operations.runs",
-    "stoker.operations.runs_figures",
-    "stoker.operations.dispatch",
-    "stoker.operations.queue",
-    "stoker.operations.stores",
-    "stoker.operations.setup",
-)
+
+def _of(group: str, words: str) -> tuple[str, ...]:
+    return tuple(f"{group} {word}" for word in words.split())
+
+
+# Each module and its commands, in the order in which help lists them: a command imports its own module only.
+_COMMANDS: dict[str, tuple[str, ...]] = {
+    "stoker.operations.submit": ("run", "retry"),
+    "stoker.operations.jobs": ("jobs", "job", "wait", "stop", "adopt"),
+    "stoker.operations.templates": _of("template", "save list show run delete"),
+    "stoker.operations.stats": ("stats",),
+    "stoker.operations.compare": ("compare",),
+    "stoker.operations.logs": ("logs",),
+    "stoker.operations.signals": ("signal",),
+    "stoker.operations.watch": ("watch",),
+    "stoker.operations.events": ("events",),
+    "stoker.operations.clean": ("clean",),
+    "stoker.operations.nodes": ("status", "nodes", "exec"),
+    "stoker.operations.gpus": ("gpus", "gpu release"),
+    "stoker.operations.disk": ("disk",),
+    "stoker.operations.telemetry": ("telemetry",),
+    "stoker.operations.top": ("top",),
+    "stoker.operations.sync": _of("sync", "push pull diff"),
+    "stoker.operations.environments": ("environment", "environments"),
+    "stoker.operations.benchmark": ("benchmark",),
+    "stoker.operations.containers": _of("container", "list logs start stop create"),
+    "stoker.operations.container_images": _of("container", "check-updates upgrade install"),
+    "stoker.operations.services": _of("service", "start stop restart status logs"),
+    "stoker.operations.runs": _of("runs", "list find latest summary keys config notes"),
+    "stoker.operations.runs_figures": _of("runs", "history chart stats stability best compare"),
+    "stoker.operations.dispatch": ("dispatch",),
+    "stoker.operations.queue": _of("queue", "list add start set pause resume move clear"),
+    "stoker.operations.stores": _of("store", "backup restore copy check"),
+    "stoker.operations.setup": ("init",),
+}
 
 
 @dataclass(frozen=True)
@@ -161,11 +167,19 @@ def operation(
     return declare
 
 
-def operations() -> tuple[Operation, ...]:
-    """All operations, in the order in which help lists them."""
-    for module in _MODULES:
+def operations(command: str | None = None) -> tuple[Operation, ...]:
+    """All operations, in the order in which help lists them; with a `command` that is known, those of its module."""
+    modules = [module for module, commands in _COMMANDS.items() if command in commands] or list(_COMMANDS)
+    for module in modules:
         importlib.import_module(module)
-    return tuple(_operations.values())
+    wanted = [name for module in modules for name in _COMMANDS[module]]
+    by_command = {operation.command: operation for operation in _operations.values()}
+    return tuple(by_command[name] for name in wanted)
+
+
+def commands() -> frozenset[str]:
+    """Every command, `template save` and the like among them. Imports nothing."""
+    return frozenset(command for listed in _COMMANDS.values() for command in listed)
 
 
 def find(function: Callable[..., Any]) -> Operation:

@@ -91,6 +91,11 @@ class SampleStream:
         self._stored = stored
         self.failed: set[str] = set()
 
+    @property
+    def exit_code(self) -> int:
+        """1 when a node could not be asked the last time."""
+        return int(bool(self.failed))
+
     def __iter__(self) -> Iterator[Sample]:
         if self._stored:
             yield from samples_of(self._session, self._nodes, None)

@@ -1,0 +1,123 @@
+"""Which renderer shows which kind of answer. As names: a command imports what it asks and shows, and nothing else."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+# Module of the kind: kind: renderer, a function of a module of this package.
+_VALUES = {
+    "stoker.operations.values": {
+        "JobList": "render_jobs.job_list",
+        "JobDetail": "render_jobs.job_detail",
+        "Submitted": "render_jobs.submitted",
+        "Ended": "render_jobs.ended",
+        "StopList": "render_jobs.stop_list",
+        "Signalled": "render_jobs.signalled",
+        "CleanReport": "render_jobs.clean_report",
+        "AdoptReport": "render_jobs.adopt_report",
+        "ExecReport": "render_nodes.exec_report",
+        "Written": "render_nodes.written",
+    },
+    "stoker.operations.template": {
+        "TemplateSaved": "render_templates.saved",
+        "TemplateList": "render_templates.template_list",
+        "TemplateDetail": "render_templates.template_detail",
+        "TemplateDeleted": "render_templates.deleted",
+    },
+    "stoker.operations.stats": {
+        "JobStats": "render_history.job_stats",
+    },
+    "stoker.operations.compare": {
+        "Comparison": "render_history.comparison",
+    },
+    "stoker.operations.node_values": {
+        "Status": "render_nodes.status",
+        "NodeList": "render_nodes.node_list",
+        "GpuList": "render_gpus.gpu_list",
+    },
+    "stoker.operations.gpus": {
+        "GpuReleased": "render_gpus.released",
+    },
+    "stoker.operations.queue": {
+        "QueueList": "render_queue.queue_list",
+        "Queued": "render_queue.queued",
+        "QueueChange": "render_queue.queue_change",
+    },
+    "stoker.operations.stores": {
+        "StoreCopy": "render_store.store_copy",
+        "StoreCheck": "render_store.store_check",
+    },
+    "stoker.operations.benchmark": {
+        "BenchmarkReport": "render_benchmark.report",
+    },
+    "stoker.operations.environments": {
+        "EnvironmentReport": "render_environments.report",
+        "EnvironmentList": "render_environments.listing",
+    },
+    "stoker.operations.sync": {
+        "SyncReport": "render_sync.sync_report",
+    },
+    "stoker.operations.disk": {
+        "DiskReport": "render_disk.disk_report",
+    },
+    "stoker.operations.containers": {
+        "ContainerList": "render_containers.container_list",
+        "ContainerChange": "render_containers.container_change",
+        "ContainerLog": "render_containers.container_log",
+    },
+    "stoker.operations.container_images": {
+        "UpdateList": "render_containers.update_list",
+        "Installed": "render_containers.installed",
+    },
+    "stoker.operations.services": {
+        "ServiceList": "render_services.service_list",
+        "ServiceChange": "render_services.service_change",
+    },
+    "stoker.analysis.values": {
+        "RunList": "render_runs.run_list",
+        "RunSummary": "render_runs.summary",
+        "RunKeys": "render_runs.keys",
+        "RunConfig": "render_runs.config",
+        "RunNotes": "render_runs.notes",
+        "RunHistory": "render_runs.history",
+        "RunChart": "render_runs.chart",
+        "RunStats": "render_runs.stats",
+        "RunStability": "render_runs.stability",
+        "Ranking": "render_runs.ranking",
+        "RunComparison": "render_runs.comparison",
+    },
+}
+# The same for answers that come piece by piece; their renderers return the exit code.
+_STREAMS = {
+    "stoker.operations.logs": {"LogStream": "render_streams.log"},
+    "stoker.operations.watch": {"WatchStream": "render_streams.watch"},
+    "stoker.operations.dispatch": {"RoundStream": "render_streams.rounds"},
+    "stoker.operations.queue": {"QueueStream": "render_queue.queue_stream"},
+    "stoker.operations.events": {"EventStream": "render_streams.events"},
+    "stoker.operations.telemetry": {"SampleStream": "render_telemetry.stream"},
+    "stoker.operations.top": {"TopStream": "render_top.show"},
+}
+
+
+def is_stream(value: Any) -> bool:
+    """Whether an answer comes piece by piece."""
+    return type(value).__name__ in _STREAMS.get(type(value).__module__, {})
+
+
+def renderer(value: Any) -> Any:
+    """The function that shows this kind of answer."""
+    kind, module = type(value).__name__, type(value).__module__
+    named = (_STREAMS if is_stream(value) else _VALUES)[module][kind]
+    where, _, function = named.partition(".")
+    return getattr(importlib.import_module(f"stoker.cli.{where}"), function)
+
+
+def all_kinds() -> list[tuple[str, str]]:
+    """Each kind and its renderer, by name."""
+    return [
+        (f"{module}.{kind}", renderer)
+        for table in (_VALUES, _STREAMS)
+        for module, kinds in table.items()
+        for kind, renderer in kinds.items()
+    ]
