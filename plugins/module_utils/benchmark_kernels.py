@@ -45,7 +45,7 @@ def _bursts(work, amount, seconds=SECONDS):
     """``ROUNDS`` times the best rate of many bursts: ``amount`` is what one call of ``work`` does."""
     work()  # the first call loads libraries and touches memory
     values = []
-    for _ in range(ROUNDS):
+    for _step in range(ROUNDS):
         best, end = None, time.perf_counter() + seconds
         while best is None or time.perf_counter() < end:
             began = time.perf_counter()
@@ -99,7 +99,7 @@ def _blas(gemm, path, flops):
 
 def _loop():
     total = 0.0
-    for _ in range(_LOOPS):
+    for _step in range(_LOOPS):
         total = total * 0.999 + 1.5
     return total
 
