@@ -83,3 +83,17 @@ def test_a_node_whose_jobs_are_containers(
     assert "inside" in results["told"]["content"]
     assert "denied" in results["told2"]["content"]
     assert podman_node.containers() == []
+
+
+@pytest.mark.accepts("B20", "C15")
+def test_a_snapshot_runs_in_a_container(stoker: Callable[..., Cli], podman_node: PodmanNode) -> None:
+    cli = stoker(podman_node)
+    project = cli.folder / "proj"
+    project.mkdir()
+    (project / "f").write_text("as submitted\n")
+    words = ("--on", "p1", "--container", IMAGE, "--snapshot", "--project", str(project), "--pull", "out")
+    job = cli.run("sh", "-c", "cat f; echo made > out", options=words)
+    (project / "f").write_text("changed since\n")
+    assert cli("wait", job).code == 0
+    assert cli("logs", job).out == "as submitted\n"
+    assert (project / "out").read_text() == "made\n"
