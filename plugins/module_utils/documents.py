@@ -8,216 +8,103 @@ from __future__ import annotations
 
 from typing import Any
 
-MAJOR = 1
-
-# "(?!\n)": in Python "$" also matches before a last newline, elsewhere it does not.
-JOB_ID = r"^[a-z0-9][a-z0-9._-]{0,62}$(?!\n)"
-
-
-def _version(name: str) -> dict[str, Any]:
-    return {"type": "string", "pattern": rf"^stoker\.{name}/1(\.[0-9]+)?$(?!\n)", "description": f"stoker.{name}/1"}
-
-
-def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    changed = dict(schema, type=[*kinds, "null"])
-    if "enum" in schema:
-        changed["enum"] = [*schema["enum"], None]
-    return changed
-
-
-def _object(required: list[str], properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
-
-
-def _list(items: dict[str, Any], **limits: int) -> dict[str, Any]:
-    return dict({"type": "array", "items": items}, **limits)
-
-
-def _map(names: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "propertyNames": names, "additionalProperties": values}
-
-
-ANY: dict[str, Any] = {}
-OPEN = {"type": "object"}
-TEXT = {"type": "string"}
-FLAG = {"type": "boolean"}
-COUNT = {"type": "integer", "minimum": 0}
-SECONDS = {"type": "number", "minimum": 0}
-POSITIVE = {"type": "number", "exclusiveMinimum": 0}
-# What goes to execve: a NUL would end it early.
-ARGUMENT = {"type": "string", "pattern": "^[^\\x00]*$", "description": "text without a NUL character"}
-JOB = {
-    "type": "string",
-    "pattern": JOB_ID,
-    "maxLength": 63,
-    "description": "a job id: up to 63 of a-z 0-9 . _ -, a letter or digit first",
-}
-UID = {"type": "string", "pattern": r"^[A-Za-z0-9-]{1,64}$(?!\n)", "maxLength": 64, "description": "a uuid"}
-LABEL = {
-    "type": "string",
-    "pattern": r"^[A-Za-z0-9_][A-Za-z0-9_ ./%:@+-]{0,62}$(?!\n)",
-    "maxLength": 63,
-    "description": "a name: up to 63 letters, digits, spaces and _ . / % : @ + -",
-}
-ENV_NAME = {
-    "type": "string",
-    "pattern": r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)",
-    "maxLength": 255,
-    "description": "a name of letters, digits and _ that does not start with a digit",
-}
-GPU_UUID = {
-    "type": "string",
-    "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$(?!\n)",
-    "maxLength": 128,
-    "description": "a GPU UUID as nvidia-smi shows it",
-}
-ATTEMPT = {"type": "integer", "minimum": 1}
-ATTEMPT_KEY = {
-    "type": "string",
-    "pattern": r"^[a-z0-9][a-z0-9._-]{0,62}/[1-9][0-9]*$(?!\n)",
-    "maxLength": 80,
-    "description": "job/attempt",
-}
-SEVERITY = {"type": "string", "enum": ["critical", "error", "warning"]}
-LEASE_POLICY = {"type": "string", "enum": ["keep", "move"]}
-REGEX = {"type": "string", "minLength": 1, "maxLength": 2000}
-# JSON has no NaN and no infinity, and PostgreSQL refuses them: they travel as text.
-METRIC_VALUE = {
-    "type": ["number", "string"],
-    "pattern": r"^(nan|inf|-inf)$(?!\n)",
-    "description": "a number, 'nan', 'inf' or '-inf'",
-}
-# Those that a program may handle.
-SIGNAL = {"type": "string", "enum": ["HUP", "INT", "QUIT", "USR1", "USR2", "TERM", "ALRM", "WINCH", "CONT"]}
-LOG_PATTERN = _object(["name", "regex"], {"name": LABEL, "regex": REGEX, "severity": SEVERITY})
-METRIC = _object(
-    ["name", "regex"], {"name": LABEL, "regex": REGEX, "keep": {"type": "string", "enum": ["first", "last", "series"]}}
-)
-ENV = _map(ENV_NAME, ARGUMENT)
-# They become words of the engine's command line: none may look like an option.
-IMAGE = {
-    "type": "string",
-    "pattern": r"^[A-Za-z0-9][A-Za-z0-9._/:@+-]*$(?!\n)",
-    "maxLength": 512,
-    "description": "the name of a container image, such as docker.io/library/python:3.12",
-}
-ENGINE = {"type": "string", "enum": ["podman", "docker"]}
-USER = {
-    "type": "string",
-    "pattern": r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?$(?!\n)",
-    "maxLength": 128,
-    "description": "a user name or number, and perhaps ':' and a group",
-}
-NETWORK = {
-    "type": "string",
-    "pattern": r"^[A-Za-z0-9][A-Za-z0-9_.:/=,-]*$(?!\n)",
-    "maxLength": 255,
-    "description": "a network of the engine, such as host, none or bridge",
-}
-ARGV = _nullable(_list(ARGUMENT, minItems=1))
-
-DIGEST = {
-    "type": "string",
-    "pattern": r"^[0-9a-f]{64}$(?!\n)",
-    "maxLength": 64,
-    "description": "64 hexadecimal digits",
-}
-# The files that a job runs with. All but the digest is told to people: where they come from, and how old they are.
-SNAPSHOT = _object(
-    ["digest"],
-    {
-        "digest": DIGEST,
-        "files": COUNT,
-        "bytes": COUNT,
-        "ignored": _nullable(COUNT),
-        "commit": _nullable(TEXT),
-        "changes": _nullable(COUNT),
-        "folder": TEXT,
-        "host": TEXT,
-    },
-)
-# What is asked of GPUs when a job takes them. A busy process is a pattern of a name, as a shell matches files.
-BUSY_PROCESSES = _list(dict(ARGUMENT, minLength=1, maxLength=255), maxItems=200)
-PREFLIGHT = _object(
-    [],
-    {
-        "strict": FLAG,
-        "gpu_memory_bytes": _nullable({"type": "integer", "minimum": 1}),
-        "busy_load_pct": SECONDS,
-        "busy_processes": BUSY_PROCESSES,
-        "cooldown_s": SECONDS,
-        "quarantine_s": POSITIVE,
-    },
-)
-PREFLIGHT_FINDING = _object(
-    ["gpu", "kind", "text"],
-    {
-        "gpu": TEXT,
-        "index": _nullable(COUNT),
-        "kind": {"type": "string", "enum": ["load", "memory", "process", "unknown"]},
-        "blocks": FLAG,
-        "text": TEXT,
-    },
+from .forms import (
+    ANY,
+    ARGUMENT,
+    ARGV,
+    ATTEMPT,
+    ATTEMPT_KEY,
+    BUSY_PROCESSES,
+    COUNT,
+    DIGEST,
+    ENGINE,
+    ENV,
+    ENV_NAME,
+    FLAG,
+    GPU_UUID,
+    IMAGE,
+    JOB,
+    LABEL,
+    LEASE_POLICY,
+    LOG_PATTERN,
+    METRIC,
+    METRIC_VALUE,
+    NETWORK,
+    OPEN,
+    POSITIVE,
+    PREFLIGHT,
+    PREFLIGHT_FINDING,
+    SECONDS,
+    SEVERITY,
+    SIGNAL,
+    SNAPSHOT,
+    TEXT,
+    UID,
+    USER,
+    listing,
+    mapping,
+    nullable,
+    record,
+    version,
 )
 
 _COMMAND: dict[str, Any] = {
     "argv": ARGV,
-    "script": _nullable(ARGUMENT),
-    "interpreter": _nullable(dict(ARGUMENT, minLength=1)),
-    "workdir": _nullable(ARGUMENT),
+    "script": nullable(ARGUMENT),
+    "interpreter": nullable(dict(ARGUMENT, minLength=1)),
+    "workdir": nullable(ARGUMENT),
     "env": ENV,
-    "timeout_s": _nullable(POSITIVE),
+    "timeout_s": nullable(POSITIVE),
 }
 
 _BODIES: dict[str, dict[str, Any]] = {}
 
-MOUNT = _object(
+MOUNT = record(
     ["source", "target"],
     {"source": dict(ARGUMENT, minLength=1), "target": dict(ARGUMENT, minLength=1), "read_only": FLAG},
 )
-CONTAINER = _object(
+CONTAINER = record(
     [],
     {
-        "image": _nullable(IMAGE),
-        "engine": _nullable(ENGINE),
+        "image": nullable(IMAGE),
+        "engine": nullable(ENGINE),
         "pull": {"type": "string", "enum": ["missing", "never", "always"]},
-        "mounts": _list(MOUNT, maxItems=100),
-        "shm_bytes": _nullable({"type": "integer", "minimum": 65536}),
-        "user": _nullable(USER),
-        "network": _nullable(NETWORK),
-        "workdir": _nullable(dict(ARGUMENT, minLength=1)),
+        "mounts": listing(MOUNT, maxItems=100),
+        "shm_bytes": nullable({"type": "integer", "minimum": 65536}),
+        "user": nullable(USER),
+        "network": nullable(NETWORK),
+        "workdir": nullable(dict(ARGUMENT, minLength=1)),
         "read_only": FLAG,
     },
 )
 
-_BODIES["spec"] = _object(
+_BODIES["spec"] = record(
     ["schema", "job", "uid"],
     dict(
         _COMMAND,
-        schema=_version("spec"),
+        schema=version("spec"),
         job=JOB,
         uid=UID,
-        name=_nullable(TEXT),
-        secret_env=_list(ENV_NAME),
+        name=nullable(TEXT),
+        secret_env=listing(ENV_NAME),
         gpus={"type": "integer", "minimum": 0, "maximum": 1024},
-        gpu_uuids=_nullable(_list(GPU_UUID, maxItems=1024)),
-        memory_bytes=_nullable({"type": "integer", "minimum": 1048576}),
-        cpus=_nullable(POSITIVE),
+        gpu_uuids=nullable(listing(GPU_UUID, maxItems=1024)),
+        memory_bytes=nullable({"type": "integer", "minimum": 1048576}),
+        cpus=nullable(POSITIVE),
         grace_s=SECONDS,
-        checkpoint_signal=_nullable(SIGNAL),
+        checkpoint_signal=nullable(SIGNAL),
         checkpoint_grace_s=SECONDS,
         split_output=FLAG,
         sample_interval_s=POSITIVE,
-        log_patterns=_list(LOG_PATTERN, maxItems=100),
-        metrics=_list(METRIC, maxItems=100),
-        lease=_nullable(_object(["policy"], {"policy": LEASE_POLICY, "seconds": _nullable(POSITIVE)})),
-        container=_nullable(CONTAINER),
-        user=_nullable(USER),
-        sandbox=_nullable({"type": "string", "enum": ["bwrap", "container"]}),
-        labels=_map(LABEL, TEXT),
-        snapshot=_nullable(SNAPSHOT),
-        preflight=_nullable(PREFLIGHT),
+        log_patterns=listing(LOG_PATTERN, maxItems=100),
+        metrics=listing(METRIC, maxItems=100),
+        lease=nullable(record(["policy"], {"policy": LEASE_POLICY, "seconds": nullable(POSITIVE)})),
+        container=nullable(CONTAINER),
+        user=nullable(USER),
+        sandbox=nullable({"type": "string", "enum": ["bwrap", "container"]}),
+        labels=mapping(LABEL, TEXT),
+        snapshot=nullable(SNAPSHOT),
+        preflight=nullable(PREFLIGHT),
     ),
 )
 
@@ -236,30 +123,30 @@ IMAGE = {
 }
 ENGINE = {"type": "string", "enum": ["podman", "docker"]}
 URL = {"type": "string", "pattern": r"^https?://[^\s/]+[^\s]*$(?!\n)", "maxLength": 2000, "description": "an http URL"}
-DEFINITION = _object(
+DEFINITION = record(
     [],
     {
-        "image": _nullable(IMAGE),
-        "command": _nullable(_list(ARGUMENT)),
-        "entrypoint": _nullable(_list(ARGUMENT)),
-        "env": _nullable(ENV),
-        "workdir": _nullable(ARGUMENT),
-        "user": _nullable(ARGUMENT),
-        "gpus": _nullable(ARGUMENT),
-        "mounts": _nullable(_list(ARGUMENT)),
-        "ports": _nullable(_list(ARGUMENT)),
-        "restart": _nullable(ARGUMENT),
-        "network": _nullable(ARGUMENT),
-        "ipc": _nullable({"type": "string", "enum": ["host", "private"]}),
-        "shm_bytes": _nullable({"type": "integer", "minimum": 1}),
-        "ulimits": _nullable(_list(ARGUMENT)),
-        "labels": _nullable(_map(ARGUMENT, ARGUMENT)),
+        "image": nullable(IMAGE),
+        "command": nullable(listing(ARGUMENT)),
+        "entrypoint": nullable(listing(ARGUMENT)),
+        "env": nullable(ENV),
+        "workdir": nullable(ARGUMENT),
+        "user": nullable(ARGUMENT),
+        "gpus": nullable(ARGUMENT),
+        "mounts": nullable(listing(ARGUMENT)),
+        "ports": nullable(listing(ARGUMENT)),
+        "restart": nullable(ARGUMENT),
+        "network": nullable(ARGUMENT),
+        "ipc": nullable({"type": "string", "enum": ["host", "private"]}),
+        "shm_bytes": nullable({"type": "integer", "minimum": 1}),
+        "ulimits": nullable(listing(ARGUMENT)),
+        "labels": nullable(mapping(ARGUMENT, ARGUMENT)),
     },
 )
-HEALTH = _object([], {"url": _nullable(URL), "command": _nullable(_list(ARGUMENT, minItems=1)), "timeout_s": POSITIVE})
+HEALTH = record([], {"url": nullable(URL), "command": nullable(listing(ARGUMENT, minItems=1)), "timeout_s": POSITIVE})
 
 # The spec inside an order is checked when the order is carried out: one bad order does not stop the others.
-ORDER = _object(
+ORDER = record(
     ["order"],
     {
         "order": {"type": "string", "enum": ["start", "stop", "signal", "lease", "remove"]},
@@ -267,7 +154,7 @@ ORDER = _object(
         "secrets": ENV,
         "job": JOB,
         "attempt": ATTEMPT,
-        "grace_s": _nullable(SECONDS),
+        "grace_s": nullable(SECONDS),
         "reason": {"type": "string", "enum": ["cancelled", "expired", "timeout"]},
         "wait_s": SECONDS,
         "seconds": POSITIVE,
@@ -276,11 +163,12 @@ ORDER = _object(
     },
 )
 
-_BODIES["request"] = _object(
+PARTS = ["cpu", "memory", "disks", "network", "gpus", "containers"]
+_BODIES["request"] = record(
     ["schema", "op"],
     dict(
         _COMMAND,
-        schema=_version("request"),
+        schema=version("request"),
         op={
             "type": "string",
             "enum": [
@@ -303,14 +191,14 @@ _BODIES["request"] = _object(
             ],
         },
         state_dir=dict(ARGUMENT, minLength=1),
-        lock_dir=_nullable(dict(ARGUMENT, minLength=1)),
-        rungs=_nullable(_list(TEXT)),
-        backend=_nullable(TEXT),
-        container_image=_nullable(IMAGE),
-        container_engine=_nullable(ENGINE),
-        orders=_list(ORDER),
-        observe=_nullable(
-            _object(
+        lock_dir=nullable(dict(ARGUMENT, minLength=1)),
+        rungs=nullable(listing(TEXT)),
+        backend=nullable(TEXT),
+        container_image=nullable(IMAGE),
+        container_engine=nullable(ENGINE),
+        orders=listing(ORDER),
+        observe=nullable(
+            record(
                 [],
                 {
                     "jobs": {
@@ -319,63 +207,65 @@ _BODIES["request"] = _object(
                         "items": JOB,
                         "description": "'all', 'live' or a list of job ids",
                     },
-                    "log_from": _map(ATTEMPT_KEY, COUNT),
+                    "log_from": mapping(ATTEMPT_KEY, COUNT),
                     "log_limit": COUNT,
                     "specs": FLAG,
                 },
             )
         ),
         gpus=FLAG,
-        parts=_nullable(_list({"type": "string", "enum": ["cpu", "memory", "disks", "network", "gpus", "containers"]})),
-        proc_dir=_nullable(dict(ARGUMENT, minLength=1)),
-        busy_processes=_nullable(BUSY_PROCESSES),
-        quarantine_s=_nullable(POSITIVE),
+        parts=nullable(
+            listing({"type": "string", "enum": ["cpu", "memory", "disks", "network", "gpus", "containers"]})
+        ),
+        proc_dir=nullable(dict(ARGUMENT, minLength=1)),
+        busy_processes=nullable(BUSY_PROCESSES),
+        quarantine_s=nullable(POSITIVE),
         gpu=dict(ARGUMENT, minLength=1),
         wait=SECONDS,
         job=JOB,
-        attempt=_nullable(ATTEMPT),
-        offset=_nullable(COUNT),
-        tail=_nullable(COUNT),
+        attempt=nullable(ATTEMPT),
+        offset=nullable(COUNT),
+        tail=nullable(COUNT),
         limit=COUNT,
         stream={"type": "string", "enum": ["out", "stdout", "stderr"]},
-        older_than_s=_nullable(SECONDS),
-        keep_last=_nullable(COUNT),
+        older_than_s=nullable(SECONDS),
+        keep_last=nullable(COUNT),
         dry_run=FLAG,
-        jobs=_nullable(_list(JOB)),
+        jobs=nullable(listing(JOB)),
         folder=dict(ARGUMENT, minLength=1),
-        paths=_list(ARGUMENT),
+        paths=listing(ARGUMENT),
         make=FLAG,
         names=TEXT,
         delete=FLAG,
-        source=_nullable(TEXT),
-        file=_nullable(dict(ARGUMENT, minLength=1)),
-        python=_nullable(
+        source=nullable(TEXT),
+        file=nullable(dict(ARGUMENT, minLength=1)),
+        python=nullable(
             {"type": "string", "pattern": r"^3\.[0-9]+(\.[0-9]+)?$(?!\n)", "description": "a version such as 3.11"}
         ),
-        tool=_nullable({"type": "string", "enum": ["uv", "pip", "conda"]}),
-        build=_nullable({"type": "string", "pattern": r"^[0-9a-f]{8}$(?!\n)", "description": "the name of a build"}),
+        tool=nullable({"type": "string", "enum": ["uv", "pip", "conda"]}),
+        build=nullable({"type": "string", "pattern": r"^[0-9a-f]{8}$(?!\n)", "description": "the name of a build"}),
         digest=DIGEST,
-        snapshots_unused_s=_nullable(SECONDS),
-        engine=_nullable(ENGINE),
+        snapshots_unused_s=nullable(SECONDS),
+        engine=nullable(ENGINE),
         container=CONTAINER_NAME,
-        which=_nullable(_list(TEXT)),
+        which=nullable(listing(TEXT)),
         action={
             "type": "string",
             "enum": ["present", "started", "stopped", "absent", "logs", "upgrade", "install"],
         },
-        definition=_nullable(DEFINITION),
+        definition=nullable(DEFINITION),
         secrets=ENV,
         recreate=FLAG,
-        grace_s=_nullable(SECONDS),
+        grace_s=nullable(SECONDS),
         image=IMAGE,
         pull=FLAG,
-        health=_nullable(HEALTH),
-        apt=_list(ARGUMENT),
-        pip=_list(ARGUMENT),
+        health=nullable(HEALTH),
+        apt=listing(ARGUMENT),
+        pip=listing(ARGUMENT),
     ),
 )
 
-FINDING = _object(
+FINDING = record(
     ["line", "offset", "name", "severity", "text"],
     {
         "line": ATTEMPT,
@@ -386,74 +276,74 @@ FINDING = _object(
     },
 )
 
-METRIC_SEEN = _object(
+METRIC_SEEN = record(
     ["count"],
     {
         "count": COUNT,
-        "first": _nullable(METRIC_VALUE),
-        "last": _nullable(METRIC_VALUE),
-        "min": _nullable(METRIC_VALUE),
-        "max": _nullable(METRIC_VALUE),
-        "series": _nullable(_list(_list(METRIC_VALUE, minItems=2, maxItems=2), maxItems=2000)),
+        "first": nullable(METRIC_VALUE),
+        "last": nullable(METRIC_VALUE),
+        "min": nullable(METRIC_VALUE),
+        "max": nullable(METRIC_VALUE),
+        "series": nullable(listing(listing(METRIC_VALUE, minItems=2, maxItems=2), maxItems=2000)),
     },
 )
 
-_BODIES["observation"] = _object(
+_BODIES["observation"] = record(
     ["schema", "job", "attempt", "state"],
     {
-        "schema": _version("observation"),
+        "schema": version("observation"),
         "job": JOB,
-        "uid": _nullable(UID),
-        "name": _nullable(TEXT),
+        "uid": nullable(UID),
+        "name": nullable(TEXT),
         "attempt": ATTEMPT,
         "state": {
             "type": "string",
             "enum": ["queued", "starting", "running", "succeeded", "failed", "cancelled", "lost"],
         },
-        "reason": _nullable(
+        "reason": nullable(
             {"type": "string", "enum": ["code", "signal", "oom", "timeout", "start", "reboot", "killed", "expired"]}
         ),
-        "detail": _nullable(TEXT),
-        "evidence": _nullable(TEXT),
-        "exit_code": _nullable({"type": "integer"}),
-        "signal": _nullable({"type": "integer", "minimum": 1}),
-        "oom": _nullable(FLAG),
-        "error": _nullable(TEXT),
-        "queued_at": _nullable({"type": "number"}),
-        "started_at": _nullable({"type": "number"}),
-        "ended_at": _nullable({"type": "number"}),
-        "elapsed_s": _nullable(SECONDS),
-        "pid": _nullable(ATTEMPT),
-        "rung": _nullable(TEXT),
-        "supervised": _nullable(FLAG),
-        "stopping": _nullable(FLAG),
-        "gpus": _nullable(_list(TEXT)),
-        "waiting": _nullable(
-            _object(
+        "detail": nullable(TEXT),
+        "evidence": nullable(TEXT),
+        "exit_code": nullable({"type": "integer"}),
+        "signal": nullable({"type": "integer", "minimum": 1}),
+        "oom": nullable(FLAG),
+        "error": nullable(TEXT),
+        "queued_at": nullable({"type": "number"}),
+        "started_at": nullable({"type": "number"}),
+        "ended_at": nullable({"type": "number"}),
+        "elapsed_s": nullable(SECONDS),
+        "pid": nullable(ATTEMPT),
+        "rung": nullable(TEXT),
+        "supervised": nullable(FLAG),
+        "stopping": nullable(FLAG),
+        "gpus": nullable(listing(TEXT)),
+        "waiting": nullable(
+            record(
                 [],
                 {
                     "position": COUNT,
                     "needs": COUNT,
-                    "free": _nullable(COUNT),
-                    "held_by": _list(TEXT),
-                    "closed": _list(TEXT),
+                    "free": nullable(COUNT),
+                    "held_by": listing(TEXT),
+                    "closed": listing(TEXT),
                 },
             )
         ),
-        "preflight": _nullable(_list(PREFLIGHT_FINDING)),
-        "boot_id": _nullable(TEXT),
-        "log_size": _nullable(COUNT),
-        "last_line": _nullable(TEXT),
-        "findings": _list(FINDING),
-        "finding_counts": _map(TEXT, COUNT),
-        "metrics": _map(TEXT, METRIC_SEEN),
-        "sample": _nullable(OPEN),
-        "left_behind": _nullable(COUNT),
-        "spec": _nullable(OPEN),
+        "preflight": nullable(listing(PREFLIGHT_FINDING)),
+        "boot_id": nullable(TEXT),
+        "log_size": nullable(COUNT),
+        "last_line": nullable(TEXT),
+        "findings": listing(FINDING),
+        "finding_counts": mapping(TEXT, COUNT),
+        "metrics": mapping(TEXT, METRIC_SEEN),
+        "sample": nullable(OPEN),
+        "left_behind": nullable(COUNT),
+        "spec": nullable(OPEN),
     },
 )
 
-CHUNK = _object(
+CHUNK = record(
     ["offset", "next", "size", "data", "eof"],
     {"offset": COUNT, "next": COUNT, "size": COUNT, "data": TEXT, "eof": FLAG},
 )
@@ -470,52 +360,52 @@ ERROR_CODES = [
     "not_supported",
     "internal",
 ]
-ERROR = _object(
-    ["code", "message"], {"code": {"type": "string", "enum": ERROR_CODES}, "message": TEXT, "next": _nullable(TEXT)}
+ERROR = record(
+    ["code", "message"], {"code": {"type": "string", "enum": ERROR_CODES}, "message": TEXT, "next": nullable(TEXT)}
 )
 
-_BODIES["reply"] = _object(
+_BODIES["reply"] = record(
     ["schema", "ok"],
     {
-        "schema": _version("reply"),
+        "schema": version("reply"),
         "ok": FLAG,
-        "error": _nullable(ERROR),
+        "error": nullable(ERROR),
         "node": OPEN,
-        "orders": _list(
-            _object(
+        "orders": listing(
+            record(
                 ["order", "ok"],
                 {
                     "order": TEXT,
-                    "job": _nullable(TEXT),
-                    "attempt": _nullable(ATTEMPT),
+                    "job": nullable(TEXT),
+                    "attempt": nullable(ATTEMPT),
                     "ok": FLAG,
                     "changed": FLAG,
-                    "error": _nullable(ERROR),
+                    "error": nullable(ERROR),
                 },
             )
         ),
-        "attempts": _list(_BODIES["observation"]),
-        "logs": _map(ATTEMPT_KEY, CHUNK),
+        "attempts": listing(_BODIES["observation"]),
+        "logs": mapping(ATTEMPT_KEY, CHUNK),
         "chunk": CHUNK,
-        "observation": _nullable(_BODIES["observation"]),
-        "code": _nullable({"type": "integer"}),
-        "signal": _nullable({"type": "integer", "minimum": 1}),
+        "observation": nullable(_BODIES["observation"]),
+        "code": nullable({"type": "integer"}),
+        "signal": nullable({"type": "integer", "minimum": 1}),
         "stdout": TEXT,
         "stderr": TEXT,
         "truncated": FLAG,
         "timed_out": FLAG,
         "elapsed_s": SECONDS,
-        "removed": _list(_object(["job", "attempt", "bytes"], {"job": JOB, "attempt": ATTEMPT, "bytes": COUNT})),
+        "removed": listing(record(["job", "attempt", "bytes"], {"job": JOB, "attempt": ATTEMPT, "bytes": COUNT})),
         "kept": COUNT,
-        "snapshots": _list(_object(["digest", "bytes"], {"digest": DIGEST, "bytes": COUNT})),
+        "snapshots": listing(record(["digest", "bytes"], {"digest": DIGEST, "bytes": COUNT})),
     },
 )
 
 # A row of the store's history, as `stoker events --json` prints it and an event source reads it.
-_BODIES["event"] = _object(
+_BODIES["event"] = record(
     ["schema", "seq", "at", "type"],
     {
-        "schema": _version("event"),
+        "schema": version("event"),
         "seq": COUNT,
         "at": {"type": "number"},
         "type": {
@@ -524,25 +414,25 @@ _BODIES["event"] = _object(
             "maxLength": 63,
             "description": "a name in lower case",
         },
-        "job": _nullable(JOB),
-        "attempt": _nullable(ATTEMPT),
-        "node": _nullable(TEXT),
-        "data": _nullable(OPEN),
+        "job": nullable(JOB),
+        "attempt": nullable(ATTEMPT),
+        "node": nullable(TEXT),
+        "data": nullable(OPEN),
     },
 )
 
 # What any operation says with --json.
-_BODIES["result"] = _object(
+_BODIES["result"] = record(
     ["schema", "operation", "ok"],
     {
-        "schema": _version("result"),
+        "schema": version("result"),
         "operation": TEXT,
         "ok": FLAG,
         "value": ANY,
-        "error": _nullable(
-            _object(
+        "error": nullable(
+            record(
                 ["message"],
-                {"message": TEXT, "next_step": _nullable(TEXT), "exit_code": COUNT, "node": _nullable(TEXT)},
+                {"message": TEXT, "next_step": nullable(TEXT), "exit_code": COUNT, "node": nullable(TEXT)},
             )
         ),
     },

@@ -17,7 +17,8 @@ import os
 import re
 from typing import Any
 
-from .documents import EVENT, MAJOR, OBSERVATION, REPLY, REQUEST, RESULT, SCHEMAS, SPEC
+from .documents import EVENT, OBSERVATION, REPLY, REQUEST, RESULT, SCHEMAS, SPEC
+from .forms import MAJOR
 from .json_form import in_words, shown, step, validate
 
 __all__ = [

@@ -21,7 +21,7 @@ def signal(session: Session, job: str, name: str) -> Signalled:
         job: Id of the job, or the beginning of it.
         name: The signal (USR1).
     """
-    from ansible_collections.stoker.fleet.plugins.module_utils.documents import SIGNAL
+    from ansible_collections.stoker.fleet.plugins.module_utils.forms import SIGNAL
 
     wanted = name.upper().removeprefix("SIG")
     if wanted not in SIGNAL["enum"]:
