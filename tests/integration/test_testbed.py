@@ -29,6 +29,8 @@ print(bed.folder, flush=True)
 os._exit(1)
 """
 
+CLEAR = "import sys; sys.path.insert(0, sys.argv[1]); from testbed.leftovers import clear_leftovers; clear_leftovers()"
+
 
 def pid_1_start(node: IsolatedNode | SystemdNode) -> int:
     return int(node.ssh("cat /proc/1/stat").stdout.rpartition(")")[2].split()[19])
@@ -132,6 +134,20 @@ def test_leftovers_of_a_killed_run_are_cleared() -> None:
     assert not folder.exists()
     sleeps = [path for path in Path("/proc").glob("[0-9]*/environ") if names(path, folder)]
     assert sleeps == []
+
+
+def test_several_clear_the_same_leftovers() -> None:
+    tests = str(Path(__file__).parents[1])
+    leave = [sys.executable, "-c", LEAVE_BEHIND, tests]
+    folder = Path(subprocess.run(leave, capture_output=True, text=True, timeout=30, check=False).stdout.strip())
+    for number in range(5000):
+        (folder / f"deep{number}").mkdir()
+
+    runs = [subprocess.Popen([sys.executable, "-c", CLEAR, tests], stderr=subprocess.PIPE, text=True) for _ in range(4)]
+
+    said = [run.communicate(timeout=60)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0] * 4, said
+    assert not folder.exists()
 
 
 def names(environ: Path, folder: Path) -> bool:

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -26,16 +29,26 @@ def claim(folder: Path) -> None:
 
 def clear_leftovers() -> list[Path]:
     """End processes, networks, cgroups and folders of this user's beds without an owner. Returns the folders."""
-    dead = [owner for owner in Path("/tmp").glob(f"{PREFIX}*/owner") if is_mine(owner)]
     cleared = []
-    for folder in (owner.parent for owner in dead if not owner_lives(owner)):
-        kill_until_gone(partial(belonging, folder))
-        remove_networks(folder)
-        for cgroup in Path("/sys/fs/cgroup/systemd").glob(f"{folder.name}-*"):
-            remove_cgroup(cgroup)
-        shutil.rmtree(folder)
-        cleared.append(folder)
+    # Workers of one run start together, and would remove the same files: one after the other, each looks for itself.
+    with alone():
+        dead = [owner for owner in Path("/tmp").glob(f"{PREFIX}*/owner") if is_mine(owner)]
+        for folder in (owner.parent for owner in dead if not owner_lives(owner)):
+            kill_until_gone(partial(belonging, folder))
+            remove_networks(folder)
+            for cgroup in Path("/sys/fs/cgroup/systemd").glob(f"{folder.name}-*"):
+                remove_cgroup(cgroup)
+            shutil.rmtree(folder)
+            cleared.append(folder)
     return cleared
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Hold this user's lock for clearing."""
+    with Path(f"/tmp/{PREFIX}clearing-{os.geteuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def is_mine(owner: Path) -> bool:
