@@ -2,55 +2,32 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Podman or Docker on this node, through its own command line: every call has a time limit, every answer is JSON."""
+"""Which engine of this node has a container, and what a container's definition is handed to it with."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
-import signal
-import subprocess
 import tempfile
 
+from . import engines as tools
 from .statedir import NodeError
 
-ENGINES = ("podman", "docker")
 NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$")
-# Seconds. What an engine does by itself is quick; images travel, and what runs in a container takes what it takes.
+# Seconds. What an engine does by itself is quick; what runs in a container takes what it takes.
 QUICK_S = 30.0
-PULL_S = 7200.0
-_MISSING = re.compile(r"no such (object|container|image)|image not known|no container with name or id", re.I)
 
 
-class Engine:
-    """One engine's command line. ``name`` is podman or docker, ``tool`` its path."""
+class Engine(tools.Engine):
+    """An engine that is asked about containers of the node, not about those of jobs."""
 
-    def __init__(self, name, tool):
-        self.name = name
-        self.tool = tool
-
-    def run(self, argv, timeout_s=QUICK_S, stdin=None):
+    def run(self, argv, timeout_s=QUICK_S):
         """(exit code, stdout, stderr) as text. Raises NodeError when it cannot be run or takes longer."""
         try:
-            process = subprocess.Popen(
-                [self.tool, *argv],
-                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
+            return self.ask(argv, timeout_s)
         except OSError as exc:
             raise NodeError("not_supported", "{0} cannot be run: {1}".format(self.tool, exc.strerror)) from None
-        try:
-            out, err = process.communicate(stdin, timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise NodeError(
-                "not_supported", "{0} {1} gave no answer within {2:g} s".format(self.name, argv[0], timeout_s)
-            ) from None
-        return process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
 
     def call(self, argv, timeout_s=QUICK_S):
         """What it printed. Raises NodeError in the engine's own words when it fails."""
@@ -61,35 +38,11 @@ class Engine:
 
     def container(self, name):
         """What ``inspect`` tells of a container; None where there is none."""
-        return self._inspect("container", name)
+        return self.inspect("container", name, QUICK_S)
 
     def image(self, name):
         """What ``inspect`` tells of an image that is on the node; None where it is not."""
-        return self._inspect("image", name)
-
-    def pull(self, image):
-        self.call(["pull", "--quiet", image], PULL_S)
-
-    def remove(self, container):
-        """End it at once, and remove it. One that is gone already is gone."""
-        # `rm --force` alone waits for the end of each process, 10 s in all.
-        self.run(["kill", container])
-        code, out, err = self.run(["rm", "--force", container], 60.0)
-        if code != 0 and not _MISSING.search(err):
-            raise NodeError("not_supported", "{0} rm failed: {1}".format(self.name, words(err or out, code)))
-
-    def _inspect(self, kind, name):
-        code, out, err = self.run([kind, "inspect", name])
-        if code != 0 and _MISSING.search(err):
-            return None
-        if code != 0:
-            raise NodeError("not_supported", "{0} {1} inspect failed: {2}".format(self.name, kind, words(err, code)))
-        try:
-            return json.loads(out)[0]
-        except (ValueError, LookupError) as exc:
-            raise NodeError(
-                "not_supported", "{0} {1} inspect said what is not understood: {2!r}".format(self.name, kind, exc)
-            ) from None
+        return self.inspect("image", name, QUICK_S)
 
 
 def words(text, code):
@@ -100,7 +53,7 @@ def words(text, code):
 
 def engines(wanted=None):
     """(engines that answer, one sentence for each that does not). Raises NodeError where none does."""
-    names = [wanted] if wanted else list(ENGINES)
+    names = [wanted] if wanted else list(tools.ENGINES)
     present = [Engine(name, shutil.which(name)) for name in names if shutil.which(name)]
     if not present:
         raise NodeError(

@@ -24,7 +24,7 @@ ENGINES = ("podman", "docker")
 LOOK_S, ACT_S = 10.0, 120.0
 PULL_S = 6 * 3600.0
 _TIME = re.compile(r"^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(\.\d+)? ?(?:Z|([+-])(\d\d):?(\d\d))")
-_NO_CONTAINER = ("no such container", "no such object", "no container with name or id")
+_MISSING = re.compile(r"no such (object|container|image)|image not known|no container with name or id", re.IGNORECASE)
 
 
 class Seen:
@@ -58,52 +58,64 @@ class Engine:
 
     def look(self, container):
         """The container as Seen; None where the engine has none of that name."""
-        code, out, err = self._call(["container", "inspect", container], LOOK_S)
-        if code != 0:
-            if any(words in err.lower() for words in _NO_CONTAINER):
-                return None
-            raise self._refused("inspect", code, err or out)
+        told = self.inspect("container", container)
         try:
-            return Seen(json.loads(out)[0])
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as exc:
-            raise NodeError(
-                "not_supported", "{0} inspect said what is not understood: {1!r}".format(self.name, exc)
-            ) from None
+            return None if told is None else Seen(told)
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+            raise self._not_understood("container", exc) from None
+
+    def inspect(self, kind, name, limit_s=LOOK_S):
+        """What ``inspect`` tells of a container or an image; None where the engine has none of that name."""
+        code, out, err = self.ask([kind, "inspect", name], limit_s)
+        if code != 0 and _MISSING.search(err):
+            return None
+        if code != 0:
+            raise self._refused(kind + " inspect", code, err or out)
+        try:
+            return json.loads(out)[0]
+        except (ValueError, LookupError, TypeError) as exc:
+            raise self._not_understood(kind, exc) from None
+
+    def _not_understood(self, kind, exc):
+        words = "{0} {1} inspect said what is not understood: {2!r}".format(self.name, kind, exc)
+        return NodeError("not_supported", words)
 
     def create(self, words, environ):
         """Create a container from the words after ``create``. Returns what the engine warned of.
 
         ``environ`` is added to the engine's own, for ``--env=NAME``. Raises OSError where the kernel refuses the words.
         """
-        code, out, err = self._call(["create", *words], ACT_S, environ)
+        code, out, err = self.ask(["create", *words], ACT_S, environ)
         if code != 0:
             raise self._refused("create", code, err or out)
         return " ".join(err.split())
 
     def start(self, container, keep):
         """Start it. The file descriptors ``keep`` go to the engine's monitor, which holds locks as long as it lives."""
-        code, out, err = self._call(["start", container], ACT_S, keep=keep)
+        code, out, err = self.ask(["start", container], ACT_S, keep=keep)
         if code != 0:
             raise self._refused("start", code, err or out)
 
     def send(self, container, name):
         """Send a signal to its init. False where it does not run any more."""
-        code, _out, _err = self._call(["kill", "--signal", name, container], LOOK_S)
+        code, _out, _err = self.ask(["kill", "--signal", name, container], LOOK_S)
         return code == 0
 
     def remove(self, container):
-        """Remove it, also while it runs. One that is not there is as good."""
-        code, out, err = self._call(["rm", "--force", container], ACT_S)
-        if code != 0 and not any(words in err.lower() for words in _NO_CONTAINER):
+        """End it at once, and remove it. One that is not there is as good."""
+        # `rm --force` alone waits for the end of each process, 10 s in all.
+        self.send(container, "KILL")
+        code, out, err = self.ask(["rm", "--force", container], ACT_S)
+        if code != 0 and not _MISSING.search(err):
             raise self._refused("rm", code, err or out)
 
     def has_image(self, image):
-        code, _out, _err = self._call(["image", "inspect", "--format", "{{.Id}}", image], LOOK_S)
-        return code == 0
+        """Whether it is on the node. Raises NodeError where the engine does not say."""
+        return self.inspect("image", image) is not None
 
-    def pull(self, image, go_on):
+    def pull(self, image, go_on=None):
         """Fetch an image. ``go_on`` is asked again and again; False where it said no."""
-        code, out, err = self._call(["pull", "--quiet", image], PULL_S, go_on=go_on)
+        code, out, err = self.ask(["pull", "--quiet", image], PULL_S, go_on=go_on)
         if code is None:
             return False
         if code != 0:
@@ -112,15 +124,18 @@ class Engine:
 
     def log(self, container):
         """What the container said past its log file: the words of a start that failed."""
-        code, out, err = self._call(["logs", container], LOOK_S)
+        code, out, err = self.ask(["logs", container], LOOK_S)
         return " ".join((err + " " + out).split())[:500] if code == 0 else ""
 
     def _refused(self, what, code, words, next_step=None):
         said = " ".join(words.split())[:500] or "it said nothing"
         return NodeError("not_supported", "{0} {1} ended with {2}: {3}".format(self.name, what, code, said), next_step)
 
-    def _call(self, words, limit_s, environ=None, keep=(), go_on=None):
-        """(exit code, stdout, stderr); the code is None where ``go_on`` ended it."""
+    def ask(self, words, limit_s, environ=None, keep=(), go_on=None):
+        """(exit code, stdout, stderr); the code is None where ``go_on`` ended it.
+
+        Raises NodeError when it takes longer, OSError when it cannot be run.
+        """
         # Files, not pipes: what the engine leaves in the background would hold a pipe open.
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             process = subprocess.Popen(

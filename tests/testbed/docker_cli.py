@@ -58,7 +58,7 @@ def gpus(value: str) -> list[str]:
 
 def main(words: list[str]) -> int:
     known = (["create"], ["start"], ["kill", "--signal"], ["rm", "--force"], ["logs"], ["pull", "--quiet"])
-    known += (["container", "inspect"], ["image", "inspect", "--format"], ["ps"])
+    known += (["container", "inspect"], ["image", "inspect"], ["ps"])
     if not any(words[: len(start)] == start for start in known):
         refuse(f"docker: {' '.join(words[:2])!r} is not a docker command")
     if words[0] == "create":
