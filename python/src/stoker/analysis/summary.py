@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from stoker.analysis.errors import AnalysisError
 from stoker.analysis.model import Metric, Run
 from stoker.analysis.naming import chosen
+from stoker.analysis.phrases import cut, number, short, span
 from stoker.analysis.schema import shown as formatted
 from stoker.analysis.statistics import stability, stats
 from stoker.analysis.thin import sparkline, tokens
@@ -154,31 +154,3 @@ def arrow(moves: Stability) -> str:
         percent = abs(moves.percent_per_1000)
         return f"{sign} {percent:.0f}%/1k" if percent >= 99.5 else f"{sign} {percent:.2g}%/1k"
     return f"{sign} {number(abs(moves.slope_per_1000 or 0.0))}/1k"
-
-
-def number(value: float) -> str:
-    """A value in four digits, steps and counts whole."""
-    if not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Inf" if value > 0 else "-Inf"
-    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:.4g}"
-
-
-def short(value: Any) -> str:
-    """A setting in few characters."""
-    return (
-        number(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else cut(str(value), 24)
-    )
-
-
-def span(seconds: float) -> str:
-    """`40 s`, `12 m`, `3.2 h`, `5 d`."""
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}" if seconds >= 10 * size else f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def cut(text: str, most: int) -> str:
-    """The text on one line, at most `most` characters."""
-    flat = " ".join(text.split())
-    return flat if len(flat) <= most else flat[: most - 1] + "…"

@@ -43,13 +43,14 @@ def base(folder: str | None) -> Path:
 
 def found_in(session: Session, folder: str) -> list[Found]:
     """The runs in a folder; what cannot be read is told. Raises UsageError when there is no such folder."""
-    found, unreadable = _look(folder)
+    found, unreadable = look(folder)
     for sentence in unreadable:
         session.say(sentence)
     return found
 
 
-def _look(folder: str) -> tuple[list[Found], tuple[str, ...]]:
+def look(folder: str) -> tuple[list[Found], tuple[str, ...]]:
+    """The runs in a folder, and a sentence for each file that cannot be read."""
     from stoker.analysis import runs
 
     problems: list[str] = []
@@ -86,7 +87,7 @@ def list_runs(session: Session, path: str = ".") -> RunList:
     Args:
         path: The folder, or one file.
     """
-    found, unreadable = _look(path)
+    found, unreadable = look(path)
     return RunList(path, tuple(run.info for run in found), time.time(), unreadable)
 
 
@@ -100,7 +101,7 @@ def find(session: Session, text: str, path: str = ".", *, tag: str | None = None
         tag: Only those with exactly this tag.
         group: Only those of exactly this group.
     """
-    found, unreadable = _look(path)
+    found, unreadable = look(path)
     wanted = [
         run.info
         for run in found
