@@ -21,11 +21,11 @@ def short(value: Any) -> str:
 
 
 def span(seconds: float) -> str:
-    """`40 s`, `12 m`, `3.2 h`, `5 d`."""
+    """`0.3 s`, `40 s`, `12 m`, `3.2 h`, `5 d`."""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}" if seconds >= 10 * size else f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
+    return f"{seconds:.1g} s" if 0 < seconds < 0.95 else f"{seconds:.0f} s"
 
 
 def cut(text: str, most: int) -> str:

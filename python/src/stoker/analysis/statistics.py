@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -56,6 +57,9 @@ def stability(metric: Metric, window: float = 0.2) -> Stability:
         why = "cannot tell: all points are at one step"
         return Stability(metric.name, count, float(steps[0]), mean, None, None, None, None, None, why)
     slope, error, noise = (figure * scale for figure in fit)
+    if not math.isfinite(slope * 1000) or not math.isfinite(error * 1000):
+        why = "cannot tell: its numbers are too large to be reckoned with"
+        return Stability(metric.name, count, float(steps[0]), mean, None, None, None, None, None, why)
     percent = slope * 1000 / abs(mean) * 100 if mean else None
     verdict = "steady" if abs(slope) <= _SURE * error or slope == 0 else "rising" if slope > 0 else "falling"
     return Stability(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from stoker.analysis.errors import AnalysisError
+from stoker.analysis.findings import RunCheck
 from stoker.analysis.model import Metric, Run
 from stoker.analysis.naming import chosen
 from stoker.analysis.phrases import cut, number, short, span
@@ -14,6 +15,7 @@ from stoker.analysis.schema import shown as formatted
 from stoker.analysis.statistics import stability, stats
 from stoker.analysis.thin import sparkline, tokens
 from stoker.analysis.values import MetricSummary, PerStep, RunSummary, Stability
+from stoker.analysis.verdict import check
 from stoker.analysis.words import importance
 
 BUDGET = 500
@@ -22,7 +24,7 @@ _SPARK = 8
 _LEAST_BUDGET = 100
 # The most characters of a name, and of a sentence, that a line shows.
 _NAME, _SENTENCE = 48, 160
-_MOST_PER_STEP = 2
+_MOST_PER_STEP, _MOST_ADVICE = 2, 3
 
 
 def summarise(run: Run, *, keys: Sequence[str] = (), budget: int = BUDGET) -> RunSummary:
@@ -36,7 +38,8 @@ def summarise(run: Run, *, keys: Sequence[str] = (), budget: int = BUDGET) -> Ru
     names = chosen(keys, run.metrics, run.info.title)
     if not keys:
         names.sort(key=lambda name: (importance(name), name))
-    head, foot = _head(run, now), _foot(run, budget)
+    told = check(run, now)
+    head, foot = "\n".join([_head(run, now), *_verdict(told, budget)]), _foot(run, budget)
     steps = _per_step(run, names)
     names = [name for name in names if run.schema.place_in_steps(name) is None]
     lines = [_steps_line(entry) for entry in steps][:_MOST_PER_STEP]
@@ -52,8 +55,8 @@ def summarise(run: Run, *, keys: Sequence[str] = (), budget: int = BUDGET) -> Ru
     left_out = len(names) - len(shown)
     text = "\n".join([head, *lines, *_rest(left_out), *foot])
     return RunSummary(
-        run.info, tuple(shown), steps, left_out, run.last_step, run.last_time, dict(run.skipped), run.remarks, budget,
-        tokens(text), now, text,
+        run.info, tuple(shown), steps, left_out, told, run.last_step, run.last_time, dict(run.skipped), run.remarks,
+        budget, tokens(text), now, text,
     )  # fmt: skip
 
 
@@ -76,6 +79,18 @@ def _head(run: Run, now: float) -> str:
     parts.append(f"written {span(max(0.0, now - info.updated_at))} ago")
     said += " · " + " · ".join(parts)
     return said if state.exit_code is not None else f"{said}\n  {cut(state.evidence, _SENTENCE)}"
+
+
+def _verdict(told: RunCheck, budget: int) -> list[str]:
+    """The sentences, then the advice, in a third of the budget at most."""
+    # The first sentence is the line above.
+    lines = [f"  {cut(sentence.text, 2 * _SENTENCE)}" for sentence in told.sentences[1:]]
+    lines += [f"  try: {cut(entry.text, _SENTENCE)}" for entry in told.recommendations[:_MOST_ADVICE]]
+    kept: list[str] = []
+    for line in lines:
+        if tokens("\n".join([*kept, line])) <= budget // 3:
+            kept.append(line)
+    return kept
 
 
 def _first_time(run: Run) -> float | None:

@@ -33,7 +33,7 @@ def check(run: Run, now: float, *, only: Sequence[str] = (), machine: Machine | 
             continue
         subjects = detector.subjects(case)
         if not subjects:
-            without[detector.name] = f"no metric for it ({detector.finds})"
+            without[detector.name] = f"nothing to look at ({detector.finds})"
         for name in subjects:
             points = _points(case, detector, name)
             answer = (
@@ -47,7 +47,8 @@ def check(run: Run, now: float, *, only: Sequence[str] = (), machine: Machine | 
                 findings += answer
             outcome = "cannot tell" if isinstance(answer, CannotTell) else "found" if answer else "nothing"
             checks.append(Check(detector.name, name, points, outcome))
-    findings.sort(key=lambda finding: (_WORST[finding.severity], -finding.confidence))
+    order = [detector.name for detector in ALL]
+    findings.sort(key=lambda found: (_WORST[found.severity], order.index(found.detector), -found.confidence))
     return RunCheck(
         run.info, verdict(findings, unknown, checks), tuple(findings), tuple(unknown), tuple(checks), without,
         tuple(recommendations(run, findings)), tuple(summary_sentences(run, findings, checks)), now,

@@ -90,6 +90,10 @@ _VALUES = {
     "stoker.analysis.findings": {
         "RunChecks": "render_verdicts.checks",
     },
+    "stoker.analysis.forecasts": {
+        "RunForecast": "render_forecasts.forecast",
+        "SeedReport": "render_forecasts.seeds",
+    },
 }
 # The same for answers that come piece by piece; their renderers return the exit code.
 _STREAMS = {

@@ -1,4 +1,5 @@
-"""Detectors: one small file each, behind `base.Detector`. `ALL` has them in the order in which they are told."""
+"""Detectors: one small file each, behind `base.Detector`. `ALL` has them in the order in which they are told: what costs
+a run most comes first."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ from stoker.analysis.detectors.spike import Spike
 from stoker.analysis.detectors.throughput import ThroughputDrop
 
 ALL: tuple[Detector, ...] = (
-    Silence(), NotFinite(), Divergence(), Exploding(), Vanishing(), Overfit(), Instability(), Spike(), ThroughputDrop(),
-    NoWarmup(), RateTooHigh(), RateTooLow(), ScheduleMismatch(), ChangePoints(), Plateau(),
+    Silence(), Divergence(), Exploding(), Vanishing(), Overfit(), Instability(), RateTooHigh(), NoWarmup(), RateTooLow(),
+    ScheduleMismatch(), ThroughputDrop(), NotFinite(), Spike(), ChangePoints(), Plateau(),
 )  # fmt: skip
 
 __all__ = ["ALL", "Case", "Detector", "Limits", "Machine"]

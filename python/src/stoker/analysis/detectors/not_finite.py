@@ -56,9 +56,10 @@ class NotFinite:
         elif gaps:
             says = f"{name} is NaN in {share:.0%} of its points and goes on: gaps rather than a fault"
         else:
-            says = f"{name} was {what} {int(odd.sum()):,} times, first at step {first:,g}, and went on"
+            often = "once" if odd.sum() == 1 else f"{int(odd.sum()):,} times"
+            says = f"{name} was {what} {often}, {'' if odd.sum() == 1 else 'first '}at step {first:,g}, and went on"
         evidence = {"nan": nan, "inf": int(odd.sum()) - nan, "share": share, "in_a_row_at_end": at_end}
-        confidence = 1.0 if stays or not gaps else 0.5
+        confidence = 1.0 if stays else 0.5
         return [
             finding(self, name, severity, confidence, places, says, count=int(odd.sum()), evidence=evidence,
                     limits={"tail": limits.tail, "placeholder": limits.placeholder})
