@@ -372,6 +372,8 @@ def test_every_answer_is_an_object_and_json(two: Path, stoker: Asked) -> None:
             ("chart", a): runs.chart(a),
             ("stats", a): runs.stats(a), ("stability", a): runs.stability(a),
             ("best", "train/loss", two): runs.best("train/loss", str(two)), ("compare", a, b): runs.compare(a, b),
+            ("check", a): runs.check(a), ("eta", a): runs.eta(a),
+            ("seeds", "train/loss", two): runs.seeds("train/loss", str(two)),
         }  # fmt: skip
         with pytest.raises(UsageError, match="Did you mean"):
             runs.summary(a, key=["val/los"])

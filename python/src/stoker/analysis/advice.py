@@ -38,7 +38,9 @@ def _goes_on(run: Run) -> bool:
 def _silence(run: Run, finding: Finding) -> str:
     if finding.says.startswith("it hangs"):
         return "see where it stands before it is ended (py-spy dump --pid PID), then resume from its last checkpoint"
-    return f"see what it printed last (stoker runs notes), then resume from the checkpoint before {_step(run.last_step)}"
+    return (
+        f"see what it printed last (stoker runs notes), then resume from the checkpoint before {_step(run.last_step)}"
+    )
 
 
 def _not_finite(run: Run, finding: Finding) -> str:

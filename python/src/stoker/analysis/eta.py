@@ -168,4 +168,3 @@ def _seconds_between(run: Run, since: float) -> float | None:
     assert metric.times is not None
     at = int(np.searchsorted(metric.steps, since))
     return max(0.0, run.last_time - float(metric.times[at])) if at < len(metric) else None
-

@@ -20,7 +20,15 @@ _WARMUP = ("warmup_steps", "num_warmup_steps", "lr_warmup_steps", "warmup_iters"
 _RATIO = ("warmup_ratio", "warmup_fraction", "lr_warmup_ratio")
 _PEAK = ("learning_rate", "lr", "max_lr", "peak_lr", "base_lr")
 _LOWEST = ("min_lr", "eta_min", "min_learning_rate", "end_lr", "lr_end")
-_KIND = ("lr_scheduler_type", "lr_scheduler", "lr_schedule", "scheduler_type", "lr_decay_style", "scheduler", "schedule")
+_KIND = (
+    "lr_scheduler_type",
+    "lr_scheduler",
+    "lr_schedule",
+    "scheduler_type",
+    "lr_decay_style",
+    "scheduler",
+    "schedule",
+)
 _NAMED = ("name", "type", "kind", "_target_", "class")
 
 

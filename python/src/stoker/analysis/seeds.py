@@ -89,7 +89,9 @@ def _warnings(groups: Sequence[Sequence[Run]], unknown: int) -> list[str]:
     for group in groups:
         seeds = [_seed(run) for run in group]
         if len(set(seeds)) < len(seeds):
-            said.append(f"{group[0].info.title} and others have one seed or none: {len(set(seeds))} of {len(seeds)} differ")
+            said.append(
+                f"{group[0].info.title} and others have one seed or none: {len(set(seeds))} of {len(seeds)} differ"
+            )
         going = [run.info.title for run in group if run.info.state.name in ("running", "unfinished", "failed")]
         if going:
             said.append(f"not at their end: {', '.join(going)}")

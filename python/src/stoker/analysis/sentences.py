@@ -12,7 +12,7 @@ from stoker.analysis import words
 from stoker.analysis.detectors import subjects
 from stoker.analysis.findings import Check, Figure, Finding, Sentence
 from stoker.analysis.model import Metric, Run
-from stoker.analysis.phrases import cut, number
+from stoker.analysis.phrases import cut, number, span
 
 _NAME = 48
 # A number in a sentence: `1,204`, `0.4123`, `3.2e-05`, `12%`.
@@ -58,7 +58,7 @@ def _shown(run: Run) -> list[str]:
     for group in (subjects.training_losses(run) or subjects.losses(run), subjects.validations(run)):
         there = [name for name in group if len(run.metrics[name].finite()) and name not in names]
         if there:
-            first = (lambda name: (words.importance(name), -len(run.metrics[name]), name))
+            first = lambda name: (words.importance(name), -len(run.metrics[name]), name)
             names.append(min(there, key=first))
     return names
 
@@ -108,6 +108,7 @@ def traced(run: Run, finding: Finding) -> Iterator[Figure]:
     known += [(key, value) for key, value in finding.evidence.items() if not isinstance(value, str)]
     known += [("count", float(finding.count)), *finding.threshold.items()]
     known.append(("last step", run.last_step if run.last_step is not None else math.nan))
+    known += [("state", float(said)) for said in re.findall(r"\d+", run.info.state.evidence)]
     text = finding.says
     for name in sorted((finding.metric, *map(str, finding.evidence.values())), key=len, reverse=True):
         text = text.replace(name, " ") if name and not NUMBER.fullmatch(name) else text
@@ -130,7 +131,12 @@ def _meant(said: str, known: Sequence[tuple[str, float]]) -> tuple[str, float]:
 def _spellings(value: float, percent: bool) -> set[str]:
     forms = (".0f", ".1f", ".3g", ".4g", ",g", ",.0f")
     if not percent:
-        return {format(abs(value) if sign else value, form) for form in forms for sign in (0, 1)} | {number(value)}
+        forms_of_time = {span(value).split()[0]} if value >= 0 else set()
+        return (
+            forms_of_time
+            | {format(abs(value) if sign else value, form) for form in forms for sign in (0, 1)}
+            | {number(value)}
+        )
     return {format(abs(value), form) for form in (".0%", ".1%")} | {f"{value:.0f}%"}
 
 

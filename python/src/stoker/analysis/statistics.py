@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from stoker.analysis.intervals import level_interval
 from stoker.analysis.model import Floats, Metric
 from stoker.analysis.schema import Schema
 from stoker.analysis.values import MetricStats, Point, Stability
@@ -62,8 +63,10 @@ def stability(metric: Metric, window: float = 0.2) -> Stability:
         return Stability(metric.name, count, float(steps[0]), mean, None, None, None, None, None, why)
     percent = slope * 1000 / abs(mean) * 100 if mean else None
     verdict = "steady" if abs(slope) <= _SURE * error or slope == 0 else "rising" if slope > 0 else "falling"
+    level = level_interval(steps, values / scale)
+    ends = (None,) * 3 if level is None else tuple(end * scale for end in (level.value, level.low, level.high))
     return Stability(
-        metric.name, count, float(steps[0]), mean, slope * 1000, error * 1000, percent, noise, verdict
+        metric.name, count, float(steps[0]), mean, slope * 1000, error * 1000, percent, noise, verdict, None, _SURE, *ends
     )  # fmt: skip
 
 

@@ -39,7 +39,7 @@ def summarise(run: Run, *, keys: Sequence[str] = (), budget: int = BUDGET) -> Ru
     if not keys:
         names.sort(key=lambda name: (importance(name), name))
     told = check(run, now)
-    head, foot = "\n".join([_head(run, now), *_verdict(told, budget)]), _foot(run, budget)
+    head, foot = _verdict(_head(run, now), told, budget), _foot(run, budget)
     steps = _per_step(run, names)
     names = [name for name in names if run.schema.place_in_steps(name) is None]
     lines = [_steps_line(entry) for entry in steps][:_MOST_PER_STEP]
@@ -81,16 +81,15 @@ def _head(run: Run, now: float) -> str:
     return said if state.exit_code is not None else f"{said}\n  {cut(state.evidence, _SENTENCE)}"
 
 
-def _verdict(told: RunCheck, budget: int) -> list[str]:
-    """The sentences, then the advice, in a third of the budget at most."""
-    # The first sentence is the line above.
+def _verdict(head: str, told: RunCheck, budget: int) -> str:
+    """The head with the sentences and the advice below it, in 3/5 of the budget at most."""
+    # The first sentence is the head itself.
     lines = [f"  {cut(sentence.text, 2 * _SENTENCE)}" for sentence in told.sentences[1:]]
     lines += [f"  try: {cut(entry.text, _SENTENCE)}" for entry in told.recommendations[:_MOST_ADVICE]]
-    kept: list[str] = []
     for line in lines:
-        if tokens("\n".join([*kept, line])) <= budget // 3:
-            kept.append(line)
-    return kept
+        if tokens(f"{head}\n{line}") <= budget * 3 // 5:
+            head += f"\n{line}"
+    return head
 
 
 def _first_time(run: Run) -> float | None:

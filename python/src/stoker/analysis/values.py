@@ -98,6 +98,7 @@ class Stability:
     `slope_per_1000` is by least squares, in units per 1,000 steps, `slope_error` its standard error, `noise` the
     standard deviation around that line, `percent_per_1000` the slope in percent of the window's mean. `verdict` is
     rising, falling or steady (the slope is not `certainty` standard errors from 0); None with the reason in `unknown`.
+    `level` is where that curve stands at the newest step, with its 95% interval (None for fewer than 100 points).
     """
 
     name: str
@@ -111,6 +112,9 @@ class Stability:
     verdict: str | None
     unknown: str | None = None
     certainty: float = 3.0
+    level: float | None = None
+    level_low: float | None = None
+    level_high: float | None = None
 
 
 @dataclass(frozen=True)

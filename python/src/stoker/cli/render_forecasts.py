@@ -67,7 +67,17 @@ def seeds(value: SeedReport, out: Out) -> None:
     for warning in value.warnings:
         out.remark(fmt.one_line(f"! {warning}"))
     if value.groups:
-        heads = ("SETTINGS", "RUNS", "STEP", f"MEAN {value.key}", "95% OF THE MEAN", "STD", "BEST EVER", "SEES", "AGAINST THE BEST")
+        heads = (
+            "SETTINGS",
+            "RUNS",
+            "STEP",
+            f"MEAN {value.key}",
+            "95% OF THE MEAN",
+            "STD",
+            "BEST EVER",
+            "SEES",
+            "AGAINST THE BEST",
+        )
         out.table(heads, [_group(group) for group in value.groups])
     else:
         out.remark(f"no two runs differ by their seed alone ({value.alone} have {value.key})")

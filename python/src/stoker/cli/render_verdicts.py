@@ -76,7 +76,9 @@ def _findings(value: RunChecks, out: Out) -> None:
     for run in value.runs:
         for f in run.findings:
             step = "" if f.first_step is None else f"{f.first_step:.15g}"
-            rows.append((run.info.id, f.severity, f.detector, f.metric, step, str(f.count), f"{f.confidence:.3f}", f.says))
+            rows.append(
+                (run.info.id, f.severity, f.detector, f.metric, step, str(f.count), f"{f.confidence:.3f}", f.says)
+            )
         for u in run.cannot_tell:
             rows.append((run.info.id, "cannot tell", u.detector, u.metric, "", "", "", u.why))
         if not run.findings:

@@ -39,7 +39,9 @@ def check(
         with answered():
             return RunChecks((verdict.check(read, now, only=detector),), strict)
     if folder is not None:
-        raise UsageError("--all looks at the folder RUN, so --folder has no use", next_step=f"stoker runs check --all {run}")
+        raise UsageError(
+            "--all looks at the folder RUN, so --folder has no use", next_step=f"stoker runs check --all {run}"
+        )
     listed, unreadable = look(run)
     told: list[RunCheck] = []
     for found in listed:
@@ -53,7 +55,9 @@ def check(
         with answered():
             told.append(verdict.check(read, now, only=detector))
     if not told and not unreadable:
-        raise UsageError(f"no run was found in {base(run)}", next_step="stoker runs list --help says what is looked for")
+        raise UsageError(
+            f"no run was found in {base(run)}", next_step="stoker runs list --help says what is looked for"
+        )
     return RunChecks(tuple(told), strict, unreadable)
 
 

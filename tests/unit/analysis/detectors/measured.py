@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How good the detectors are: precision, recall and false alarms over the labelled runs of `curves`.
 
-`python tests/unit/analysis/detectors/measured.py` writes docs/detectors.md anew; `... 0` looks at the seeds that limits
+`python tests/unit/analysis/detectors/measured.py` prints the figures; `... 0` looks at the seeds that limits
 are tuned on, and prints what was wrong.
 """
 

@@ -68,4 +68,3 @@ class Instability:
             finding(self, name, "warning", sure(now / limits.growth), (since, metric.last_step), says, count=1,
                     evidence=evidence, limits={"growth": limits.growth})
         ]  # fmt: skip
-

@@ -156,7 +156,9 @@ class TooLowLimits(Limits):
 
     points: int = limit(2, "points of the rate", "whether it stays", least=2)
     loss_points: int = limit(200, "points of the loss while the rate stays", "20 in each of ten parts", least=60)
-    slope: float = limit(0.7, "slope at the end, as a share of that at the beginning", "a loss that learns bends", most=2)
+    slope: float = limit(
+        0.7, "slope at the end, as a share of that at the beginning", "a loss that learns bends", most=2
+    )
     fall: float = limit(0.2, "most that the loss has fallen, as a share of its first level", "tuned", most=1.0)
     sigmas: float = limit(6.0, "standard errors of both slopes", "tuned", least=1.0)
 

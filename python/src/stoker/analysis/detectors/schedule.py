@@ -19,7 +19,9 @@ class ScheduleLimits(Limits):
     """How far a rate may be off."""
 
     points: int = limit(10, "points of the rate", "a shape needs some", least=5)
-    off: float = limit(0.05, "share of the peak that a point may be off", "logging a step early or late is less", least=0.001)
+    off: float = limit(
+        0.05, "share of the peak that a point may be off", "logging a step early or late is less", least=0.001
+    )
     stretch: float = limit(
         0.02, "share of the points that has to be off in a row", "tuned: the last step alone is no fault", most=1.0
     )

@@ -104,4 +104,3 @@ def usual_pause(case: Case) -> float | None:
 
 def _points(case: Case) -> int:
     return max((len(metric) for metric in case.run.metrics.values()), default=0)
-

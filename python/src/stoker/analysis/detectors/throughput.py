@@ -21,9 +21,7 @@ class ThroughputLimits(Limits):
     """What counts as slower."""
 
     points: int = limit(100, "finite points, or times of points", "20 blocks of 5", least=100)
-    drop: float = limit(
-        0.2, "share of its speed that is lost", "tuned: machines that are shared vary by 10%", most=1.0
-    )
+    drop: float = limit(0.2, "share of its speed that is lost", "tuned: machines that are shared vary by 10%", most=1.0)
     sigmas: float = limit(5.0, "standard errors of the drop", "tuned", least=1.0)
 
 
