@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -27,26 +28,47 @@ _PROJECTED = 4
 _LOST_FROM = {"overfit": "best_step", "divergence": "best_step", "not_finite": "", "plateau": ""}
 
 
+@dataclass(frozen=True)
+class _Speed:
+    """Seconds per step with an interval, how long it stood still, and why it is not known."""
+
+    seconds: float | None = None
+    low: float | None = None
+    high: float | None = None
+    stopped_s: float = 0.0
+    unknown: str | None = None
+
+
 def forecast(run: Run, told: RunCheck, now: float, steps: float | None = None) -> RunForecast:
     """The course of a run up to `steps` (None: as its settings say); `told` is the verdict on it."""
     total, known_by = _total(run, steps)
-    last = run.last_step
     name = busiest(run)
-    per_step, low, high, stopped, why = _seconds_per_step(run.metrics[name]) if name else _no_times()
-    left = max(0.0, total - last) if total is not None and last is not None else None
+    speed = _speed(run.metrics[name]) if name else _Speed(unknown="its files have no times, so its speed is not known")
+    left, why = _left(run, total, known_by)
+    why = why or speed.unknown
     over = run.info.state.name in ("finished", "failed")
-    if left is None:
-        why = why or "how many steps it takes is not in its settings: --steps"
-    elif over and left:
-        why = f"it {run.info.state.name} at step {last:,g}, {left:,g} steps before {known_by}"
-    goes = left is not None and per_step is not None and not (over and left)
-    remaining = [left * each for each in (per_step, low, high) if each is not None] if goes and left is not None else []
-    ends = run.last_time + remaining[0] if remaining and run.last_time is not None and left else None
+    remaining, low, high = (
+        None if why or left is None or each is None else left * each for each in (speed.seconds, speed.low, speed.high)
+    )
+    ends = run.last_time + remaining if remaining and run.last_time is not None else None
     values = tuple(_projections(run, total)) if total is not None and left and not over else ()
     return RunForecast(
-        run.info, last, total, known_by, per_step, *(remaining or [None, None, None])[:3], ends, stopped,
-        None if remaining else why, values, tuple(_idle(run)), tuple(_advice(run, told)), _scheduled(run), now,
+        run.info, run.last_step, total, known_by, speed.seconds, remaining, low, high, ends, speed.stopped_s, why,
+        values, tuple(_idle(run)), tuple(_advice(run, told)), _scheduled(run), now,
     )  # fmt: skip
+
+
+def _left(run: Run, total: float | None, known_by: str) -> tuple[float | None, str | None]:
+    """(steps that are to come, why that is not known)."""
+    last, state = run.last_step, run.info.state.name
+    if last is None:
+        return None, "it has no point yet"
+    if total is None:
+        return None, "how many steps it takes is not in its settings: --steps"
+    left = max(0.0, total - last)
+    if left and state in ("finished", "failed"):
+        return None, f"it {state} at step {last:,g}, {left:,g} steps before {known_by}"
+    return left, None
 
 
 def _total(run: Run, asked: float | None) -> tuple[float | None, str]:
@@ -67,12 +89,8 @@ def _total(run: Run, asked: float | None) -> tuple[float | None, str]:
     return None, ""
 
 
-def _no_times() -> tuple[None, None, None, float, str]:
-    return None, None, None, 0.0, "its files have no times, so its speed is not known"
-
-
-def _seconds_per_step(metric: Metric) -> tuple[float | None, float | None, float | None, float, str | None]:
-    """(seconds per step, low, high, seconds that it stood still, why not): of the newest half of the points.
+def _speed(metric: Metric) -> _Speed:
+    """By the newest half of the points.
 
     The interval is that of ten stretches, which hold validations and checkpoints as they come; stops are left out.
     """
@@ -85,15 +103,17 @@ def _seconds_per_step(metric: Metric) -> tuple[float | None, float | None, float
     stops = seconds > max(_STOP * usual, 600.0)
     stopped = float(seconds[stops].sum())
     seconds, moved = seconds[half:][~stops[half:]], moved[half:][~stops[half:]]
-    if len(seconds) < 2 * _PARTS or moved.sum() <= 0 or seconds.sum() <= 0:
-        return None, None, None, stopped, f"{len(times)} points with a time, {4 * _PARTS + 2} needed"
+    if len(seconds) < 2 * _PARTS:
+        return _Speed(stopped_s=stopped, unknown=f"{len(times)} points with a time, {4 * _PARTS + 2} needed")
+    if moved.sum() <= 0 or seconds.sum() <= 0:
+        return _Speed(stopped_s=stopped, unknown="its steps or its times stand still")
     bounds = np.linspace(0, len(seconds), _PARTS + 1).astype(int)[:-1]
     spent, gone = np.add.reduceat(seconds, bounds), np.add.reduceat(moved, bounds)
     each = float(seconds.sum() / moved.sum())
     rates = mean_interval([float(s / g) for s, g in zip(spent, gone, strict=True) if g > 0], 0.9)
     if rates is None:
-        return each, None, None, stopped, None
-    return each, max(0.0, rates.low), rates.high, stopped, None
+        return _Speed(each, stopped_s=stopped)
+    return _Speed(each, max(0.0, rates.low), rates.high, stopped)
 
 
 def _projections(run: Run, total: float) -> Iterator[Projection]:

@@ -38,7 +38,7 @@ class Idle:
 
 @dataclass(frozen=True)
 class Advice:
-    """To stop, and the finding that says so: nothing after step `since` is of use, which took `seconds` (None: no times)."""
+    """To stop, and the finding that says so: what came after step `since`, in `seconds` (None: unknown), is no use."""
 
     text: str
     detector: str
@@ -52,10 +52,10 @@ class Advice:
 class RunForecast:
     """When a run is done: `remaining_s` seconds after its newest point, between `low_s` and `high_s` in 9 of 10 cases.
 
-    `total_steps` and how it is known; `seconds_per_step` is that of the newest half; `ends_at` Unix seconds by the clock
-    of the run; `stopped_s` how long it stood still (a pause 100 times the usual one, and ten minutes at least), which
-    is not in the speed. `unknown` says why there is no time. `remark`: why a projection may be off. `asked_at`: Unix
-    seconds, this machine's clock.
+    `total_steps` and how it is known; `seconds_per_step` is that of the newest half; `ends_at` Unix seconds by the
+    clock of the run; `stopped_s` how long it stood still (a pause 100 times the usual one, and ten minutes at least),
+    which is not in the speed. `unknown` says why there is no time. `remark`: why a projection may be off. `asked_at`:
+    Unix seconds, this machine's clock.
     """
 
     info: RunInfo
@@ -102,7 +102,7 @@ class SeedGroup:
 
 @dataclass(frozen=True)
 class SeedReport:
-    """The groups of a folder, the best first. `alone` runs have no other of their settings; `without` not the metric."""
+    """The groups of a folder, the best first. `alone` runs have no other of their settings, `without` no metric."""
 
     key: str
     direction: Direction | None

@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from stoker.analysis.model import Floats
 
 LEVEL = 0.95

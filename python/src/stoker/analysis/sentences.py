@@ -16,7 +16,7 @@ from stoker.analysis.phrases import cut, number, span
 
 _NAME = 48
 # A number in a sentence: `1,204`, `0.4123`, `3.2e-05`, `12%`.
-NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?%?(?![\w.]*\w)")
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?%?(?![\w.]*\w)")
 
 
 def summary_sentences(run: Run, findings: Sequence[Finding], checks: Sequence[Check]) -> Iterator[Sentence]:
@@ -58,8 +58,7 @@ def _shown(run: Run) -> list[str]:
     for group in (subjects.training_losses(run) or subjects.losses(run), subjects.validations(run)):
         there = [name for name in group if len(run.metrics[name].finite()) and name not in names]
         if there:
-            first = lambda name: (words.importance(name), -len(run.metrics[name]), name)
-            names.append(min(there, key=first))
+            names.append(min(there, key=lambda name: (words.importance(name), -len(run.metrics[name]), name)))
     return names
 
 

@@ -66,7 +66,8 @@ def stability(metric: Metric, window: float = 0.2) -> Stability:
     level = level_interval(steps, values / scale)
     ends = (None,) * 3 if level is None else tuple(end * scale for end in (level.value, level.low, level.high))
     return Stability(
-        metric.name, count, float(steps[0]), mean, slope * 1000, error * 1000, percent, noise, verdict, None, _SURE, *ends
+        metric.name, count, float(steps[0]), mean, slope * 1000, error * 1000, percent, noise, verdict, None, _SURE,
+        *ends,
     )  # fmt: skip
 
 

@@ -147,8 +147,8 @@ class PerStep:
 class RunSummary:
     """A run in few words. `text` is what is shown, `tokens` what it costs by `stoker.analysis.thin.tokens`.
 
-    `metrics` are those that fitted into `budget`, the most important first; `left_out` counts the others. `check` is the
-    verdict, whose sentences and advice the text begins with as far as they fit. `read_at` is when it was read (Unix
+    `metrics` are those that fitted into `budget`, the most important first; `left_out` counts the others. `check` is
+    the verdict, whose sentences and advice the text begins with as far as they fit. `read_at` is when it was read (Unix
     seconds, this machine's clock).
     """
 

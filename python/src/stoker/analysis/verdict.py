@@ -8,7 +8,7 @@ from stoker.analysis.advice import recommendations
 from stoker.analysis.detectors import ALL, Case, Detector, Machine
 from stoker.analysis.detectors.settings import limits_of
 from stoker.analysis.errors import NotThere
-from stoker.analysis.findings import CannotTell, Check, Finding, RunCheck
+from stoker.analysis.findings import CannotTell, Check, Finding, Outcome, RunCheck
 from stoker.analysis.model import Run
 from stoker.analysis.sentences import summary_sentences
 
@@ -45,7 +45,7 @@ def check(run: Run, now: float, *, only: Sequence[str] = (), machine: Machine | 
                 unknown.append(answer)
             else:
                 findings += answer
-            outcome = "cannot tell" if isinstance(answer, CannotTell) else "found" if answer else "nothing"
+            outcome: Outcome = "cannot tell" if isinstance(answer, CannotTell) else "found" if answer else "nothing"
             checks.append(Check(detector.name, name, points, outcome))
     order = [detector.name for detector in ALL]
     findings.sort(key=lambda found: (_WORST[found.severity], order.index(found.detector), -found.confidence))

@@ -19,9 +19,9 @@ def forecast(value: RunForecast, out: Out) -> None:
         out.remark(f"it stood still for {fmt.duration(value.stopped_s)}, which is not in its speed")
     if value.projections:
         rows = [
-            (p.metric, fmt.number(p.value), f"{fmt.number(p.low)} to {fmt.number(p.high)}", fmt.number(p.step), f"{p.backtest:.2g}")
+            (p.metric, fmt.number(p.value), _between(p.low, p.high), fmt.number(p.step), f"{p.backtest:.2g}")
             for p in value.projections
-        ]  # fmt: skip
+        ]
         out.table(("METRIC", "AT THE END", f"IN {value.projections[0].level:.0%} BETWEEN", "STEP", "BACKTEST"), rows)
     if value.remark and value.projections:
         out.remark(fmt.one_line(f"! {value.remark}"))
@@ -49,10 +49,16 @@ def _time(value: RunForecast) -> str:
     between = ""
     if value.low_s is not None and value.high_s is not None:
         between = f", in 9 of 10 cases {fmt.duration(value.low_s)} to {fmt.duration(value.high_s)}"
-    text = f"{fmt.duration(value.remaining_s)} from its newest point on{between}; {fmt.number(value.seconds_per_step)} s/step"
+    text = f"{fmt.duration(value.remaining_s)} from its newest point on{between}"
+    text += f"; {fmt.number(value.seconds_per_step)} s/step"
     if value.ends_at is not None and value.ends_at < value.asked_at:
-        text += f"; by that it was done {fmt.age(value.asked_at - value.ends_at)} ago (stoker runs check says whether it hangs)"
+        ago = fmt.age(value.asked_at - value.ends_at)
+        text += f"; by that it was done {ago} ago (stoker runs check says whether it hangs)"
     return text
+
+
+def _between(low: float | None, high: float | None) -> str:
+    return "-" if low is None else f"{fmt.number(low)} to {fmt.number(high)}"
 
 
 def _idle(entry: Idle) -> tuple[str, ...]:
@@ -91,9 +97,9 @@ def seeds(value: SeedReport, out: Out) -> None:
 
 def _group(group: SeedGroup) -> tuple[str, ...]:
     settings = ", ".join(f"{name}={text}" for name, text in group.settings.items()) or "all alike"
-    interval = "-" if group.low is None else f"{fmt.number(group.low)} to {fmt.number(group.high)}"
     best = "-" if group.best_mean is None else f"{fmt.number(group.best_mean)} ± {fmt.number(group.best_std)}"
+    mean, std, difference = (fmt.number(figure) for figure in (group.mean, group.std, group.difference))
     return (
-        settings, str(len(group.runs)), fmt.number(group.step), fmt.number(group.mean), interval, fmt.number(group.std),
-        best, fmt.number(group.difference), group.against_best or "-",
+        settings, str(len(group.runs)), fmt.number(group.step), mean, _between(group.low, group.high), std, best,
+        difference, group.against_best or "-",
     )  # fmt: skip

@@ -72,15 +72,14 @@ def _more(run: RunCheck) -> str:
 
 def _findings(value: RunChecks, out: Out) -> None:
     """For documents and other programs: a row for each finding and for what cannot be told."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for run in value.runs:
         for f in run.findings:
             step = "" if f.first_step is None else f"{f.first_step:.15g}"
             rows.append(
                 (run.info.id, f.severity, f.detector, f.metric, step, str(f.count), f"{f.confidence:.3f}", f.says)
             )
-        for u in run.cannot_tell:
-            rows.append((run.info.id, "cannot tell", u.detector, u.metric, "", "", "", u.why))
+        rows += [(run.info.id, "cannot tell", u.detector, u.metric, "", "", "", u.why) for u in run.cannot_tell]
         if not run.findings:
             rows.append((run.info.id, "-", "", "", "", "", "", run.verdict))
     out.table(("RUN", "SEVERITY", "DETECTOR", "METRIC", "STEP", "COUNT", "CONFIDENCE", "WHAT"), rows)

@@ -118,7 +118,7 @@ def plain(random: Random, family: str = "exponential or power law") -> Curve:
 def cosine(random: Random) -> Curve:
     """A loss that bends with its cosine, settings that say so, and a flat end that is meant."""
     curve = plain(random, "cosine schedule")
-    steps, loss = curve.metrics["train/loss"]
+    steps, _ = curve.metrics["train/loss"]
     n = len(steps)
     rate = _rate(n, random, "cosine")
     progress = np.cumsum(rate) / rate.sum()
@@ -359,7 +359,7 @@ def vanishing(random: Random, level: int) -> Curve:
 def overfit(random: Random, level: int) -> Curve:
     """Validation 3%, 15% or 50% worse than at its best, in the second half."""
     curve = validated(random)
-    steps, loss = curve.metrics["val/loss"]
+    loss = curve.values("val/loss")
     n = len(loss)
     turn = int(n * random.uniform(0.3, 0.55))
     up = np.clip((np.arange(n) - turn) / (n - turn), 0, None)
@@ -441,7 +441,7 @@ def too_low(random: Random, level: int) -> Curve:
 def schedule(random: Random, level: int) -> Curve:
     """Settings and rate differ: no warm-up is made, the peak is another one, or another schedule is run."""
     curve = cosine(random)
-    steps, rate = curve.metrics["lr"]
+    steps, _ = curve.metrics["lr"]
     if level == 0:
         curve.config["warmup_steps"] = float(steps[len(steps) // 20])
     elif level == 1:

@@ -15,11 +15,11 @@ import curves
 import numpy as np
 import pytest
 from asked import Asked, by_id, jsonl, the_run
-from conftest import Written
 from curves import NOW, Curve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import Written
 from stoker import Fleet
 from stoker.analysis import read, verdict
 from stoker.analysis.advice import _ADVICE
@@ -286,14 +286,16 @@ def test_nan_in_gaps_is_no_fault_and_nan_at_the_end_is() -> None:
 
 
 ODD = st.lists(st.floats(), min_size=1, max_size=30)
+SETTINGS = st.sampled_from(["lr", "max_steps", "warmup_steps", "scheduler"])
+SET = st.sampled_from([0, -1, 1e308, 5, "cosine", None])
 KEYS = ("train/loss", "val/loss", "grad_norm", "lr", "tokens_per_s", "epoch")
 
 
 @pytest.mark.accepts("B04")
 @settings(max_examples=60, deadline=None)
 @given(
-    curves_of=st.lists(ODD, min_size=len(KEYS), max_size=len(KEYS)), repeat=st.integers(1, 30), gap=st.sampled_from([0, 1, 1e15]),
-    timed=st.booleans(), config=st.dictionaries(st.sampled_from(["lr", "max_steps", "warmup_steps", "scheduler"]), st.sampled_from([0, -1, 1e308, 5, "cosine", None])),
+    curves_of=st.lists(ODD, min_size=len(KEYS), max_size=len(KEYS)), repeat=st.integers(1, 30),
+    gap=st.sampled_from([0, 1, 1e15]), timed=st.booleans(), config=st.dictionaries(SETTINGS, SET),
 )  # fmt: skip
 def test_any_numbers_get_a_verdict(curves_of: Any, repeat: int, gap: float, timed: bool, config: Any) -> None:
     metrics = {}
@@ -305,9 +307,9 @@ def test_any_numbers_get_a_verdict(curves_of: Any, repeat: int, gap: float, time
     run = dataclasses.replace(run, info=dataclasses.replace(run.info, config=config))
     with np.errstate(all="ignore"):
         told = verdict.check(run, NOW)
-    assert len(told.checks) == sum(
-        1 for check in told.checks if check.outcome in ("found", "nothing", "cannot tell")
-    )  # fmt: skip
+    assert {check.detector for check in told.checks} | set(told.without) == {detector.name for detector in ALL}
+    assert sum(check.outcome == "cannot tell" for check in told.checks) == len(told.cannot_tell)
+    assert {check.detector for check in told.checks if check.outcome == "found"} == names(told.findings)
     for finding in told.findings:
         assert 0 <= finding.confidence <= 1
         assert finding.says
@@ -367,7 +369,7 @@ def test_a_figure_names_the_segment_that_has_its_point(write: Any, tmp_path: Pat
 @pytest.mark.accepts("R29")
 def test_advice_is_tied_to_a_finding_and_made_from_its_evidence() -> None:
     advised = set()
-    for run, told in all_findings():
+    for _, told in all_findings():
         for advice in told.recommendations:
             found = told.findings[advice.finding]
             assert (found.detector, found.metric) == (advice.detector, advice.metric)

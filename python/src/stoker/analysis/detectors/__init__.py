@@ -1,5 +1,4 @@
-"""Detectors: one small file each, behind `base.Detector`. `ALL` has them in the order in which they are told: what costs
-a run most comes first."""
+"""Detectors: one small file each, behind `base.Detector`. `ALL` lists first what costs a run most."""
 
 from __future__ import annotations
 
@@ -18,8 +17,8 @@ from stoker.analysis.detectors.spike import Spike
 from stoker.analysis.detectors.throughput import ThroughputDrop
 
 ALL: tuple[Detector, ...] = (
-    Silence(), Divergence(), Exploding(), Vanishing(), Overfit(), Instability(), RateTooHigh(), NoWarmup(), RateTooLow(),
-    ScheduleMismatch(), ThroughputDrop(), NotFinite(), Spike(), ChangePoints(), Plateau(),
+    Silence(), Divergence(), Exploding(), Vanishing(), Overfit(), Instability(), RateTooHigh(), NoWarmup(),
+    RateTooLow(), ScheduleMismatch(), ThroughputDrop(), NotFinite(), Spike(), ChangePoints(), Plateau(),
 )  # fmt: skip
 
 __all__ = ["ALL", "Case", "Detector", "Limits", "Machine"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -77,7 +77,7 @@ def sure(*ratios: float) -> float:
 
 
 def finding(
-    detector: Detector, metric: str, severity: Severity, confidence: float, steps: Sequence[float], says: str, *,
+    detector: Detector, metric: str, severity: Severity, confidence: float, steps: Iterable[float], says: str, *,
     count: int | None = None, evidence: Mapping[str, float | str], limits: Mapping[str, float],
 ) -> Finding:  # fmt: skip
     """A finding at `steps`, the worst first."""

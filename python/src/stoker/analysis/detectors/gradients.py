@@ -26,7 +26,7 @@ class ExplodingLimits(Limits):
     """What is too large."""
 
     points: int = limit(50, "finite points", "ten in the newest fifth", least=20)
-    growth: float = limit(30.0, "times its quiet level, for good", "tuned: healthy runs stay within 10", least=1.0)
+    growth: float = limit(20.0, "times its quiet level, for good", "tuned: healthy runs stay within 10", least=1.0)
     single: float = limit(1000.0, "times its quiet level, once", "Pascanu et al. (2013) clip at some 10 times", least=1)
 
 

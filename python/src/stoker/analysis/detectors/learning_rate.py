@@ -78,7 +78,7 @@ class NoWarmup:
             f"{name} begins at its peak ({peak:.3g}) without warm-up, and {loss_name} rises by {share:.0%} until"
             f" step {step:,g}"
         )
-        evidence = {
+        evidence: dict[str, float | str] = {
             "rate": peak, "loss": loss_name, "loss_first": way * float(np.median(begin)),
             "loss_top": way * float(parts.median[top]), "sigmas": rise / max(error, 1e-300),
         }  # fmt: skip
@@ -139,7 +139,7 @@ class RateTooHigh:
             f"{loss_name} rises from {way * levels[best]:.4g} to {way * top:.4g} (steps {since:,g} to {until:,g})"
             f" while {name} is {rates[best]:.3g} to {peak:.3g}"
         )
-        evidence = {
+        evidence: dict[str, float | str] = {
             "loss": loss_name, "loss_best": way * float(levels[best]), "loss_then": way * top, "rise": share,
             "rate_at_best": float(rates[best]), "rate_peak": peak, "sigmas": rise / max(error, 1e-300),
         }  # fmt: skip
@@ -202,7 +202,7 @@ class RateTooLow:
             f"at {name} {peak:.3g} {loss_name} has fallen by {fallen:.1%} only, and falls {last / first:.0%} as fast at"
             " the end as at the beginning"
         )
-        evidence = {
+        evidence: dict[str, float | str] = {
             "rate": peak, "loss": loss_name, "fallen": fallen, "slope_share": last / first, "sigmas": z,
             "loss_first": way * start, "loss_last": way * end,
         }  # fmt: skip

@@ -43,7 +43,7 @@ class Blocks:
     @property
     def error(self) -> Floats:
         """The standard error of each median."""
-        return MEDIAN_ERROR * self.spread / np.sqrt(self.size)
+        return np.asarray(MEDIAN_ERROR * self.spread / np.sqrt(self.size))
 
 
 def blocks(values: Floats, size: int) -> Blocks:
@@ -62,7 +62,7 @@ def blocks(values: Floats, size: int) -> Blocks:
 def neighbours(values: Floats, reach: int = 1) -> Floats:
     """For each value the largest of it and `reach` on either side."""
     wide = np.pad(values, reach, mode="edge")
-    return np.max([wide[shift : shift + len(values)] for shift in range(2 * reach + 1)], axis=0)
+    return np.asarray(np.max([wide[shift : shift + len(values)] for shift in range(2 * reach + 1)], axis=0))
 
 
 def in_blocks(values: Floats, count: int, least: int = 1) -> Blocks:

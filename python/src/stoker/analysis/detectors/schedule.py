@@ -73,10 +73,10 @@ class ScheduleMismatch:
             return []
         worst = begin + int(off[begin:end].argmax())
         says = (
-            f"{name} does not follow {named.key}: {named.name} from step {rate.steps[begin]:,g} on: {rate.values[worst]:.3g}"
-            f" at step {rate.steps[worst]:,g}, {wanted[worst]:.3g} expected"
+            f"{name} does not follow {named.key}: {named.name} from step {rate.steps[begin]:,g} on:"
+            f" {rate.values[worst]:.3g} at step {rate.steps[worst]:,g}, {wanted[worst]:.3g} expected"
         )
-        evidence = {
+        evidence: dict[str, float | str] = {
             "schedule": named.name, "rate": float(rate.values[worst]), "expected": float(wanted[worst]),
             "points_off": end - begin, "warmup_steps": warmup.value if warmup else 0.0,
             **({"total_steps": total.value} if total else {}),
@@ -102,7 +102,7 @@ class ScheduleMismatch:
             return []
         says = f"the peak of {name} is {seen:.3g} (step {rate.steps[top]:,g}), and {said.key} says {said.value:.3g}"
         ratio = max(seen / said.value, said.value / seen)
-        evidence = {"peak": seen, "setting": said.value, "key": said.key}
+        evidence: dict[str, float | str] = {"peak": seen, "setting": said.value, "key": said.key}
         return [
             finding(self, name, "warning", sure((ratio - 1) / limits.off), (float(rate.steps[top]),), says, count=1,
                     evidence=evidence, limits={"off": limits.off})

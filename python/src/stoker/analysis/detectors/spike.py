@@ -32,7 +32,7 @@ class Spike:
     """Robust z of what is above the medians of the blocks before, around and after a point.
 
     A trend in either direction is above none of the three, so it needs no model. The scale is the largest scaled MAD of
-    these blocks. Where the noise has heavy tails the limit is where such tails would put one point in 20 runs, and well
+    these blocks. Where the noise has heavy tails the limit is where such tails would put one point in 50 runs, and well
     beyond what there is downwards.
     """
 
@@ -77,14 +77,15 @@ class Spike:
             "sigma": float(np.maximum(scale, smallest)[parts.at[worst]]), "points": len(over),
             "longest": max(len(event) for event in events),
         }  # fmt: skip
+        shown = {"sigmas": least, "rise": limits.rise, "mirror": limits.mirror}
         return [
             finding(self, name, "warning", sure(float(z[worst]) / least), metric.steps[peaks], says,
-                    count=len(events), evidence=evidence, limits={"sigmas": least, "rise": limits.rise, "mirror": limits.mirror})
+                    count=len(events), evidence=evidence, limits=shown)
         ]  # fmt: skip
 
 
 def _tail(z: Floats) -> float:
-    """Where one of 20 runs of this length would have a point, if the upper tail goes on as it falls from 80% on."""
+    """Where one of 50 runs of this length would have a point, if the upper tail goes on as it falls from 80% on."""
     near, far = (float(q) for q in np.quantile(z, (0.8, 0.975)))
     fall = (far - near) / np.log(0.2 / 0.025)
-    return far + fall * float(np.log(0.025 * 20 * len(z)))
+    return far + float(fall * np.log(0.025 * 50 * len(z)))

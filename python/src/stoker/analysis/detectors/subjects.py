@@ -59,7 +59,7 @@ def rates(run: Run) -> list[str]:
 
 def speeds(run: Run) -> dict[str, int]:
     """Metrics that say how fast it goes: 1 where higher is faster, -1 for a time of each step."""
-    found = {name: 1 for name in _named(run, lambda name: bool(_SPEED.search(name)))}
+    found = dict.fromkeys(_named(run, lambda name: bool(_SPEED.search(name))), 1)
     return found | {name: -1 for name in _named(run, lambda name: bool(_TIME.search(name))) if name not in found}
 
 
