@@ -105,7 +105,8 @@ def traced(run: Run, finding: Finding) -> Iterator[Figure]:
     metric = run.metrics.get(finding.metric)
     known = [("step", step) for step in (finding.first_step, finding.last_step, *finding.steps) if step is not None]
     known += [(key, value) for key, value in finding.evidence.items() if not isinstance(value, str)]
-    known += [("count", float(finding.count)), *finding.threshold.items()]
+    known.append(("count", float(finding.count)))
+    known += [(f"limit {name}", value) for name, value in finding.threshold.items()]
     known.append(("last step", run.last_step if run.last_step is not None else math.nan))
     known += [("state", float(said)) for said in re.findall(r"\d+", run.info.state.evidence)]
     text = finding.says
@@ -113,7 +114,7 @@ def traced(run: Run, finding: Finding) -> Iterator[Figure]:
         text = text.replace(name, " ") if name and not NUMBER.fullmatch(name) else text
     for said in NUMBER.findall(text):
         what, value = _meant(said, known)
-        step = value if what in ("step", "best_step") else finding.first_step
+        step = value if what.endswith("step") else finding.first_step
         source = metric.source(finding.first_step, finding.last_step) if metric is not None else run.info.segments
         yield Figure(said, value, finding.metric, step, source, what)
 

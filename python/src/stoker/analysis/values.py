@@ -98,7 +98,7 @@ class Stability:
     `slope_per_1000` is by least squares, in units per 1,000 steps, `slope_error` its standard error, `noise` the
     standard deviation around that line, `percent_per_1000` the slope in percent of the window's mean. `verdict` is
     rising, falling or steady (the slope is not `certainty` standard errors from 0); None with the reason in `unknown`.
-    `level` is where that curve stands at the newest step, with its 95% interval (None for fewer than 100 points).
+    `level` is where a straight line through the window ends, with its 95% interval (None for fewer than 100 points).
     """
 
     name: str

@@ -299,7 +299,7 @@ def _noise(values: Array) -> float:
 
 
 def spike(random: Random, level: int) -> Curve:
-    """1 to 4 points 10, 30 or 100 standard deviations up, at least 5%, 10% or 30% of the level."""
+    """1 to 4 points 10, 30 or 100 times the noise from point to point up, at least 5%, 10% or 30% of the level."""
     curve = _base(random)
     loss = curve.values("train/loss")
     for _ in range(int(random.integers(1, 4))):

@@ -348,7 +348,8 @@ def _is_true(run: Run, findings: tuple[Finding, ...], figure: Any) -> None:
         if figure.of == "":
             assert figure.value in metric.values[at], figure
     elif figure.of not in ("step", "last step", "count", "state"):
-        known = {**findings[0].evidence, **findings[0].threshold}
+        limits = {f"limit {name}": value for name, value in findings[0].threshold.items()}
+        known = {**findings[0].evidence, **limits}
         assert figure.of in known, figure
         assert known[figure.of] == figure.value
 

@@ -80,7 +80,7 @@ class NoWarmup:
         )
         evidence: dict[str, float | str] = {
             "rate": peak, "loss": loss_name, "loss_first": way * float(np.median(begin)),
-            "loss_top": way * float(parts.median[top]), "sigmas": rise / max(error, 1e-300),
+            "loss_top": way * float(parts.median[top]), "rise": share, "sigmas": rise / max(error, 1e-300),
         }  # fmt: skip
         confidence = sure(share / limits.rise, rise / max(error, 1e-300) / limits.sigmas)
         steps = (float(loss.steps[0]), step)

@@ -77,7 +77,8 @@ class ScheduleMismatch:
             f" {rate.values[worst]:.3g} at step {rate.steps[worst]:,g}, {wanted[worst]:.3g} expected"
         )
         evidence: dict[str, float | str] = {
-            "schedule": named.name, "rate": float(rate.values[worst]), "expected": float(wanted[worst]),
+            "at_step": float(rate.steps[worst]), "schedule": named.name,
+            "rate": float(rate.values[worst]), "expected": float(wanted[worst]),
             "points_off": end - begin, "warmup_steps": warmup.value if warmup else 0.0,
             **({"total_steps": total.value} if total else {}),
         }  # fmt: skip
@@ -100,7 +101,7 @@ class ScheduleMismatch:
         begins_late = float(rate.steps[0]) > (warmup.value if warmup else 0.0) + _usual(rate)
         if not too_high and (not too_low or in_warmup or begins_late):
             return []
-        says = f"the peak of {name} is {seen:.3g} (step {rate.steps[top]:,g}), and {said.key} says {said.value:.3g}"
+        says = f"the peak of {name} is {seen:.3g} (step {rate.steps[top]:,g}), and the setting {said.key} says {said.value:.3g}"
         ratio = max(seen / said.value, said.value / seen)
         evidence: dict[str, float | str] = {"peak": seen, "setting": said.value, "key": said.key}
         return [
