@@ -13,8 +13,9 @@ from stoker.analysis.naming import chosen
 from stoker.analysis.phrases import cut, number, short, span
 from stoker.analysis.schema import shown as formatted
 from stoker.analysis.statistics import stability, stats
+from stoker.analysis.summaries import RunSummary
 from stoker.analysis.thin import sparkline, tokens
-from stoker.analysis.values import MetricSummary, PerStep, RunSummary, Stability
+from stoker.analysis.values import MetricSummary, PerStep, Stability
 from stoker.analysis.verdict import check
 from stoker.analysis.words import importance
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from stoker.analysis.findings import RunCheck
+from typing import Any, Literal
 
 Kind = Literal["wandb", "tensorboard", "jsonl", "csv", "trainer_state", "log"]
 StateName = Literal["finished", "failed", "running", "unfinished", "unknown"]
@@ -141,30 +138,6 @@ class PerStep:
     pattern: str
     label: str
     values: tuple[tuple[int, float], ...]
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """A run in few words. `text` is what is shown, `tokens` what it costs by `stoker.analysis.thin.tokens`.
-
-    `metrics` are those that fitted into `budget`, the most important first; `left_out` counts the others. `check` is
-    the verdict, whose sentences and advice the text begins with as far as they fit. `read_at` is when it was read (Unix
-    seconds, this machine's clock).
-    """
-
-    info: RunInfo
-    metrics: tuple[MetricSummary, ...]
-    per_step: tuple[PerStep, ...]
-    left_out: int
-    check: RunCheck
-    last_step: float | None
-    last_time: float | None
-    skipped: dict[str, int]
-    remarks: tuple[str, ...]
-    budget: int
-    tokens: int
-    read_at: float
-    text: str
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from stoker.analysis.advice import recommendations
-from stoker.analysis.detectors import ALL, Case, Detector, Machine
+from stoker.analysis.detectors import ALL, Case, Detector, Limits, Machine
 from stoker.analysis.detectors.settings import limits_of
 from stoker.analysis.errors import NotThere
 from stoker.analysis.findings import CannotTell, Check, Finding, Outcome, RunCheck
 from stoker.analysis.model import Run
 from stoker.analysis.sentences import summary_sentences
 
+# Squares of what is larger are infinite.
+_LARGEST = 1e150
 _WORST = {"error": 0, "warning": 1, "info": 2}
 
 
@@ -36,11 +40,7 @@ def check(run: Run, now: float, *, only: Sequence[str] = (), machine: Machine | 
             without[detector.name] = f"nothing to look at ({detector.finds})"
         for name in subjects:
             points = _points(case, detector, name)
-            answer = (
-                CannotTell(detector.name, name, f"{points:,} points, {limits.points:,} needed", points, limits.points)
-                if points < limits.points
-                else detector.look(case, name, limits)
-            )
+            answer = _answer(case, detector, name, points, limits)
             if isinstance(answer, CannotTell):
                 unknown.append(answer)
             else:
@@ -53,6 +53,23 @@ def check(run: Run, now: float, *, only: Sequence[str] = (), machine: Machine | 
         run.info, verdict(findings, unknown, checks), tuple(findings), tuple(unknown), tuple(checks), without,
         tuple(recommendations(run, findings)), tuple(summary_sentences(run, findings, checks)), now,
     )  # fmt: skip
+
+
+def _answer(case: Case, detector: Detector, name: str, points: int, limits: Limits) -> list[Finding] | CannotTell:
+    if points < limits.points:
+        why = f"{points:,} points, {limits.points:,} needed"
+        return CannotTell(detector.name, name, why, points, limits.points)
+    if name and detector.name != "not_finite" and not _reckonable(case, name):
+        why = f"its numbers are beyond {_LARGEST:.0e}, too large to be reckoned with"
+        return CannotTell(detector.name, name, why, points, limits.points)
+    # What overflows all the same is infinite, and no finding compares with it.
+    with np.errstate(all="ignore"):
+        return detector.look(case, name, limits)
+
+
+def _reckonable(case: Case, name: str) -> bool:
+    metric = case.finite(name)
+    return not len(metric) or float(np.abs(metric.values).max()) <= _LARGEST
 
 
 def verdict(findings: Sequence[Finding], unknown: Sequence[CannotTell], checks: Sequence[Check]) -> str:

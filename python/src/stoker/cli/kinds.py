@@ -76,7 +76,6 @@ _VALUES = {
     },
     "stoker.analysis.values": {
         "RunList": "render_runs.run_list",
-        "RunSummary": "render_runs.summary",
         "RunKeys": "render_runs.keys",
         "RunConfig": "render_runs.config",
         "RunNotes": "render_runs.notes",
@@ -86,6 +85,9 @@ _VALUES = {
         "RunStability": "render_runs.stability",
         "Ranking": "render_runs.ranking",
         "RunComparison": "render_runs.comparison",
+    },
+    "stoker.analysis.summaries": {
+        "RunSummary": "render_runs.summary",
     },
     "stoker.analysis.findings": {
         "RunChecks": "render_verdicts.checks",

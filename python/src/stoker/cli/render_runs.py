@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from stoker.analysis.summaries import RunSummary
 from stoker.analysis.values import (
     Point,
     Ranking,
@@ -19,7 +20,6 @@ from stoker.analysis.values import (
     RunNotes,
     RunStability,
     RunStats,
-    RunSummary,
 )
 from stoker.cli import format as fmt
 from stoker.cli.out import Out

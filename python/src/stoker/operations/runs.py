@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from stoker.analysis.errors import AnalysisError, Unreadable
-from stoker.analysis.values import Key, RunConfig, RunInfo, RunKeys, RunList, RunNotes, RunSummary
+from stoker.analysis.summaries import RunSummary
+from stoker.analysis.values import Key, RunConfig, RunInfo, RunKeys, RunList, RunNotes
 from stoker.config import working_folder
 from stoker.errors import StokerError, UsageError
 from stoker.operations.registry import Short, operation

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import curves
 import measured as measuring
 from asked import jsonl
-from curves import Curve
+from curves import Curve, Written
 from measured import Measured
-
-Written = Callable[[Curve], Path]
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,9 @@ class Curve:
         )  # fmt: skip
         return Run(info, metrics, {}, {}, {}, (), ())
 
+
+# Writes a curve as JSON lines into a folder, and its settings beside it: the fixture `written`.
+Written = Callable[[Curve], Path]
 
 # Shapes of healthy runs -------------------------------------------------------------------------------------------
 

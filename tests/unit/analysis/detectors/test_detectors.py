@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,10 @@ import curves
 import numpy as np
 import pytest
 from asked import Asked, by_id, jsonl, the_run
-from curves import NOW, Curve
+from curves import NOW, Curve, Written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import Written
 from stoker import Fleet
 from stoker.analysis import read, verdict
 from stoker.analysis.advice import _ADVICE
@@ -305,7 +305,8 @@ def test_any_numbers_get_a_verdict(curves_of: Any, repeat: int, gap: float, time
         metrics[name] = Metric(name, np.arange(len(values)) * float(gap), values, times, ("m.jsonl",))
     run = dataclasses.replace(bare(RUNNING), metrics=metrics)
     run = dataclasses.replace(run, info=dataclasses.replace(run.info, config=config))
-    with np.errstate(all="ignore"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         told = verdict.check(run, NOW)
     assert {check.detector for check in told.checks} | set(told.without) == {detector.name for detector in ALL}
     assert sum(check.outcome == "cannot tell" for check in told.checks) == len(told.cannot_tell)

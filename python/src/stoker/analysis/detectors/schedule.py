@@ -101,7 +101,8 @@ class ScheduleMismatch:
         begins_late = float(rate.steps[0]) > (warmup.value if warmup else 0.0) + _usual(rate)
         if not too_high and (not too_low or in_warmup or begins_late):
             return []
-        says = f"the peak of {name} is {seen:.3g} (step {rate.steps[top]:,g}), and the setting {said.key} says {said.value:.3g}"
+        says = f"the peak of {name} is {seen:.3g} (step {rate.steps[top]:,g}), and the setting {said.key} says"
+        says += f" {said.value:.3g}"
         ratio = max(seen / said.value, said.value / seen)
         evidence: dict[str, float | str] = {"peak": seen, "setting": said.value, "key": said.key}
         return [
