@@ -8,12 +8,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from asked import Asked, jsonl
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent / "detectors"))
 
@@ -165,3 +168,30 @@ def test_to_stop_is_advised_only_with_a_finding(tmp_path: Path, stoker: Asked) -
     assert (advice["detector"], advice["metric"], advice["since"]) == ("not_finite", "loss", 4000)
     assert advice["seconds"] == pytest.approx(2 * 99)
     assert "3 m 18 s went past it (not_finite)" in stoker("eta", broken).out
+
+
+@pytest.mark.accepts("B07")
+@settings(max_examples=60, deadline=None)
+@given(
+    numbers=st.lists(st.floats(), min_size=1, max_size=40), repeat=st.integers(1, 20),
+    gap=st.sampled_from([0, 1, 1e15]), times=st.lists(st.floats(), min_size=1, max_size=40) | st.none(),
+    total=st.floats(1, 1e300) | st.none(),
+)  # fmt: skip
+def test_any_numbers_have_a_forecast(numbers: Any, repeat: int, gap: float, times: Any, total: float | None) -> None:
+    values = np.tile(np.array(numbers, dtype=np.float64), repeat)
+    when = None if times is None else np.resize(np.array(times, dtype=np.float64), len(values))
+    run = curves.healthy(curves.plain, 1).run()
+    names = ("loss", "val/loss", "gpu.0.util", "epoch")
+    steps = np.arange(len(values)) * float(gap)
+    run = dataclasses.replace(run, metrics={name: Metric(name, steps, values, when, ("m",)) for name in names})
+    run = dataclasses.replace(run, info=dataclasses.replace(run.info, state=State("running", "it is")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        told = forecast(run, verdict.check(run, curves.NOW), curves.NOW, total)
+    for projected in told.projections:
+        assert projected.low <= projected.value <= projected.high
+    assert (told.remaining_s is None) == (told.unknown is not None)
+    if told.low_s is not None and told.high_s is not None and told.remaining_s is not None:
+        assert told.low_s <= told.high_s
+    for idle in told.idle:
+        assert 0 <= idle.idle_h <= idle.watched_h

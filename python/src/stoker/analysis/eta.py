@@ -23,6 +23,8 @@ _NOT_UTILISATION = re.compile(r"mem|power|temp", re.IGNORECASE)
 _PARTS = 10
 # A pause so many times longer than is usual is a stop, and a training that goes on does not make it again.
 _STOP = 100.0
+# No time between two points is longer: 30 years.
+_LONGEST = 1e9
 _PROJECTED = 4
 # What ends the use of a run: what comes after the step is lost time.
 _LOST_FROM = {"overfit": "best_step", "divergence": "best_step", "not_finite": "", "plateau": ""}
@@ -39,6 +41,7 @@ class _Speed:
     unknown: str | None = None
 
 
+@np.errstate(all="ignore")  # what overflows is infinite, and no answer is made of that
 def forecast(run: Run, told: RunCheck, now: float, steps: float | None = None) -> RunForecast:
     """The course of a run up to `steps` (None: as its settings say); `told` is the verdict on it."""
     total, known_by = _total(run, steps)
@@ -98,7 +101,7 @@ def _speed(metric: Metric) -> _Speed:
     keep = np.isfinite(metric.times)
     times, steps = metric.times[keep], metric.steps[keep]
     half = len(times) // 2
-    seconds, moved = np.diff(times), np.diff(steps)
+    seconds, moved = np.clip(np.diff(times), -_LONGEST, _LONGEST), np.diff(steps)
     usual = float(np.median(seconds[seconds > 0])) if (seconds > 0).any() else 0.0
     stops = seconds > max(_STOP * usual, 600.0)
     stopped = float(seconds[stops].sum())
@@ -147,7 +150,7 @@ def _idle(run: Run) -> Iterator[Idle]:
         if finite.times is None or len(finite) < 2:
             continue
         spans = np.diff(finite.times)
-        good = np.isfinite(spans) & (spans >= 0)
+        good = np.isfinite(spans) & (spans >= 0) & (spans < _LONGEST)
         # A sample stands for the time up to the next one; what is longer than ten usual ones was not watched.
         usual = float(np.median(spans[good])) if good.any() else 0.0
         good &= spans <= 10 * usual

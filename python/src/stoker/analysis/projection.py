@@ -25,12 +25,16 @@ _TEMPER = 9.0
 _SKIP = 0.1
 _CUTS = (0.5, 0.6, 0.7, 0.8)
 _Z = 1.6449
+# Squares of what is larger are infinite.
+_LARGEST = 1e150
 
 
 def project(metric: Metric, step: float) -> Projection | None:
     """The level of a metric at a step beyond its last; None where it has too few finite points for that."""
     finite = metric.finite()
     if len(finite) < LEAST_POINTS or step <= finite.last_step:
+        return None
+    if max(float(np.abs(finite.values).max()), abs(step)) > _LARGEST:
         return None
     keep = finite.steps >= finite.steps[0] + _SKIP * (finite.last_step - finite.steps[0])
     steps, values = finite.steps[keep], finite.values[keep]
@@ -43,6 +47,8 @@ def project(metric: Metric, step: float) -> Projection | None:
     wrong = _wrong(x, y, step)
     # A floor below 0 is none for a curve that never was.
     half = _Z * sigma * max(1.0, wrong)
+    if not np.isfinite([value, half]).all():
+        return None
     low, high = value - half, value + half
     if float(finite.values.min()) >= 0:
         value, low = max(0.0, value), max(0.0, low)
