@@ -204,7 +204,8 @@ class RateTooLow:
         z = min(-first / max(first_error, 1e-300), -last / max(last_error, 1e-300))
         start, end = float(np.median(values[:third])), float(np.median(values[-third:]))
         fallen = (start - end) / max(abs(start), 1e-300)
-        if fallen <= limits.fall and 0 < z <= limits.sigmas and last / first >= limits.slope:
+        steepest = (-last + 2 * last_error) / max(-first - 2 * first_error, 1e-300)
+        if 0 < fallen <= limits.fall and z <= limits.sigmas and steepest >= limits.slope:
             why = f"{loss_name} has fallen by {fallen:.1%} only, and the noise hides whether it bends"
             return cannot(self, name, why, len(values))
         if z <= limits.sigmas or last / first < limits.slope or fallen > limits.fall:
