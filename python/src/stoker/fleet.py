@@ -27,11 +27,13 @@ from stoker.operations import (
     containers,
     disk,
     dispatch,
+    drain,
     environments,
     events,
     gpus,
     jobs,
     logs,
+    membership,
     nodes,
     queue,
     registry,
@@ -172,6 +174,12 @@ class Nodes(Namespace):
     telemetry = bound(telemetry.telemetry)
     top = bound(top.top)
     execute = bound(nodes.execute)
+    members = bound(membership.members)
+    add = bound(membership.add)
+    approve = bound(membership.approve)
+    drain = bound(drain.drain)
+    resume = bound(drain.resume)
+    remove = bound(membership.remove)
 
 
 class Sync(Namespace):
