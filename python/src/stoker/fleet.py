@@ -177,8 +177,8 @@ class Nodes(Namespace):
     members = bound(membership.members)
     add = bound(membership.add)
     approve = bound(membership.approve)
-    drain = bound(drain.drain)
     resume = bound(drain.resume)
+    drain = bound(drain.drain)
     remove = bound(membership.remove)
 
 

@@ -66,14 +66,9 @@ def drain(
     from stoker.dispatch.members import decide
 
     longest = 0.0 if migrate else quantities.seconds(timeout, "--timeout")
-    listed, now = session.whole_inventory.node(node), time.time()
-    there = jobs_there(session, node)
-    decide(
-        session.store,
-        node,
-        lambda row, _: decisions.drain(node, listed.vars, row, user_name(), now + longest, now),
-        now,
-    )
+    variables, now = session.whole_inventory.node(node).vars, time.time()
+    there, by, end = jobs_there(session, node), user_name(), now + longest
+    decide(session.store, node, lambda row, _: decisions.drain(node, variables, row, by, end, now), now)
     if wait:
         return DrainStream(session, node)
     problems: tuple[Problem, ...] = ()
@@ -84,9 +79,8 @@ def drain(
     member = member_of(session, node)
     if member.state != "draining":
         return MemberChange(member, f"{node} is drained", f"stoker node resume {node}", problems)
-    told = f"{node} takes no jobs; {some(member.jobs)} may finish"
-    if longest <= 0:
-        told = f"{node} takes no jobs; {some(member.jobs)} being stopped, to go on elsewhere"
+    what = "may finish" if longest > 0 else "being stopped, to go on elsewhere"
+    told = f"{node} takes no jobs; {what}: {some(member.jobs)}"
     return MemberChange(member, told, f"stoker node drain {node} --wait, or stoker dispatch --loop", problems)
 
 

@@ -87,7 +87,7 @@ def jobs_there(session: Session, node: str) -> list[str]:
 
 
 def all_members(session: Session, whole: Inventory, only: str | None = None) -> list[Member]:
-    """The nodes of the inventory in its order, then those that something was decided of; `only` the one of this name."""
+    """The nodes of the inventory in its order, then those that only the store knows; `only` the one of this name."""
     listed = {node.name: node for node in whole.nodes}
     rows = {row.name: row for row in session.store.members.list()}
     known = {row.name: row for row in session.store.nodes()}
@@ -136,9 +136,8 @@ def start_waiting(session: Session) -> tuple[Problem, ...]:
 
 
 def some(jobs: Sequence[str]) -> str:
-    """Jobs as the subject of a sentence, with its verb."""
-    shown = ", ".join(jobs[:3]) + (f" and {len(jobs) - 3} more" if len(jobs) > 3 else "")
-    return f"{shown} {'is' if len(jobs) == 1 else 'are'}" if jobs else "no job is"
+    """Jobs by id, the first three of many."""
+    return ", ".join(jobs[:3]) + (f" and {len(jobs) - 3} more" if len(jobs) > 3 else "")
 
 
 def user_name() -> str | None:
