@@ -35,9 +35,10 @@ def test_a_job_writes_its_checkpoint_and_goes_on_elsewhere(
 ) -> None:
     cli = stoker(*nodes(2))
     stores(cli)
+    assert cli("nodes", "--live").code == 0
     train = str(tmp_path / "train")
     job = cli.run("sh", "-c", TRAINS, train, options=("--checkpoint-signal", "USR1"))
-    until(Path(f"{train}.now").exists, "it trains")
+    until(Path(f"{train}.now").exists, "it trains", 60)
     cli.job(job, "--live")
     first = cli.job(job)["node"]
     other = {"n1": "n2", "n2": "n1"}[first]
@@ -68,19 +69,19 @@ def test_what_runs_may_finish_and_what_waits_there_goes_back(
     cli = stoker(*nodes(1, gpus=1))
     end = tmp_path / "end"
     runs = cli.run("sh", "-c", f"until [ -e {end} ]; do sleep 0.1; done", options=("--gpus", "1"))
-    until(lambda: cli.job(runs, "--live")["state"] == "running", "it runs")
+    until(lambda: cli.job(runs, "--live")["state"] == "running", "it runs", 60)
     waits = cli.run("true", options=("--gpus", "1"))
-    until(lambda: "held by" in str(cli.job(waits, "--live")["detail"]), "it waits on the node")
+    until(lambda: "held by" in str(cli.job(waits, "--live")["detail"]), "it waits on the node", 60)
     said = cli("node", "drain", "n1", "--timeout", "1h")
     assert (said.code, said.out.splitlines()[0]) == (0, f"n1 takes no jobs; may finish: {runs}"), said
-    until(lambda: cli("dispatch") and cli.job(waits)["node"] is None, "it goes back")
+    until(lambda: cli("dispatch") and cli.job(waits)["node"] is None, "it goes back", 60)
     assert cli.job(waits)["detail"] == "n1 is drained: stoker node resume n1".replace("drained", "being drained")
     assert cli.job(runs, "--live")["state"] == "running"
     refused = cli("node", "remove", "n1")
     assert (refused.code, f"may have jobs under way: {runs}" in refused.err) == (2, True), refused
     waiting = cli.start("node", "drain", "n1", "--wait")
     end.touch()
-    out, err = waiting.communicate(timeout=60)
+    out, err = waiting.communicate(timeout=90)
     assert (waiting.returncode, out.decode().splitlines()[-1]) == (0, "n1 is drained"), err
     told = cli.job(runs)
     assert (told["state"], told["attempt"]) == ("succeeded", 1)
@@ -94,14 +95,14 @@ def test_any_later_round_carries_it_out_and_a_stopped_node_is_not_given_up(
 ) -> None:
     cli = stoker(node)
     job = cli.run("sleep", "300", options=("--grace", "0"))
-    until(lambda: cli.job(job, "--live")["state"] == "running", "it runs")
+    until(lambda: cli.job(job, "--live")["state"] == "running", "it runs", 60)
     assert cli("node", "drain", "n1", "--timeout", "1s").code == 0
     node.down()
-    until(lambda: cli("dispatch") and cli.job(job)["state"] == "running", "it is left as it is")
+    until(lambda: cli("dispatch") and cli.job(job)["state"] == "running", "it is left as it is", 60)
     assert [event["type"] for event in events(cli, "--type", "node.drained")] == []
     assert cli("node", "list", "--json").json()["members"][0]["state"] == "draining"
     node.start()
-    until(lambda: cli("dispatch") and cli.job(job)["node"] is None, "it is put back")
+    until(lambda: cli("dispatch") and cli.job(job)["node"] is None, "it is put back", 60)
     assert [event["type"] for event in events(cli, "--type", "node.drained")] == ["node.drained"]
     assert cli("stop", job).code == 0
     assert cli.job(job)["state"] == "cancelled"
