@@ -44,6 +44,7 @@ def test_a_job_writes_its_checkpoint_and_goes_on_elsewhere(
     other = {"n1": "n2", "n2": "n1"}[first]
     drained = cli("node", "drain", first, "--migrate", "--wait")
     assert (drained.code, drained.out.splitlines()[-1]) == (0, f"{first} is drained"), drained
+    assert cli.job(job)["node"] == other, "it went on without another command"
     assert cli("wait", job).code == 0
     told = cli.job(job)
     assert (told["node"], told["attempt"], told["max_attempts"]) == (other, 2, 2)

@@ -32,7 +32,7 @@ def row_of(store: Store, job: str) -> JobRow:
 
 
 def drain(store: Store, deadline: float, now: float, node: str = "n1") -> MemberRow:
-    return decide(store, node, lambda row, _: decisions.drain(node, {}, row, "ada", deadline, now), now)
+    return decide(store, node, lambda row, _: decisions.drain(node, {}, row, "ada", deadline - now, now), now)
 
 
 def events(store: Store, node: str = "n1") -> list[str]:

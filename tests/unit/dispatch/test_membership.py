@@ -240,7 +240,22 @@ def resume(row: MemberRow | None) -> object:
 
 
 def drain(row: MemberRow | None) -> object:
-    return decisions.drain("n1", {}, row, "ada", NOW, NOW)
+    return decisions.drain("n1", {}, row, "ada", 0.0, NOW)
+
+
+@pytest.mark.parametrize(
+    ("row", "longest", "deadline"),
+    [
+        (None, None, NOW + 1800),
+        (None, 60.0, NOW + 60),
+        (member("n1", "draining", drain_deadline=NOW + 7200), None, NOW + 7200),
+        (member("n1", "draining", drain_deadline=NOW + 7200), 0.0, NOW),
+        (member("n1", "drained", drain_deadline=NOW - 7200), None, NOW + 1800),
+    ],
+)
+@pytest.mark.accepts("C49")
+def test_until_when_jobs_may_finish(row: MemberRow | None, longest: float | None, deadline: float) -> None:
+    assert decisions.drain("n1", {}, row, "ada", longest, NOW).member.drain_deadline == deadline
 
 
 def remove(row: MemberRow | None) -> object:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from stoker.dispatch.model import State
 
 
+# What running jobs may take to finish when nobody says, in seconds.
+DRAIN_S = 1800.0
+
+
 @dataclass(frozen=True)
 class Decision:
     """What is known of a node from now on, and the event that tells of it."""
@@ -58,16 +62,18 @@ def approve(name: str, variables: Mapping[str, Any], member: MemberRow | None, b
 
 
 def drain(
-    name: str, variables: Mapping[str, Any], member: MemberRow | None, by: str | None, deadline: float, now: float
+    name: str, variables: Mapping[str, Any], member: MemberRow | None, by: str | None, longest: float | None, now: float
 ) -> Decision:
-    """Somebody wants a node to be free of jobs by `deadline`; asked again, that is the new deadline.
+    """Somebody wants a node to be free of jobs; those that run may take `longest` seconds to finish.
 
-    Raises UsageError for a node that is no member.
+    None: what was said before, else DRAIN_S. Raises UsageError for a node that is no member.
     """
     state = standing(variables, member, now)
     if state not in ("active", "draining", "drained"):
         raise UsageError(f"{name} is {state}: it has no jobs to be drained of", next_step="stoker node list")
     base = member or MemberRow(name, "active", "inventory", now)
+    before = base.drain_deadline if state == "draining" and longest is None else None
+    deadline = before if before is not None else now + (DRAIN_S if longest is None else longest)
     drained = replace(base, state="draining", decided_at=now, decided_by=by, drain_deadline=deadline)
     return Decision(drained, "node.draining", {"by": by, "deadline": deadline})
 

@@ -31,7 +31,10 @@ class DrainStream(RoundStream):
             self.member = member_of(self._session, self.node)
             yield report
             if self.member.state != "draining":
-                return
+                break
+        if any(row.id in self._seen and row.node is None for row in self._session.store.jobs(states=("queued",))):
+            self.last = self._round()  # those that were put back go on elsewhere
+            yield self.last
 
     def _make(self) -> tuple[Problem, ...]:
         self._seen |= set(jobs_there(self._session, self.node))
@@ -49,7 +52,7 @@ class DrainStream(RoundStream):
 
 @operation("nodes", "node drain", "operate")
 def drain(
-    session: Session, node: str, *, timeout: float | str = "30m", migrate: bool = False, wait: bool = False
+    session: Session, node: str, *, timeout: float | str | None = None, migrate: bool = False, wait: bool = False
 ) -> MemberChange | DrainStream:
     """Free a node of jobs: nothing new starts there, what waits there goes back into the queue, what runs may finish.
 
@@ -58,17 +61,17 @@ def drain(
 
     Args:
         node: Name of the node.
-        timeout: How long running jobs may take to finish (30m).
+        timeout: How long running jobs may take to finish (30m; asked again without it, the time goes on as it was).
         migrate: Do not wait for them.
         wait: Make rounds until nothing is left there.
     """
     from stoker.dispatch import decisions
     from stoker.dispatch.members import decide
 
-    longest = 0.0 if migrate else quantities.seconds(timeout, "--timeout")
+    longest = 0.0 if migrate else quantities.seconds(timeout, "--timeout") if timeout is not None else None
     variables, now = session.whole_inventory.node(node).vars, time.time()
-    there, by, end = jobs_there(session, node), user_name(), now + longest
-    decide(session.store, node, lambda row, _: decisions.drain(node, variables, row, by, end, now), now)
+    there, by = jobs_there(session, node), user_name()
+    decide(session.store, node, lambda row, _: decisions.drain(node, variables, row, by, longest, now), now)
     if wait:
         return DrainStream(session, node)
     problems: tuple[Problem, ...] = ()
@@ -79,7 +82,7 @@ def drain(
     member = member_of(session, node)
     if member.state != "draining":
         return MemberChange(member, f"{node} is drained", f"stoker node resume {node}", problems)
-    what = "may finish" if longest > 0 else "being stopped, to go on elsewhere"
+    what = "may finish" if (member.drain_deadline or 0.0) > time.time() else "being stopped, to go on elsewhere"
     told = f"{node} takes no jobs; {what}: {some(member.jobs)}"
     return MemberChange(member, told, f"stoker node drain {node} --wait, or stoker dispatch --loop", problems)
 
