@@ -122,7 +122,7 @@ def _observed(
     if state not in LIVE_STATES:
         event, end = after_end(job, state, reason, now, exit_code=values["exit_code"], signal=values["signal"])
         job_values.update(end)
-    if job_values["state"] == job.state and event != "job.retry":
+    if job_values["state"] == job.state and event not in ("job.retry", "job.requeued"):
         return Change(job, job_values, attempt.number, values)
     data = {"from": job.state, "to": job_values["state"], "attempt_state": state, "reason": reason,
             "evidence": observation.get("evidence"), "exit_code": values["exit_code"]}  # fmt: skip

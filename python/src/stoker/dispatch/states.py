@@ -48,21 +48,28 @@ def after_end(
     """What becomes of `job` when its attempt ended as `state` (`reason`).
 
     Returns the event's type, and the job's new values. A job that may be tried again is `dead` when its retries are
-    spent, or when this is no failure that it is tried again for.
+    spent, or when this is no failure that it is tried again for. One that was put back uses up none.
     """
-    ended: dict[str, Any] = {"state": state, "reason": reason, "not_before": None}
+    ended: dict[str, Any] = {"state": state, "reason": reason, "not_before": None, "put_back": None}
+    if state == "cancelled" and job.put_back is not None and job.stop_requested is None:
+        return "job.requeued", _again(job, None, f"attempt {job.attempt} was stopped: {job.put_back}")
     failed = state == "failed" or (state == "lost" and reason is not None)
     if job.stop_requested is not None or not failed:
         return f"job.{state}", ended
     if job.retries_used < job.max_retries and worth_retrying(job, state, reason, exit_code, signal):
         pause = backoff_s(job)
         told = f"{state} ({reason})" if reason else state
-        again = {
-            "state": "queued", "reason": None, "node": None, "retries_used": job.retries_used + 1,
-            "not_before": now + pause, "ended_at": None, "started_at": None, "elapsed_s": None, "exit_code": None,
-            "signal": None, "detail": f"attempt {job.attempt} {told}; the next one in {pause:.0f} s",
-        }  # fmt: skip
-        return "job.retry", again
+        again = _again(job, now + pause, f"attempt {job.attempt} {told}; the next one in {pause:.0f} s")
+        return "job.retry", {**again, "retries_used": job.retries_used + 1}
     if job.max_retries > 0:
         return "job.dead", {**ended, "state": "dead"}
     return f"job.{state}", ended
+
+
+def _again(job: JobRow, not_before: float | None, detail: str) -> dict[str, Any]:
+    """The values of a job that waits in the store for a further attempt."""
+    return {
+        "state": "queued", "reason": None, "node": None, "not_before": not_before, "put_back": None, "ended_at": None,
+        "started_at": None, "elapsed_s": None, "exit_code": None, "signal": None, "stop_ordered_at": None,
+        "detail": detail,
+    }  # fmt: skip

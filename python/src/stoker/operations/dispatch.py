@@ -31,7 +31,7 @@ class RoundStream:
             time.sleep(self._pause_s(self.last, self._interval_s))
 
     def _make(self) -> tuple[Problem, ...]:
-        return make_round(self._session, "dispatch")
+        return make_round(self._session, "dispatch", probe=True)
 
     def _pause_s(self, report: RoundReport, interval_s: float) -> float:
         return interval_s
