@@ -23,6 +23,7 @@ class JobRow:
     `stoker.operations.results`); `results_due`: they are to be fetched when it is over, and have not been. `queue` is
     the one it stands in, None: none; `place` its place among jobs of one priority where that is not its `number`.
     `retry_on` are the failures that it is tried again for, with commas between (`stoker.dispatch.retry`), None: all.
+    `moves` is how often it went elsewhere because a lease ran out.
     """
 
     id: str
@@ -58,6 +59,7 @@ class JobRow:
     queue: str | None = None
     place: float | None = None
     retry_on: str | None = None
+    moves: int | None = None
 
     @property
     def turn(self) -> tuple[int, float, int]:
@@ -76,6 +78,8 @@ class AttemptRow:
 
     `observation` is the newest that the node sent, None: it never told. `confirmed_at` is when the node first showed
     that it knows the attempt. The log copy holds the bytes [`log_start`, `log_end`) of the node's log.
+    `lease` is what was promised to it (`stoker.dispatch.leases`), None: nothing. `stop_due`: the job went on without it
+    while its node was away; when that answers again, what is left of the attempt is ended.
     """
 
     job_id: str
@@ -97,6 +101,8 @@ class AttemptRow:
     observed_at: float | None
     log_start: int
     log_end: int
+    lease: Mapping[str, Any] | None = None
+    stop_due: bool | None = None
 
     @property
     def live(self) -> bool:
@@ -108,7 +114,8 @@ class AttemptRow:
 class NodeRow:
     """What the store knows of a node.
 
-    `unreachable_since` is the first miss after `last_seen`, `misses` how many followed.
+    `unreachable_since` is the first miss after `last_seen`, `misses` how many followed. `clock` is what its clock
+    showed in the last answer, and this machine's when that came (`stoker.dispatch.leases`).
     """
 
     name: str
@@ -117,6 +124,7 @@ class NodeRow:
     unreachable_since: float | None
     unreachable_message: str | None
     misses: int
+    clock: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
