@@ -8,8 +8,8 @@ time changes. A controller promises a moment of that clock, and counts by its ow
 - The promise is in the store before it is sent. Until it has run out, by a controller's own count since it saw it
   first, the attempt may be alive. A controller that booted since, or another one, begins to count anew.
 - To a node that does not answer one more promise is made, and repeated: it gets that in the very round in which it is
-  back. So an absence that is shorter than the lease ends nothing, and one and a half leases after a node was last heard
-  nothing more is promised.
+  back. So an absence that is shorter than the lease ends nothing, and at most one and a half leases after a node first
+  did not answer, all that it was promised has run out.
 """
 
 from __future__ import annotations
@@ -129,8 +129,11 @@ def kept(lease: Lease, attempt: AttemptRow, node: NodeRow | None, clock: Clock |
         return lease
     lease = lease if clock.name in lease.since else replace(lease, since={**lease.since, clock.name: clock.at})
     shown, blind = _shown(node, clock), node is None or node.unreachable_since is not None
-    fresh = lease.until is not None and clock.at - lease.since[clock.name] < lease.seconds / 2
-    if shown is None or fresh or (blind and (lease.blind or lease.until is None)):
+    passed = clock.at - lease.since[clock.name]
+    fresh = lease.until is not None and passed < lease.seconds / 2
+    # To a node that is away: once, and not when it has ended the attempt by now.
+    vain = blind and (lease.blind or lease.until is None or passed >= lease.seconds)
+    if shown is None or fresh or vain:
         return lease
     until = shown.at + lease.seconds
     if lease.until is not None and lease.boot_id == shown.boot_id and until <= lease.until:
