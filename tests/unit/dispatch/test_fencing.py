@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from made import node, observation, reply
 
@@ -239,8 +239,22 @@ def worlds(monkeypatch: pytest.MonkeyPatch) -> Worlds:
     return make
 
 
+WELL, CUT, STEADY = ["well", "well"], ["cut", "well"], [0.0] * 4
+
+
 @pytest.mark.accepts("B10", "B16", "C61")
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# Cut off for good, and asked often: begun elsewhere no sooner than the node has surely ended it.
+@example(drifts=STEADY, steps=[("rounds", 0, WELL, 0, 2), ("rounds", 0, CUT, 1, 60)])
+# The same after it was renewed, by slow and quick clocks, and with a controller that boots and one that comes new.
+@example(drifts=[-DRIFT / 2, 0.0, DRIFT / 2, 0.0], steps=[("rounds", 0, WELL, 10, 8), ("rounds", 0, CUT, 1, 60)])
+@example(drifts=STEADY, steps=[("rounds", 0, WELL, 10, 8), ("boot", 0), ("rounds", 0, CUT, 1, 60)])
+@example(drifts=STEADY, steps=[("rounds", 0, WELL, 10, 8), ("rounds", 1, CUT, 1, 60)])
+# An order that is under way while the job goes elsewhere.
+@example(drifts=STEADY, steps=[("rounds", 0, WELL, 1, 1), ("rounds", 0, ["late", "well"], 3, 40), ("deliver",)])
+@example(drifts=STEADY, steps=[("rounds", 0, WELL, 1, 2), ("rounds", 0, ["late", "well"], 3, 40), ("deliver",)])
+# Its end is not known, since the node was cut off just then.
+@example(drifts=STEADY, steps=[("rounds", 0, WELL, 1, 2), ("end",), ("rounds", 0, CUT, 1, 60)])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drifts=DRIFTS, steps=st.lists(STEP, min_size=3, max_size=8))
 def test_a_job_never_runs_twice_at_a_time_and_always_ends(
     worlds: Worlds, quick_store: Store, drifts: list[float], steps: list[tuple[Any, ...]]
