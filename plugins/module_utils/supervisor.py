@@ -208,7 +208,7 @@ class Supervisor:
             sampler.tick(Family(self.attempt))
             logs.scan(self.attempt, self.spec, SCAN_BYTES_PER_TICK)
         except OSError:
-            traceback.print_exc()  # a full disk, for example; it goes to supervisor.log
+            _note()  # a full disk, for example
 
     def ask_to_stop(self, reason):
         if not self.attempt.read("stop.json") and not self.attempt.finished():
@@ -235,15 +235,23 @@ class Supervisor:
             self.ask_to_stop("expired")
         except OSError:
             # A full disk is no reason to live on: it may begin elsewhere now.
-            traceback.print_exc()
+            _note()
             Family(self.attempt).kill(recorder.reap)
 
     def _tidy(self):
         try:
             logs.scan(self.attempt, self.spec, None)
         except OSError:
-            traceback.print_exc()
+            _note()
         self.groups.remove()
+
+
+def _note():
+    """What went wrong, to supervisor.log; on a full disk there is no place to say it, and the work goes on."""
+    try:
+        traceback.print_exc()
+    except OSError:
+        pass
 
 
 def _take_over_container(attempt):

@@ -239,13 +239,17 @@ def worlds(monkeypatch: pytest.MonkeyPatch) -> Worlds:
     return make
 
 
-WELL, CUT, STEADY = ["well", "well"], ["cut", "well"], [0.0] * 4
+WELL, CUT, MUTE, STEADY = ["well", "well"], ["cut", "well"], ["mute", "well"], [0.0] * 4
 
 
 @pytest.mark.accepts("B10", "B16", "C61")
 # Cut off for good, and asked often: begun elsewhere no sooner than the node has surely ended it.
 @example(drifts=STEADY, steps=[("rounds", 0, WELL, 0, 2), ("rounds", 0, CUT, 1, 60)])
-# The same after it was renewed, by slow and quick clocks, and with a controller that boots and one that comes new.
+# The same when its last answers were lost: it got what it was promised while it seemed to be away.
+@example(
+    drifts=STEADY, steps=[("rounds", 0, WELL, 0, 2), ("rounds", 0, ["mute", "well"], 1, 15), ("rounds", 0, CUT, 1, 60)]
+)
+# After it was renewed, by slow and quick clocks, and with a controller that boots and one that comes new.
 @example(drifts=[-DRIFT / 2, 0.0, DRIFT / 2, 0.0], steps=[("rounds", 0, WELL, 10, 8), ("rounds", 0, CUT, 1, 60)])
 @example(drifts=STEADY, steps=[("rounds", 0, WELL, 10, 8), ("boot", 0), ("rounds", 0, CUT, 1, 60)])
 @example(drifts=STEADY, steps=[("rounds", 0, WELL, 10, 8), ("rounds", 1, CUT, 1, 60)])
