@@ -183,6 +183,15 @@ def test_faults_of_the_learning_rate(name: str, level: int, written: Written, st
     assert any(advice["detector"] == name for advice in run["recommendations"])
 
 
+@pytest.mark.accepts("B04", "R30")
+def test_a_bend_that_noise_hides_cannot_be_told() -> None:
+    curve = curves.faulty("rate_too_low", 1, 21)
+    loss = curve.values("train/loss")
+    loss += 0.15 * float(loss.mean()) * np.random.default_rng(1).normal(size=len(loss))
+    (entry,) = checked(curve, "rate_too_low").cannot_tell
+    assert "the noise hides whether it bends" in entry.why
+
+
 @pytest.mark.accepts("R30")
 def test_a_schedule_that_is_followed_is_no_fault(written: Written, stoker: Asked) -> None:
     folder = written(curves.healthy(curves.cosine, 4))
