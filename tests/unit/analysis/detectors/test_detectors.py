@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from asked import Asked, by_id, jsonl, the_run
 from curves import NOW, Curve, Written
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stoker import Fleet
@@ -301,7 +301,7 @@ KEYS = ("train/loss", "val/loss", "grad_norm", "lr", "tokens_per_s", "epoch")
 
 
 @pytest.mark.accepts("B04")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     curves_of=st.lists(ODD, min_size=len(KEYS), max_size=len(KEYS)), repeat=st.integers(1, 30),
     gap=st.sampled_from([0, 1, 1e15]), timed=st.booleans(), config=st.dictionaries(SETTINGS, SET),
