@@ -39,6 +39,7 @@ from stoker.operations import (
     registry,
     runs,
     runs_figures,
+    runs_verdicts,
     services,
     setup,
     signals,
@@ -241,6 +242,9 @@ class Runs(Namespace):
     stability = bound(runs_figures.stability)
     best = bound(runs_figures.best)
     compare = bound(runs_figures.compare)
+    check = bound(runs_verdicts.check)
+    eta = bound(runs_verdicts.eta)
+    seeds = bound(runs_verdicts.seeds)
 
 
 class Dispatch(Namespace):
