@@ -80,7 +80,6 @@ _VALUES = {
     },
     "stoker.analysis.values": {
         "RunList": "render_runs.run_list",
-        "RunSummary": "render_runs.summary",
         "RunKeys": "render_runs.keys",
         "RunConfig": "render_runs.config",
         "RunNotes": "render_runs.notes",
@@ -90,6 +89,16 @@ _VALUES = {
         "RunStability": "render_runs.stability",
         "Ranking": "render_runs.ranking",
         "RunComparison": "render_runs.comparison",
+    },
+    "stoker.analysis.summaries": {
+        "RunSummary": "render_runs.summary",
+    },
+    "stoker.analysis.findings": {
+        "RunChecks": "render_verdicts.checks",
+    },
+    "stoker.analysis.forecasts": {
+        "RunForecast": "render_forecasts.forecast",
+        "SeedReport": "render_forecasts.seeds",
     },
 }
 # The same for answers that come piece by piece; their renderers return the exit code.
