@@ -37,6 +37,7 @@ from stoker.operations import (
     registry,
     runs,
     runs_figures,
+    runs_query,
     services,
     setup,
     signals,
@@ -233,6 +234,7 @@ class Runs(Namespace):
     stability = bound(runs_figures.stability)
     best = bound(runs_figures.best)
     compare = bound(runs_figures.compare)
+    query = bound(runs_query.query)
 
 
 class Dispatch(Namespace):

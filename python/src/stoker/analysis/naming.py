@@ -65,6 +65,11 @@ def chosen(keys: Sequence[str], known: Iterable[str], where: str) -> list[str]:
     return list(picked)
 
 
+def near_names(name: str, known: Sequence[str]) -> str:
+    """The known names that `name` may have meant, as a sentence lists them; empty where none is near."""
+    return _some(_near(name, known))
+
+
 def _near(name: str, known: Sequence[str]) -> list[str]:
     """The known names that are spelled alike, or have this one in them."""
     lower = {other.lower(): other for other in known}

@@ -87,6 +87,9 @@ _VALUES = {
         "Ranking": "render_runs.ranking",
         "RunComparison": "render_runs.comparison",
     },
+    "stoker.analysis.answers": {
+        "RunQuery": "render_answers.query",
+    },
 }
 # The same for answers that come piece by piece; their renderers return the exit code.
 _STREAMS = {

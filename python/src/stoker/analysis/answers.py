@@ -1,0 +1,43 @@
+"""What the questions over several runs, and the papers made of them, answer with. Costs nothing to import."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stoker.analysis.values import RunInfo
+
+
+@dataclass(frozen=True)
+class RunMatch:
+    """A run for which a query is true, and what it has of that which was asked for (None: not known)."""
+
+    info: RunInfo
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RunQuery:
+    """The runs for which `query` is true, in the order of `runs list`.
+
+    Of `total` runs that were asked it could not be told for `unknown`: they lack what was asked for. `sql` with
+    `parameters` is what was asked of the tables in `stoker.analysis.query.TABLES`. `unreadable` has a sentence for each
+    run that could not be read. `read_at`: Unix seconds by this machine's clock.
+    """
+
+    query: str
+    folder: str
+    columns: tuple[str, ...]
+    runs: tuple[RunMatch, ...]
+    total: int
+    unknown: int
+    sql: str
+    parameters: tuple[Any, ...]
+    unreadable: tuple[str, ...]
+    read_at: float
+
+    @property
+    def exit_code(self) -> int:
+        """1 when something could not be read."""
+        return int(bool(self.unreadable))

@@ -1,0 +1,34 @@
+"""Answers to questions over several runs, on a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stoker.analysis.answers import RunQuery
+from stoker.cli import format as fmt
+from stoker.cli.out import Out
+from stoker.cli.render_runs import setting, state_of
+
+
+def query(value: RunQuery, out: Out) -> None:
+    """`stoker runs query`."""
+    for sentence in value.unreadable:
+        out.note(fmt.one_line(sentence))
+    rows = []
+    for run in value.runs:
+        cells = [_cell(run.values[column], out) for column in value.columns]
+        rows.append((run.info.id, run.info.name or "-", state_of(run.info), *cells))
+    if rows or out.form == "csv":
+        out.table(("RUN", "NAME", "STATE", *value.columns), rows)
+    said = f"{len(value.runs):,} of {value.total:,} runs"
+    if value.unknown:
+        said += f" · of {value.unknown:,} it cannot be told: they lack what was asked for"
+    out.remark((said, "dim"))
+
+
+def _cell(value: Any, out: Out) -> str:
+    if value is None:
+        return "" if out.form == "csv" else "-"
+    if isinstance(value, float) and out.form != "csv":
+        return fmt.number(value)
+    return setting(value)
