@@ -18,6 +18,7 @@ from asked import Asked, jsonl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stoker.analysis import Found, Run, Unreadable
 from stoker.analysis.answers import RunQuery
 from stoker.analysis.query import query
 from stoker.analysis.query_text import LONGEST, QueryError, parse
@@ -70,12 +71,13 @@ def numbers(folder: Path, text: str) -> list[int]:
         ("config.amp != true", [1], 2), ("config.optimizer.name ~ 'ADAM'", [0, 2], 1),
         ("val_acc > 80% and config.lr < 1e-3", [1], 1), ("val_acc > 80% or config.lr = 3", [1, 2, 3], 0),
         ("not val_acc > 80%", [0], 1), ("val_acc is known", [0, 1, 2], 0), ("val_acc is unknown", [3], 0),
-        ("config.amp is not known", [2, 3], 0), ("not (loss < 1 or val_acc < 80%)", [], 1),
+        ("config.amp is not known", [2, 3], 0), ("not (loss < 1 or val_acc < 80%)", [2], 1),
         ("config.lr in (0.001, 3)", [0, 3], 1), ("config.lr not in (0.001, 3)", [1], 1),
         ("config.lr = config.same", [1], 3), ("config(`odd name`) = 1", [0], 3),
         ("loss < min(val_acc)", [], 2), ("state = unknown", [0, 1, 2, 3], 0), ("name is known", [], 0),
         ("kind = jsonl and id ~ 'R1'", [1], 0), ("exit_code = 0", [], 4), ("`loss` > 0", [0, 2], 1),
-        ("+3 = config.lr", [3], 1), ("loss = -2.5", [3], 1), ("tags has baseline", [], 0), ("config.betas is known", [2], 0), ("config.betas = '[0.9, 1]'", [2], 3),
+        ("+3 = config.lr", [3], 1), ("loss = -2.5", [3], 1), ("tags has baseline", [], 0),
+        ("config.betas is known", [2], 0), ("config.betas = '[0.9, 1]'", [2], 3),
     ],
 )  # fmt: skip
 def test_what_is_true_of_which_runs(folder: Path, text: str, expected: list[int], unknown: int) -> None:
@@ -258,3 +260,13 @@ def test_only_what_a_query_names_is_read(folder: Path) -> None:
         raise AssertionError(f"{found} was read")
 
     assert len(query(runs_in(folder), "config.lr is known and state = unknown", read=refuse).runs) == 4
+
+
+def test_a_run_that_cannot_be_read_is_told_and_no_answer(folder: Path) -> None:
+    def refuse(found: Found) -> Run:
+        if found.info.id.startswith("r1"):
+            raise Unreadable("r1 is gone")
+        return read(found)
+
+    said = query(runs_in(folder), "val_acc > 0", read=refuse)
+    assert (len(said.runs), said.total, said.unreadable, said.exit_code) == (2, 3, ("r1 is gone",), 1)
