@@ -38,6 +38,7 @@ from stoker.operations import (
     runs,
     runs_figures,
     runs_query,
+    runs_report,
     services,
     setup,
     signals,
@@ -235,6 +236,7 @@ class Runs(Namespace):
     best = bound(runs_figures.best)
     compare = bound(runs_figures.compare)
     query = bound(runs_query.query)
+    report = bound(runs_report.report)
 
 
 class Dispatch(Namespace):

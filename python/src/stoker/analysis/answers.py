@@ -41,3 +41,16 @@ class RunQuery:
     def exit_code(self) -> int:
         """1 when something could not be read."""
         return int(bool(self.unreadable))
+
+
+@dataclass(frozen=True)
+class ReportWritten:
+    """A report that was written to `path`. `drawn` of `total` points are in its curves; `left_out` found no room."""
+
+    path: str
+    bytes: int
+    runs: tuple[RunInfo, ...]
+    metrics: int
+    drawn: int
+    total: int
+    left_out: tuple[str, ...]

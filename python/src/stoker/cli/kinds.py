@@ -89,6 +89,7 @@ _VALUES = {
     },
     "stoker.analysis.answers": {
         "RunQuery": "render_answers.query",
+        "ReportWritten": "render_answers.report",
     },
 }
 # The same for answers that come piece by piece; their renderers return the exit code.

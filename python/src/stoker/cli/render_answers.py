@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stoker.analysis.answers import RunQuery
+from stoker.analysis.answers import ReportWritten, RunQuery
 from stoker.cli import format as fmt
 from stoker.cli.out import Out
 from stoker.cli.render_runs import setting, state_of
@@ -24,6 +24,16 @@ def query(value: RunQuery, out: Out) -> None:
     if value.unknown:
         said += f" · of {value.unknown:,} it cannot be told: they lack what was asked for"
     out.remark((said, "dim"))
+
+
+def report(value: ReportWritten, out: Out) -> None:
+    """`stoker runs report`."""
+    said = f"  {fmt.size(value.bytes)}, {len(value.runs)} run{'s' * (len(value.runs) != 1)}, {value.metrics} metrics"
+    out.line((fmt.one_line(value.path), "bold"), said)
+    if value.drawn < value.total:
+        out.remark((f"{value.drawn:,} of {value.total:,} points are drawn (--points); figures are of all", "dim"))
+    if value.left_out:
+        out.remark((f"{len(value.left_out):,} metrics found no room: -k picks", "dim"))
 
 
 def _cell(value: Any, out: Out) -> str:
