@@ -37,6 +37,7 @@ from stoker.operations import (
     registry,
     runs,
     runs_figures,
+    runs_init,
     runs_query,
     runs_report,
     services,
@@ -237,6 +238,7 @@ class Runs(Namespace):
     compare = bound(runs_figures.compare)
     query = bound(runs_query.query)
     report = bound(runs_report.report)
+    init = bound(runs_init.init)
 
 
 class Dispatch(Namespace):

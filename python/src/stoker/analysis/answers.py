@@ -54,3 +54,11 @@ class ReportWritten:
     drawn: int
     total: int
     left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SchemaProposed:
+    """A schema of metrics, `text`; `path` is the file it was written to, None where it was only asked for."""
+
+    text: str
+    path: str | None

@@ -23,6 +23,7 @@ from stoker.analysis.values import Kind, RunInfo, State
 
 # Writers put the settings of a run first.
 _HEAD_BYTES = 65536
+_FACTS = ("remote", "gpu", "gpus", "os", "python", "cuda", "program", "runtime_s")
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,7 @@ def _found(parts: Sequence[tuple[Source, Reading]], open_files: Writers | None) 
         state=_state(last[0], last[1], open_files), started_at=first[1].info.get("started_at"),
         updated_at=max(status.st_mtime for status in stats), bytes=sum(status.st_size for status in stats),
         segments=tuple(str(path) for path in paths), config=config,
+        facts={key: info[key] for key in _FACTS if key in info},
     )  # fmt: skip
     return Found(described, sources)
 

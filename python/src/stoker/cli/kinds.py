@@ -90,6 +90,7 @@ _VALUES = {
     "stoker.analysis.answers": {
         "RunQuery": "render_answers.query",
         "ReportWritten": "render_answers.report",
+        "SchemaProposed": "render_answers.schema",
     },
 }
 # The same for answers that come piece by piece; their renderers return the exit code.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stoker.analysis.answers import ReportWritten, RunQuery
+from stoker.analysis.answers import ReportWritten, RunQuery, SchemaProposed
 from stoker.cli import format as fmt
 from stoker.cli.out import Out
 from stoker.cli.render_runs import setting, state_of
@@ -34,6 +34,15 @@ def report(value: ReportWritten, out: Out) -> None:
         out.remark((f"{value.drawn:,} of {value.total:,} points are drawn (--points); figures are of all", "dim"))
     if value.left_out:
         out.remark((f"{len(value.left_out):,} metrics found no room: -k picks", "dim"))
+
+
+def schema(value: SchemaProposed, out: Out) -> None:
+    """`stoker runs init`: the text itself where it was only asked for."""
+    if value.path is None:
+        out.text(fmt.safe(value.text))
+        return
+    out.line((fmt.one_line(value.path), "bold"), f"  {len(value.text.splitlines())} lines: edit it as you like")
+    out.remark(("next: stoker runs summary RUN", "dim"))
 
 
 def _cell(value: Any, out: Out) -> str:

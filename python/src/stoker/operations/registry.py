@@ -48,6 +48,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.runs_figures": _of("runs", "history chart stats stability best compare"),
     "stoker.operations.runs_query": _of("runs", "query"),
     "stoker.operations.runs_report": _of("runs", "report"),
+    "stoker.operations.runs_init": _of("runs", "init"),
     "stoker.operations.dispatch": ("dispatch",),
     "stoker.operations.queue": _of("queue", "list add start set pause resume move clear"),
     "stoker.operations.stores": _of("store", "backup restore copy check"),
