@@ -237,7 +237,9 @@ class Runs(Namespace):
     best = bound(runs_figures.best)
     compare = bound(runs_figures.compare)
     query = bound(runs_query.query)
+    cost = bound(runs_query.cost)
     report = bound(runs_report.report)
+    comment = bound(runs_report.comment)
     init = bound(runs_init.init)
 
 

@@ -62,3 +62,54 @@ class SchemaProposed:
 
     text: str
     path: str | None
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """What a run cost, in dollars; None with the reason in `unknown` where that cannot be told.
+
+    `seconds` is how long it worked (`how_long` says how that is known), `gpus` how many GPUs it had (`whence`).
+    """
+
+    info: RunInfo
+    gpus: int | None
+    whence: str
+    gpu: str | None
+    seconds: float | None
+    how_long: str
+    gpu_hours: float | None
+    per_hour: float | None
+    cost: float | None
+    unknown: str | None
+
+
+@dataclass(frozen=True)
+class RunCosts:
+    """What the runs in a folder cost. `total` is of those of which it is known; `unknown` counts the others.
+
+    `unreadable` has a sentence for each run that could not be read.
+    """
+
+    folder: str
+    runs: tuple[RunCost, ...]
+    gpu_hours: float
+    total: float
+    unknown: int
+    unreadable: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 when something could not be read."""
+        return int(bool(self.unreadable))
+
+
+@dataclass(frozen=True)
+class RunComment:
+    """A run as text for GitHub, in Markdown. `unknown` says what of it (commit, repository) nobody wrote down."""
+
+    info: RunInfo
+    text: str
+    commit: str | None
+    commit_url: str | None
+    pull_url: str | None
+    unknown: tuple[str, ...]

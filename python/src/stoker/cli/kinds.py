@@ -91,6 +91,8 @@ _VALUES = {
         "RunQuery": "render_answers.query",
         "ReportWritten": "render_answers.report",
         "SchemaProposed": "render_answers.schema",
+        "RunCosts": "render_answers.costs",
+        "RunComment": "render_answers.comment",
     },
 }
 # The same for answers that come piece by piece; their renderers return the exit code.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from stoker.analysis.answers import ReportWritten, RunQuery, SchemaProposed
+from stoker.analysis.answers import ReportWritten, RunComment, RunCosts, RunQuery, SchemaProposed
 from stoker.cli import format as fmt
 from stoker.cli.out import Out
-from stoker.cli.render_runs import setting, state_of
+from stoker.cli.render_runs import records, setting, state_of
 
 
 def query(value: RunQuery, out: Out) -> None:
@@ -43,6 +43,35 @@ def schema(value: SchemaProposed, out: Out) -> None:
         return
     out.line((fmt.one_line(value.path), "bold"), f"  {len(value.text.splitlines())} lines: edit it as you like")
     out.remark(("next: stoker runs summary RUN", "dim"))
+
+
+def costs(value: RunCosts, out: Out) -> None:
+    """`stoker runs cost`."""
+    for sentence in value.unreadable:
+        out.note(fmt.one_line(sentence))
+    if out.form == "csv":
+        records(out, value.runs)
+        return
+    rows = []
+    for run in value.runs:
+        hours = "-" if run.gpu_hours is None else f"{run.gpu_hours:,.2f}"
+        amount = "unknown" if run.cost is None else f"{run.cost:,.2f}"
+        figures = (fmt.duration(run.seconds), str(run.gpus or "-"), run.gpu or "-", hours, fmt.number(run.per_hour))
+        rows.append(
+            (run.info.id, run.info.name or "-", *figures, amount, run.unknown or f"{run.whence}; {run.how_long}")
+        )
+    if rows:
+        out.table(("RUN", "NAME", "TIME", "GPUS", "GPU", "GPU-HOURS", "PER HOUR", "DOLLARS", "HOW THAT IS KNOWN"), rows)
+    said = f"{value.total:,.2f} dollars for {len(value.runs) - value.unknown:,} of {len(value.runs):,} runs"
+    said += f" · of {value.unknown:,} it is unknown" if value.unknown else ""
+    out.remark((said, "dim"))
+
+
+def comment(value: RunComment, out: Out) -> None:
+    """`stoker runs comment`: the text itself, to be piped on."""
+    out.text(fmt.safe(value.text))
+    if value.unknown:
+        out.note(f"not known, so not linked: {', '.join(value.unknown)} (--remote says the repository)")
 
 
 def _cell(value: Any, out: Out) -> str:

@@ -132,7 +132,7 @@ def stats(value: RunStats, out: Out) -> None:
         figures = (_value(m.final, m.format), *points, _value(m.mean, m.format), fmt.number(m.std))
         rows.append((m.label or m.name, fmt.number(m.count), *figures, odd))
     if out.form == "csv":
-        _records(out, value.metrics)
+        records(out, value.metrics)
         return
     out.table(("METRIC", "POINTS", "FINAL", "BEST", "MIN", "MAX", "MEAN", "STD", "NOT FINITE"), rows)
 
@@ -147,7 +147,7 @@ def stability(value: RunStability, out: Out) -> None:
         since = fmt.number(m.since)
         rows.append((m.name, verdict, slope, percent, fmt.number(m.noise), fmt.number(m.points), since))
     if out.form == "csv":
-        _records(out, value.metrics)
+        records(out, value.metrics)
         return
     out.table(("METRIC", "MOVES", "SLOPE PER 1,000 STEPS", "OF MEAN", "NOISE", "POINTS", "SINCE STEP"), rows)
 
@@ -160,7 +160,7 @@ def ranking(value: Ranking, out: Out) -> None:
         figures = [fmt.number(figure) for figure in (run.best.value, run.best.step, run.final)]
         rows.append((str(place), run.info.id, run.info.name or "-", *figures, state_of(run.info)))
     if out.form == "csv":
-        _records(out, value.runs)
+        records(out, value.runs)
         return
     out.table(("", "RUN", "NAME", f"{word.upper()} {value.key}", "AT STEP", "FINAL", "STATE"), rows)
     if value.left_out:
@@ -184,7 +184,7 @@ def comparison(value: RunComparison, out: Out) -> None:
         a, b, best_a, best_b = (_point(point, m.format) for point in (m.a, m.b, m.best_a, m.best_b))
         rows.append((m.label or m.name, a, b, _signed(m.delta), better, best_a, best_b, change))
     if out.form == "csv":
-        _records(out, value.metrics)
+        records(out, value.metrics)
         return
     if rows:
         out.table(("METRIC", "A", "B", "DELTA", "BETTER", "BEST A", "BEST B", "CHANGE"), rows)
@@ -200,7 +200,7 @@ def comparison(value: RunComparison, out: Out) -> None:
         out.remark(("no setting that is known differs", "dim"))
 
 
-def _records(out: Out, values: Sequence[Any]) -> None:
+def records(out: Out, values: Sequence[Any]) -> None:
     """Values as CSV: every figure, exact, in a column of its own."""
     rows = [dict(_columns(fmt.plain(value))) for value in values]
     heads = list(dict.fromkeys(head for row in rows for head in row))

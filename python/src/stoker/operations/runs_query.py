@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from stoker.analysis.answers import RunQuery
+from collections.abc import Sequence
+
+from stoker.analysis.answers import RunCosts, RunQuery
+from stoker.errors import StokerError, UsageError
 from stoker.operations.registry import operation
 from stoker.operations.runs import answered, found_in, whole
 from stoker.operations.session import Session
@@ -26,3 +29,37 @@ def query(session: Session, query: str, path: str = ".") -> RunQuery:
     found = found_in(session, path)
     with answered():
         return questions.query(found, query, read=lambda one: whole(session, one), folder=path)
+
+
+@operation("runs", "runs cost", "read")
+def cost(session: Session, path: str = ".", *, price: Sequence[str] = (), gpus: int | None = None) -> RunCosts:
+    """Tell what runs cost: GPU-hours times the price of the GPU, for each and together.
+
+    What is not known (how many GPUs, how long, what price) makes the cost of a run unknown, and says so. Prices are
+    those of --price, then of `prices` in stoker.yml.
+
+    Args:
+        path: The folder, or one file.
+        price: Dollars per GPU-hour, `2.5`, or of GPUs by name, `*H100*=2.5`.
+        gpus: How many GPUs each run used. By default as many as its writer saw in the machine.
+    """
+    from stoker.analysis import cost as costs
+
+    if gpus is not None and gpus < 0:
+        raise UsageError(f"--gpus: {gpus} is no number of GPUs")
+    with answered():
+        prices = [costs.price(text) for text in price]
+    prices += [costs.Price(entry.gpu, entry.per_hour) for entry in session.config.prices]
+    told, unreadable = [], []
+    for found in found_in(session, path):
+        try:
+            told.append(costs.cost(found, prices, gpus=gpus, read=lambda one: whole(session, one)))
+        except UsageError:
+            raise
+        except StokerError as problem:
+            unreadable.append(problem.message)
+    known = [run for run in told if run.cost is not None]
+    return RunCosts(
+        path, tuple(told), sum(run.gpu_hours or 0.0 for run in told), sum(run.cost or 0.0 for run in known),
+        len(told) - len(known), tuple(unreadable),
+    )  # fmt: skip

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from stoker.analysis.answers import ReportWritten
+from stoker.analysis.answers import ReportWritten, RunComment
 from stoker.config import working_folder
 from stoker.errors import StokerError, UsageError
 from stoker.operations.registry import Short, operation
@@ -48,6 +48,32 @@ def report(
     drawn = made.panels
     infos = tuple(read.info for read in runs)
     return ReportWritten(out, len(data), infos, len(drawn.panels), drawn.drawn, drawn.total, drawn.left_out)
+
+
+@operation("runs", "runs comment", "read")
+def comment(
+    session: Session, run: str = ".", against: str | None = None, *, key: Keys = (), remote: str | None = None,
+    pull: int | None = None, folder: Folder = None,
+) -> RunComment:  # fmt: skip
+    """Write the text of a comment for GitHub about a run: its figures, against a base, with links to its commit.
+
+    Nothing is sent: `stoker runs comment RUN | gh pr comment 12 --body-file -` does that. Text of the run is code in
+    it, so that it neither marks up nor mentions anybody.
+
+    Args:
+        run: A file, a folder that holds one run, or the id or name of a run in --folder.
+        against: The run that it is compared with.
+        key: Only these metrics; `*` matches any part of a name. By default the 20 most important.
+        remote: The git remote, where the run's writer noted none.
+        pull: The pull request that it belongs to; by default a search for those that have the commit.
+        folder: Where ids and names are looked up; by default here.
+    """
+    from stoker.analysis import comment as comments
+
+    read = read_run(session, run, folder)
+    other = read_run(session, against, folder) if against is not None else None
+    with answered():
+        return comments.comment(read, other, keys=key, remote=remote, pull=pull)
 
 
 def _check(path: Path, mark: str) -> None:
