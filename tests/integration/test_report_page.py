@@ -82,7 +82,7 @@ def test_it_opens_without_a_network_and_without_a_complaint(page: Page, file: Pa
     assert page.value("document.querySelectorAll('figure').length") == 3
     shown = page.value("document.body.innerText")
     assert "A: wide/metrics.jsonl, B: deep/metrics.jsonl" in shown
-    assert "1 not finite (×)" in shown
+    assert "2 not finite (×)" in shown
     assert page.requests() == [file.resolve().as_uri()]
     assert page.complaints() == []
 

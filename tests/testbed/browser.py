@@ -184,6 +184,7 @@ class Page:
 
     def screenshot(self, path: Path) -> Path:
         """What the window shows, as PNG."""
+        self.ask("Page.bringToFront")  # a tab that nobody sees is not painted
         path.write_bytes(base64.b64decode(self.ask("Page.captureScreenshot", {"format": "png"})["data"]))
         return path
 

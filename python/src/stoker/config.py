@@ -127,7 +127,7 @@ class Telemetry:
 
 @dataclass(frozen=True)
 class Price:
-    """Dollars per GPU-hour of the GPUs whose name fits the pattern `gpu`, such as `*H100*`; the first that fits counts."""
+    """Dollars per GPU-hour of the GPUs whose name fits the pattern `gpu`, such as `*H100*`; the first counts."""
 
     __pydantic_config__ = _FORBID
 

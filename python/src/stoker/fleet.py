@@ -40,6 +40,7 @@ from stoker.operations import (
     runs_init,
     runs_query,
     runs_report,
+    runs_watch,
     services,
     setup,
     signals,
@@ -241,6 +242,7 @@ class Runs(Namespace):
     report = bound(runs_report.report)
     comment = bound(runs_report.comment)
     init = bound(runs_init.init)
+    watch = bound(runs_watch.watch)
 
 
 class Dispatch(Namespace):

@@ -28,17 +28,28 @@ def linked(run: Any, commit: str | None = SHA, remote: str | None = "git@github.
 @pytest.mark.parametrize(
     ("remote", "expected"),
     [
-        ("git@github.com:me/pine.git", "https://github.com/me/pine"), ("https://github.com/me/pine", "https://github.com/me/pine"),
+        ("git@github.com:me/pine.git", "https://github.com/me/pine"),
+        ("https://github.com/me/pine", "https://github.com/me/pine"),
         ("https://user:secret@github.com/me/pine.git", "https://github.com/me/pine"),
         ("ssh://git@github.com:22/me/pine.git", "https://github.com/me/pine"),
-        ("https://github.firm.example/a/b.c/", "https://github.firm.example/a/b.c"), ("git@gitlab.com:me/pine.git", None),
+        ("https://github.com/me/pine\n", "https://github.com/me/pine"),
+        ("https://github.firm.example/a/b", None), ("git@gitlab.com:me/pine.git", None), ("/srv/pine.git", None),
         ("https://github.com.evil.example/me/pine", None), ("https://evil.example/github.com/me", None),
-        ("https://github.com/me/pine)](javascript:x", None), ("https://github.com/me/..", None), ("/srv/pine.git", None),
-        ("", None), (None, None), ("https://github.com/me/pine\n", "https://github.com/me/pine"),
+        ("https://github.com/me/pine)](javascript:x", None), ("https://github.com/me/..", None),
+        ("", None), (None, None),
     ],
 )  # fmt: skip
 def test_the_repository_of_a_remote(remote: str | None, expected: str | None) -> None:
     assert repository(remote) == expected
+
+
+@pytest.mark.accepts("R32")
+def test_an_own_github_counts_where_the_caller_names_it(two: Path) -> None:
+    own = "https://github.firm.example/a/b.c/"
+    assert repository(own, own_hosts=True) == "https://github.firm.example/a/b.c"
+    assert comment(linked(the_run(two / "a"), remote=own)).commit_url is None
+    said = comment(linked(the_run(two / "a")), remote=own)
+    assert said.commit_url == f"https://github.firm.example/a/b.c/commit/{SHA}"
 
 
 @pytest.mark.accepts("R32")

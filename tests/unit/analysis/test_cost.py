@@ -32,7 +32,8 @@ def one(folder: Path, hours: float = 2.0, **facts: Any) -> Any:
         ({}, [Price("*", 2.5)], 4, 2 * 4 * 2.5),
         ({"gpu": "NVIDIA H100 80GB HBM3", "gpus": 8}, [Price("*a100*", 1.0), Price("*h100*", 2.0)], None, 2 * 8 * 2.0),
         ({"gpu": "NVIDIA H100", "gpus": 8}, [Price("*H100*", 3.0), Price("*", 9.0)], 1, 2 * 3.0),
-        ({"runtime_s": 3600, "gpus": 1}, [Price("*", 1.5)], None, 1.5), ({}, [Price("*", 0.0)], 1, 0.0), ({}, [Price("*", 5.0)], 0, 0.0),
+        ({"runtime_s": 3600, "gpus": 1}, [Price("*", 1.5)], None, 1.5),
+        ({}, [Price("*", 0.0)], 1, 0.0), ({}, [Price("*", 5.0)], 0, 0.0),
     ],
 )  # fmt: skip
 def test_gpu_hours_times_the_price(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stoker.analysis.values import RunInfo
+from stoker.analysis.values import Row, RunInfo, State
 
 
 @dataclass(frozen=True)
@@ -113,3 +113,38 @@ class RunComment:
     commit_url: str | None
     pull_url: str | None
     unknown: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunAlert:
+    """Something alarming in what is new.
+
+    `kind` is `not finite`, `finite again`, `restart` (a file was read from its beginning again), or the name of a
+    finding in the log; `severity` critical, error, warning or info.
+    """
+
+    kind: str
+    severity: str
+    step: float | None
+    text: str
+
+
+@dataclass(frozen=True)
+class RunNews:
+    """What is new of a run since the last look.
+
+    `rows` are the new points, at most as many as were asked for, of `total`; `tokens` is what they cost as CSV.
+    `cursor` goes on from here, in another process, too.
+    """
+
+    run: str
+    title: str
+    at: float
+    keys: tuple[str, ...]
+    rows: tuple[Row, ...]
+    total: int
+    alerts: tuple[RunAlert, ...]
+    skipped: Mapping[str, int]
+    state: State
+    tokens: int
+    cursor: str

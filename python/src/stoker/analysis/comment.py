@@ -25,10 +25,13 @@ _REMOTE = re.compile(
 )
 
 
-def repository(remote: str | None) -> str | None:
-    """`https://github.com/owner/name` of a git remote on GitHub (or an own GitHub, `github.*`), else None."""
+def repository(remote: str | None, *, own_hosts: bool = False) -> str | None:
+    """`https://github.com/owner/name` of a git remote on GitHub, else None.
+
+    `own_hosts`: a GitHub of one's own counts, too (`github.*`). A run's file may name any host.
+    """
     found = _REMOTE.fullmatch(remote.strip()) if remote else None
-    if found is None or not (found[1] == "github.com" or found[1].startswith("github.")):
+    if found is None or not (found[1] == "github.com" or (own_hosts and found[1].startswith("github."))):
         return None
     return None if ".." in found[2] else f"https://{found[1]}/{found[2]}"
 
@@ -43,7 +46,7 @@ def comment(
     """
     info = run.info
     noted = info.facts.get("remote")
-    where = repository(remote or (noted if isinstance(noted, str) else None))
+    where = repository(remote, own_hosts=True) if remote else repository(noted if isinstance(noted, str) else None)
     commit = info.commit if info.commit and _COMMIT.fullmatch(info.commit) else None
     if pull is not None and where is None:
         raise AnalysisError("--pull: which repository on GitHub is not known", next_step="--remote URL")

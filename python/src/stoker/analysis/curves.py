@@ -63,7 +63,8 @@ def panels(runs: Sequence[Run], keys: Sequence[str], points: int) -> Panels:
         name: [at for at, run in enumerate(runs) if name in run.metrics and len(run.metrics[name])] for name in names
     }
     names = [name for name in names if having[name]]
-    kept, curves = [], 0
+    kept: list[str] = []
+    curves = 0
     for name in names:
         if (curves + len(having[name])) * _FEWEST > MOST_POINTS and kept:
             break

@@ -16,7 +16,7 @@ from stoker.analysis.errors import NotThere, Unreadable
 from stoker.analysis.values import Kind
 
 _NEVER = {".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".cache", ".tox", "site-packages", ".dvc"}
-_LOGS = {"output.log", "out.log", "stdout.log", "train.log"}
+LOGS = {"output.log", "out.log", "stdout.log", "train.log"}
 _LOOK = 64 * 1024
 _AXES = {*STEP_KEYS, *TIME_KEYS}
 _Keys = Callable[[str], set[str]]
@@ -101,7 +101,7 @@ def _kind(path: Path) -> Kind | None:
         return "jsonl" if _has_axis(path, _json_keys) else None
     if name.endswith(".csv"):
         return "csv" if _has_axis(path, _csv_keys) else None
-    return "log" if name in _LOGS else None
+    return "log" if name in LOGS else None
 
 
 def _of_file(path: Path) -> Source:

@@ -176,7 +176,8 @@ def _cells(m: MetricStats) -> list[str]:
 def _settings(runs: Sequence[Run]) -> str:
     """Those that differ first; what all runs have in common is opened when it is wanted."""
     every = [flat(run.info.config) for run in runs]
-    differ, same = [], []
+    differ: list[list[str]] = []
+    same: list[list[str]] = []
     for key in sorted({key for one in every for key in one}):
         said = [_setting(one[key]) if key in one else "(not set)" for one in every]
         row = [markup.name(key), *map(text, said)]

@@ -103,6 +103,7 @@ _STREAMS = {
     "stoker.operations.queue": {"QueueStream": "render_queue.queue_stream"},
     "stoker.operations.events": {"EventStream": "render_streams.events"},
     "stoker.operations.telemetry": {"SampleStream": "render_telemetry.stream"},
+    "stoker.operations.runs_watch": {"NewsStream": "render_answers.news"},
     "stoker.operations.top": {"TopStream": "render_top.show"},
 }
 

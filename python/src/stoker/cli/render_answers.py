@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from stoker.analysis.answers import ReportWritten, RunComment, RunCosts, RunQuery, SchemaProposed
+from stoker.analysis.answers import ReportWritten, RunComment, RunCosts, RunNews, RunQuery, SchemaProposed
 from stoker.cli import format as fmt
 from stoker.cli.out import Out
 from stoker.cli.render_runs import records, setting, state_of
+from stoker.operations.runs_watch import NewsStream
 
 
 def query(value: RunQuery, out: Out) -> None:
@@ -72,6 +73,33 @@ def comment(value: RunComment, out: Out) -> None:
     out.text(fmt.safe(value.text))
     if value.unknown:
         out.note(f"not known, so not linked: {', '.join(value.unknown)} (--remote says the repository)")
+
+
+def news(stream: NewsStream, out: Out) -> int:
+    """`stoker runs watch`: a line for each new step, and for each alert. Ctrl-C ends it."""
+    last: RunNews | None = None
+    try:
+        for last in stream:
+            _news(last, out)
+    except KeyboardInterrupt:
+        out.note("")
+        return 0
+    if stream.one_look and last is not None:
+        out.remark((f"{last.tokens:,} tokens as CSV · to go on from here: --since {last.cursor}", "dim"))
+    return stream.exit_code or 0
+
+
+def _news(one: RunNews, out: Out) -> None:
+    for alert in one.alerts:
+        colour = {"critical": "red", "error": "red", "warning": "yellow"}.get(alert.severity, "green")
+        out.line((f"{alert.severity.upper():<8}  ", colour), fmt.one_line(alert.text))
+    if one.total > len(one.rows):
+        out.remark((f"{len(one.rows):,} of {one.total:,} new steps (-n)", "dim"))
+    for row in one.rows:
+        words = [f"{fmt.one_line(key)} {fmt.number(row.values[key])}" for key in one.keys if key in row.values]
+        out.line((f"step {fmt.number(row.step)}", "bold"), "  " + "  ".join(words))
+    if one.state.name in ("finished", "failed"):
+        out.line((one.state.name, "bold"), f"  {fmt.one_line(one.state.evidence)}")
 
 
 def _cell(value: Any, out: Out) -> str:

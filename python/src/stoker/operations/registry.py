@@ -49,6 +49,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.runs_query": _of("runs", "query cost"),
     "stoker.operations.runs_report": _of("runs", "report comment"),
     "stoker.operations.runs_init": _of("runs", "init"),
+    "stoker.operations.runs_watch": _of("runs", "watch"),
     "stoker.operations.dispatch": ("dispatch",),
     "stoker.operations.queue": _of("queue", "list add start set pause resume move clear"),
     "stoker.operations.stores": _of("store", "backup restore copy check"),
