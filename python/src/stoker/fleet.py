@@ -239,6 +239,7 @@ class Runs(Namespace):
     compare = bound(runs_figures.compare)
     query = bound(runs_query.query)
     cost = bound(runs_query.cost)
+    why = bound(runs_query.why)
     report = bound(runs_report.report)
     comment = bound(runs_report.comment)
     init = bound(runs_init.init)

@@ -202,3 +202,10 @@ def test_what_was_printed_is_in_it_only_when_it_is_asked_for(tmp_path: Path, sto
     page = (tmp_path / "r.html").read_text()
     assert "secret &lt;b&gt;token" in page
     assert "loss 2.0" not in page
+
+
+def test_many_metrics_are_in_groups(tmp_path: Path) -> None:
+    few = [{"step": s, **{f"g{n % 3}/m{n}": s for n in range(12)}} for s in range(2)]
+    many = [{"step": s, **{f"g{n % 3}/m{n}": s for n in range(13)}} for s in range(2)]
+    assert "<h3>" not in report.report([the_run(jsonl(tmp_path / "few.jsonl", few))]).html
+    assert report.report([the_run(jsonl(tmp_path / "many.jsonl", many))]).html.count("<h3><bdi>g") == 3

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stoker.analysis.values import Row, RunInfo, State
+from stoker.analysis.values import MetricComparison, Row, RunInfo, State
 
 
 @dataclass(frozen=True)
@@ -148,3 +148,35 @@ class RunNews:
     state: State
     tokens: int
     cursor: str
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Something that differs between two runs.
+
+    `kind` is data, setting, code, package, seed, machine, other setting, other package or name. `share` is how much of
+    the change other runs would let it explain (1: all of it, below 0: it went the other way there), with what they say
+    in `evidence`; None where no other runs differ in it. They may differ in more than this.
+    """
+
+    kind: str
+    name: str
+    a: Any
+    b: Any
+    share: float | None
+    evidence: str | None
+
+
+@dataclass(frozen=True)
+class RunCauses:
+    """What may have made two runs differ in a metric, the likeliest first.
+
+    `unknown` is what could not be compared as nobody wrote it down. `asked` other runs have the metric.
+    """
+
+    a: RunInfo
+    b: RunInfo
+    metric: MetricComparison
+    causes: tuple[Cause, ...]
+    unknown: tuple[str, ...]
+    asked: int

@@ -48,7 +48,7 @@ class Follower:
         self._keys = keys
         self._rows = rows
         self._first = cursor is None
-        state = _decoded(cursor, found.info.id) if cursor is not None else {}
+        state = _decoded(cursor, _named(found)) if cursor is not None else {}
         self._files: dict[str, Any] = state.get("files", {})
         self._logs: dict[str, Any] = state.get("logs", {})
         self._odd: list[str] = state.get("odd", [])
@@ -190,10 +190,16 @@ class Follower:
 
     def _cursor(self) -> str:
         held = {
-            "version": _VERSION, "run": self._found.info.id, "files": self._files, "logs": self._logs, "odd": self._odd,
+            "version": _VERSION, "run": _named(self._found), "files": self._files, "logs": self._logs, "odd": self._odd,
             "steps": self._steps, "exits": self._exits[-1:],
         }  # fmt: skip
         return base64.urlsafe_b64encode(zlib.compress(json.dumps(held, separators=(",", ":")).encode(), 9)).decode()
+
+
+def _named(found: Found) -> str:
+    """Which run a cursor is of: ids are unique in a folder alone."""
+    folder = found.sources[0].paths[0].resolve().parent
+    return f"{found.info.id} in {folder.parent if folder.name.startswith('checkpoint-') else folder}"
 
 
 def _matching(keys: Sequence[str], metrics: Mapping[str, Metric]) -> set[str]:

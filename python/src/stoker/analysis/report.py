@@ -24,7 +24,7 @@ from stoker.analysis.summary import number, span
 from stoker.analysis.values import MetricStats, Point, RunComparison
 
 POINTS, _LEAST_POINTS = 1000, 50
-_MOST_RUNS = 50
+_MOST_RUNS, _UNGROUPED = 50, 12
 _COLOURS = {"finished": "good", "failed": "bad", "b": "good", "a": "bad"}
 
 
@@ -138,7 +138,9 @@ def _value(value: float | None, form: str | None) -> str:
 def _charts(drawn: Panels) -> str:
     groups: dict[str, list[str]] = {}
     for at, panel in enumerate(drawn.panels):
-        groups.setdefault(panel.group, []).append(_figure(at, panel))
+        # A few need no headings: those would only take the room of curves beside each other.
+        group = panel.group if len(drawn.panels) > _UNGROUPED else ""
+        groups.setdefault(group, []).append(_figure(at, panel))
     return "\n".join(
         '<section class="group">'
         + (f"<h3>{markup.name(group)}</h3>" if group else "")

@@ -92,6 +92,7 @@ _VALUES = {
         "ReportWritten": "render_answers.report",
         "SchemaProposed": "render_answers.schema",
         "RunCosts": "render_answers.costs",
+        "RunCauses": "render_answers.causes",
         "RunComment": "render_answers.comment",
     },
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stoker.analysis.answers import ReportWritten, RunComment, RunCosts, RunNews, RunQuery, SchemaProposed
+from stoker.analysis.answers import ReportWritten, RunCauses, RunComment, RunCosts, RunNews, RunQuery, SchemaProposed
 from stoker.cli import format as fmt
 from stoker.cli.out import Out
 from stoker.cli.render_runs import records, setting, state_of
@@ -66,6 +66,29 @@ def costs(value: RunCosts, out: Out) -> None:
     said = f"{value.total:,.2f} dollars for {len(value.runs) - value.unknown:,} of {len(value.runs):,} runs"
     said += f" · of {value.unknown:,} it is unknown" if value.unknown else ""
     out.remark((said, "dim"))
+
+
+def causes(value: RunCauses, out: Out) -> None:
+    """`stoker runs why`."""
+    m = value.metric
+    a, b = (f"{fmt.number(p.value)} @{p.step:,.15g}" if p is not None else "unknown" for p in (m.a, m.b))
+    percent = f" ({m.percent:+.1f}%)" if m.percent is not None else ""
+    better = {"a": ", A is better", "b": ", B is better"}.get(m.better or "", "")
+    out.remark((f"{m.label or m.name}", "bold"), f"  {a} in A, {b} in B{percent}{better}")
+    for letter, info in (("A", value.a), ("B", value.b)):
+        out.remark(f"{letter}  ", (fmt.one_line(info.title), "bold"), f"  {state_of(info)}  {info.kind} {info.id}")
+    rows = []
+    for cause in value.causes:
+        share = "-" if cause.share is None else f"{cause.share:.0%}"
+        rows.append((cause.kind, cause.name, setting(cause.a), setting(cause.b), share, cause.evidence or "-"))
+    if rows:
+        out.table(("WHAT", "NAME", "A", "B", "OF THE CHANGE", "WHAT OTHER RUNS SAY"), rows)
+    else:
+        out.remark("nothing that is known differs")
+    if value.unknown:
+        out.remark((f"not compared, as nobody wrote it down: {', '.join(value.unknown)}", "yellow"))
+    said = f"{value.asked} other run{'s' * (value.asked != 1)} asked" if value.asked else "no other run has this metric"
+    out.remark((f"{said}; they may differ in more than one thing", "dim"))
 
 
 def comment(value: RunComment, out: Out) -> None:

@@ -81,7 +81,7 @@ def config(value: RunConfig, out: Out) -> None:
     if not value.settings:
         out.remark(f"{value.info.title} has no settings that are known")
         return
-    out.table(("SETTING", "VALUE"), [(key, setting(setting)) for key, setting in value.settings.items()])
+    out.table(("SETTING", "VALUE"), [(key, setting(said)) for key, said in value.settings.items()])
 
 
 def notes(value: RunNotes, out: Out) -> None:

@@ -46,7 +46,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.services": _of("service", "start stop restart status logs"),
     "stoker.operations.runs": _of("runs", "list find latest summary keys config notes"),
     "stoker.operations.runs_figures": _of("runs", "history chart stats stability best compare"),
-    "stoker.operations.runs_query": _of("runs", "query cost"),
+    "stoker.operations.runs_query": _of("runs", "query cost why"),
     "stoker.operations.runs_report": _of("runs", "report comment"),
     "stoker.operations.runs_init": _of("runs", "init"),
     "stoker.operations.runs_watch": _of("runs", "watch"),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stoker.analysis.answers import RunCosts, RunQuery
+from stoker.analysis.answers import RunCauses, RunCosts, RunQuery
 from stoker.errors import StokerError, UsageError
 from stoker.operations.registry import operation
-from stoker.operations.runs import answered, found_in, whole
+from stoker.operations.runs import Folder, answered, found_in, read_run, whole
 from stoker.operations.session import Session
 
 
@@ -63,3 +63,24 @@ def cost(session: Session, path: str = ".", *, price: Sequence[str] = (), gpus: 
         path, tuple(told), sum(run.gpu_hours or 0.0 for run in told), sum(run.cost or 0.0 for run in known),
         len(told) - len(known), tuple(unreadable),
     )  # fmt: skip
+
+
+@operation("runs", "runs why", "read")
+def why(session: Session, a: str, b: str, *, key: str | None = None, folder: Folder = None) -> RunCauses:
+    """Tell what may have made two runs differ: code, settings, data, packages and machine, the likeliest first.
+
+    The other runs in the folder are asked what each difference did there: how much of the change it would explain.
+    What nobody wrote down is named, and not taken for the same.
+
+    Args:
+        a: A file, a folder that holds one run, or the id or name of a run in --folder.
+        b: The other run.
+        key: The metric whose change is to be explained; by default the most important that both have.
+        folder: Where ids, names and other runs are looked up; by default here.
+    """
+    from stoker.analysis import cause, runs
+
+    one, two = read_run(session, a, folder), read_run(session, b, folder)
+    others = found_in(session, folder or ".")
+    with answered():
+        return cause.why(one, two, key=key, others=others, read=runs.read)
