@@ -23,6 +23,8 @@ from .reading import Reading, Table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# What a damaged file makes SQLite say; its own words are cut from the file, too, and may be no text.
+_DAMAGE = (sqlite3.Error, UnicodeDecodeError)
 _MAGIC = b"SQLite format 3\0"
 # How trackio writes what JSON has no number for.
 _ODD = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -39,7 +41,7 @@ def store_kind(path: str) -> str | None:
     try:
         with closing(_open(path)) as base:
             tables = {row[0] for row in base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    except sqlite3.Error:
+    except _DAMAGE:
         return None
     if {"metrics", "configs"} <= tables:
         return "trackio"
@@ -60,7 +62,7 @@ def runs_of(kind: str, path: str) -> list[str]:
                     dict.fromkeys(str(row[0]) for row in base.execute(f"SELECT {key} FROM {table} ORDER BY id"))
                 )
             return list(known)
-    except sqlite3.Error as problem:
+    except _DAMAGE as problem:
         raise OSError(f"not a readable store: {problem}") from problem
 
 
@@ -73,7 +75,7 @@ def read_store(kind: str, path: str, run: str, history: bool = True) -> Reading:
     try:
         with closing(_open(path)) as base:
             (_mlflow if kind == "mlflow" else _trackio)(base, run, reading, table if history else None)
-    except sqlite3.Error as problem:
+    except _DAMAGE as problem:
         reading.notes.append(f"the store is damaged: {problem}")
         reading.skip("rest of a damaged store")
     table.finish(reading)
@@ -143,18 +145,22 @@ def _mlflow(base: sqlite3.Connection, run: str, reading: Reading, table: Table |
         info.update(id=run, name=name, project=project)
         mlflow_state(info, status, start, end)
     params = base.execute("SELECT key, value FROM params WHERE run_uuid = ?", (run,))
-    reading.config = {key: setting(value) for key, value in params}
-    mlflow_tags(info, dict(base.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run,))))
+    reading.config = {str(key): setting(str(value)) for key, value in params}
+    tags = base.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run,))
+    mlflow_tags(info, {str(key): str(value) for key, value in tags})
     newest = base.execute("SELECT max(timestamp) FROM metrics WHERE run_uuid = ?", (run,)).fetchone()[0]
-    info["updated_at"] = max(info.get("updated_at") or 0.0, (newest or 0) / 1000) or None
+    info["updated_at"] = max(info.get("updated_at") or 0.0, (_number(newest) or 0.0) / 1000) or None
     if table is not None:
-        put_points(_points(base, run), reading)
+        put_points(_points(base, run, reading), reading)
 
 
-def _points(base: sqlite3.Connection, run: str) -> Iterator[tuple[str, float, float, float]]:
+def _points(base: sqlite3.Connection, run: str, reading: Reading) -> Iterator[tuple[str, float, float, float]]:
     asked = "SELECT key, step, value, is_nan, timestamp FROM metrics WHERE run_uuid = ? ORDER BY step, timestamp"
     for key, step, value, is_nan, when in base.execute(asked, (run,)):
-        number = math.nan if is_nan else float(value)
+        number, at, moment = math.nan if is_nan else _number(value), _number(step), _number(when)
+        if number is None or at is None or moment is None or not isinstance(key, str):
+            reading.skip("row that is no point")
+            continue
         # An infinity is the largest number there.
         yield (
             key,
@@ -204,6 +210,10 @@ def mlflow_tags(info: dict[str, Any], tags: dict[str, str]) -> None:
     if tags.get("mlflow.runName"):
         info["name"] = tags["mlflow.runName"]
     info["tags"] = [f"{key}={value}" for key, value in sorted(tags.items()) if not key.startswith("mlflow.")]
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _json(text: Any) -> Any:

@@ -22,6 +22,7 @@ from stoker.analysis.schema import shown
 from stoker.analysis.statistics import stats
 from stoker.analysis.summary import number, span
 from stoker.analysis.values import MetricStats, Point, RunComparison
+from stoker.analysis.words import importance
 
 POINTS, _LEAST_POINTS = 1000, 50
 _MOST_RUNS, _UNGROUPED = 50, 12
@@ -115,7 +116,7 @@ def _first_time(run: Run) -> float | None:
 
 def _comparison(pair: RunComparison) -> str:
     rows = []
-    for m in pair.metrics:
+    for m in sorted(pair.metrics, key=lambda m: (importance(m.name), m.name)):
         percent = "-" if m.percent is None else f"{m.percent:+.1f}%"
         change = f'<span class="{_COLOURS.get(m.better or "", "")}">{text(m.unknown or percent)}</span>'
         better = {"a": "A", "b": "B", "same": "="}.get(m.better or "", "-")
