@@ -12,13 +12,14 @@ import os
 import sqlite3
 import sys
 import urllib.parse
+from array import array
 from contextlib import closing
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from .csv_table import to_number
 from .jsonl import add_row
-from .reading import Reading, Table
+from .reading import Reading, Series, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,20 +163,12 @@ def _points(base: sqlite3.Connection, run: str, reading: Reading) -> Iterator[tu
             reading.skip("row that is no point")
             continue
         # An infinity is the largest number there.
-        yield (
-            key,
-            float(step),
-            math.copysign(math.inf, number) if abs(number) == sys.float_info.max else number,
-            when / 1000,
-        )
+        number = math.copysign(math.inf, number) if abs(number) == sys.float_info.max else number
+        yield key, at, number, moment / 1000
 
 
 def put_points(points: Any, reading: Reading) -> None:
     """Put (name, step, value, Unix seconds) into the series of `reading`."""
-    from array import array
-
-    from .reading import Series
-
     for name, step, value, when in points:
         series = reading.series.get(name)
         if series is None:

@@ -81,7 +81,8 @@ def test_what_nobody_wrote_down_is_unknown(two: Path, stoker: Asked) -> None:
 @pytest.mark.accepts("R32")
 def test_a_run_against_its_base(two: Path, stoker: Asked) -> None:
     said = stoker("comment", two / "b", two / "a", "-k", "val/*").out
-    assert "Against `metrics.jsonl`:" in said
+    assert "### Run `b/metrics.jsonl`: unknown" in said
+    assert "Against `a/metrics.jsonl`:" in said
     assert "| `val/loss` | 300 at 1,000 | 650 at 2,000 | +116.7% | worse |" in said
     assert "| `val/acc` | 0.25 at 1,000 | 1 at 2,000 | +300.0% | better |" in said
     assert "| `model.depth` | `12` | `24` |" in said

@@ -10,7 +10,7 @@ from stoker.analysis.answers import RunComment
 from stoker.analysis.compare import Side, compare
 from stoker.analysis.errors import AnalysisError
 from stoker.analysis.model import Run
-from stoker.analysis.naming import chosen
+from stoker.analysis.naming import chosen, titles
 from stoker.analysis.schema import shown
 from stoker.analysis.statistics import stats
 from stoker.analysis.summary import number
@@ -57,9 +57,10 @@ def comment(
     if not keys:
         names.sort(key=lambda name: (importance(name), name))
     kept = names[:_MOST]
-    lines = [f"### Run {code(info.title)}: {state}", ""]
+    title, *other = titles([info, *([base.info] if base is not None else [])])
+    lines = [f"### Run {code(title)}: {state}", ""]
     lines += [" · ".join(_facts(run, commit, commit_url, pull, pull_url)), ""]
-    lines += _against(run, base, kept) if base is not None else _alone(run, kept)
+    lines += _against(run, base, kept, other[0]) if base is not None else _alone(run, kept)
     if len(names) > len(kept):
         lines += ["", f"{len(names) - len(kept)} more metrics are not shown."]
     unknown = [] if commit else ["commit"]
@@ -95,11 +96,11 @@ def _alone(run: Run, names: Sequence[str]) -> list[str]:
     return _table(("metric", "last", "best", "points", "not finite"), rows)
 
 
-def _against(run: Run, base: Run, names: Sequence[str]) -> list[str]:
+def _against(run: Run, base: Run, names: Sequence[str], title: str) -> list[str]:
     pair = compare(Side(base), Side(run))
     wanted = {m.name: m for m in pair.metrics}
     rows = [_row(wanted[name]) for name in names]
-    lines = [f"Against {code(base.info.title)}:", "", *_table(("metric", "base", "this run", "change", ""), rows)]
+    lines = [f"Against {code(title)}:", "", *_table(("metric", "base", "this run", "change", ""), rows)]
     lines += [line for warning in pair.warnings for line in ("", f"Mind: {_plain(warning)}.")]
     if pair.config:
         changed = [
