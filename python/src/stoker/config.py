@@ -155,6 +155,16 @@ class Membership:
 
 
 @dataclass(frozen=True)
+class Price:
+    """Dollars per GPU-hour of the GPUs whose name fits the pattern `gpu`, such as `*H100*`; the first counts."""
+
+    __pydantic_config__ = _FORBID
+
+    gpu: Name
+    per_hour: Annotated[float, Is("a number of dollars per hour, 0 or more", least=0)]
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings. `file` is the `stoker.yml` they came from, None for the defaults alone."""
 
@@ -176,6 +186,7 @@ class Config:
     membership: Annotated[Membership, Is("a mapping with pending_s, auto_approve, probe_s, misses")] = field(
         default_factory=Membership
     )
+    prices: Annotated[tuple[Price, ...], Is("a list of {gpu, per_hour}")] = ()
     log_keep_bytes: Bytes = 16 * 1024 * 1024
     connect_timeout_s: Annotated[int, Is("a whole number of seconds, 1 or more", least=1)] = 10
     forks: Annotated[int, Is("a whole number, 1 or more", least=1)] = 50

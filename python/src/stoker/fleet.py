@@ -39,6 +39,10 @@ from stoker.operations import (
     registry,
     runs,
     runs_figures,
+    runs_init,
+    runs_query,
+    runs_report,
+    runs_watch,
     services,
     setup,
     signals,
@@ -241,6 +245,13 @@ class Runs(Namespace):
     stability = bound(runs_figures.stability)
     best = bound(runs_figures.best)
     compare = bound(runs_figures.compare)
+    query = bound(runs_query.query)
+    cost = bound(runs_query.cost)
+    why = bound(runs_query.why)
+    report = bound(runs_report.report)
+    comment = bound(runs_report.comment)
+    init = bound(runs_init.init)
+    watch = bound(runs_watch.watch)
 
 
 class Dispatch(Namespace):

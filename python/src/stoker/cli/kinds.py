@@ -100,6 +100,14 @@ _VALUES = {
         "RunForecast": "render_forecasts.forecast",
         "SeedReport": "render_forecasts.seeds",
     },
+    "stoker.analysis.answers": {
+        "RunQuery": "render_answers.query",
+        "ReportWritten": "render_answers.report",
+        "SchemaProposed": "render_answers.schema",
+        "RunCosts": "render_answers.costs",
+        "RunCauses": "render_answers.causes",
+        "RunComment": "render_answers.comment",
+    },
 }
 # The same for answers that come piece by piece; their renderers return the exit code.
 _STREAMS = {
@@ -110,6 +118,7 @@ _STREAMS = {
     "stoker.operations.drain": {"DrainStream": "render_members.drain_stream"},
     "stoker.operations.events": {"EventStream": "render_streams.events"},
     "stoker.operations.telemetry": {"SampleStream": "render_telemetry.stream"},
+    "stoker.operations.runs_watch": {"NewsStream": "render_answers.news"},
     "stoker.operations.top": {"TopStream": "render_top.show"},
 }
 
