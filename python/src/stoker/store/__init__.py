@@ -21,9 +21,11 @@ from stoker.store.rows import (
     JobOutcome,
     JobRow,
     NodeRow,
+    PartRow,
     QueueRow,
     SampleRow,
     TemplateRow,
+    WorkflowRow,
 )
 from stoker.store.store import Store, open_store
 from stoker.store.transaction import Transaction
@@ -38,10 +40,12 @@ __all__ = [
     "JobOutcome",
     "JobRow",
     "NodeRow",
+    "PartRow",
     "QueueRow",
     "SampleRow",
     "Store",
     "TemplateRow",
     "Transaction",
+    "WorkflowRow",
     "open_store",
 ]
