@@ -182,7 +182,9 @@ class LogScanner:
         self._count_long(pieces)
         line, counted = self.line, 0
         hits = self._hits(pieces)
-        for start in _starts(pieces) if self._own or self._measured or self._named else self._candidates(pieces, sorted(hits)):
+        for start in (
+            _starts(pieces) if self._own or self._measured or self._named else self._candidates(pieces, sorted(hits))
+        ):
             end = pieces.find(b"\n", start)
             line += block.count(b"\n", counted, start)
             counted = start

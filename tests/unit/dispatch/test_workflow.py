@@ -146,7 +146,11 @@ def test_a_condition_without_an_answer_fails_its_step() -> None:
 @pytest.mark.accepts("C46")
 def test_outputs_reach_what_follows_as_data_and_are_not_looked_through_again() -> None:
     nasty = "{{ context.full }}; rm -rf $HOME `id` '\n"
-    spec = {**SPEC, "argv": ["echo", "{{ parent.a.outputs.path }}", "{{ raw }}"], "env": {"P": "<{{ parent.a.stdout }}>"}}
+    spec = {
+        **SPEC,
+        "argv": ["echo", "{{ parent.a.outputs.path }}", "{{ raw }}"],
+        "env": {"P": "<{{ parent.a.stdout }}>"},
+    }
     plan = {"spec": spec, "later": [["argv", 1], ["env", "P"]]}
     flow = Flow(a=step(outputs=["path"]), b=step("a", plan=plan))
     flow.go()

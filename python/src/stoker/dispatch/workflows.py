@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from stoker.dispatch.workflow import Advance, Start, advance, ended
-from stoker.errors import UsageError
+from stoker.dispatch.workflow import Advance, Start, advance, ended, resumed
+from stoker.errors import NotFound, UsageError
 from stoker.store import JobRow, PartRow, Store, Transaction, WorkflowRow
 
 _END = frozenset({"succeeded", "failed", "cancelled"})
@@ -44,6 +44,49 @@ def advance_workflow(store: Store, transaction: Transaction, workflow: WorkflowR
             break
     _close(transaction, workflow, decided, now)
     return made
+
+
+def ask_end(store: Store, workflow: str, now: float) -> bool:
+    """Let nothing more of a workflow be begun, and ask for the end of what runs. False where it was asked, or over.
+
+    Raises NotFound.
+    """
+    with store.write() as transaction:
+        row = _known(transaction, workflow)
+        if row.state != "running" or row.stop_requested:
+            return False
+        transaction.workflows.change(row.id, {"stop_requested": True, "updated_at": now})
+        transaction.event("workflow.cancel_requested", now, data={"workflow": row.id, "name": row.name})
+        advance_workflow(store, transaction, replace(row, stop_requested=True), now)
+        return True
+
+
+def go_on(store: Store, workflow: str, now: float) -> int:
+    """Go on with a workflow that did not succeed, and return how many jobs are begun anew.
+
+    Raises NotFound; UsageError for one that runs, or that succeeded.
+    """
+    with store.write() as transaction:
+        row = _known(transaction, workflow)
+        if row.state == "running":
+            raise UsageError(f"{row.id} is running", next_step=f"stoker workflow watch {row.id}")
+        if row.state == "succeeded":
+            raise UsageError(f"{row.id} succeeded: there is nothing to go on with")
+        again = resumed(row, transaction.workflows.parts(row.id))
+        for part in again:
+            _put(transaction, part, now)
+        values: dict[str, Any] = {"state": "running", "stop_requested": False, "resumed": row.resumed + 1}
+        transaction.workflows.change(row.id, {**values, "ended_at": None, "updated_at": now})
+        transaction.event("workflow.resumed", now, data={"workflow": row.id, "name": row.name, "jobs": len(again)})
+        advance_workflow(store, transaction, replace(row, **values), now)
+        return len(again)
+
+
+def _known(transaction: Transaction, workflow: str) -> WorkflowRow:
+    row = transaction.workflows.get(workflow)
+    if row is None:
+        raise NotFound(f"there is no workflow {workflow!r}", next_step="stoker workflow list shows them")
+    return row
 
 
 def _jobs(transaction: Transaction, parts: list[PartRow]) -> dict[str, JobRow]:

@@ -142,6 +142,8 @@ class _Builder:
         name = option[1].replace("-", "_") if option else ""
         if option is not None and name in step.fields:
             return self._file.fault((*loc, name), problem.message[option.end() :], problem.next_step)
+        if step.fields.get("on") and problem.message.startswith("no node"):
+            return self._file.fault((*loc, "on"), problem.message, problem.next_step)
         return self._file.fault(loc, problem.message, problem.next_step)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from stoker.errors import NotFound, UsageError
@@ -76,7 +75,7 @@ def run(session: Session, file: str, *, context: Context = None) -> WorkflowStre
         file: The workflow, a YAML file.
         context: Another value for a name of its context, NAME=VALUE. Repeatable.
     """
-    row = _submitted(session, file, context or {})
+    row = written(session, file, context or {})
     session.say(f"{row.id} is submitted: stoker workflow watch {row.id} goes on with it")
     return WorkflowStream(session, row.id)
 
@@ -91,7 +90,7 @@ def submit(session: Session, file: str, *, context: Context = None) -> WorkflowS
         file: The workflow, a YAML file.
         context: Another value for a name of its context, NAME=VALUE. Repeatable.
     """
-    row = _submitted(session, file, context or {})
+    row = written(session, file, context or {})
     problems = _round(session, row.id, 0.0)
     return WorkflowSubmitted(workflow_of(session, _known(session, row.id)), problems)
 
@@ -186,17 +185,10 @@ def cancel(session: Session, workflow: str) -> WorkflowChange:
     Args:
         workflow: Id of the workflow, or the beginning of it.
     """
-    from stoker.dispatch.workflows import advance_workflow
+    from stoker.dispatch.workflows import ask_end
 
     row = _known(session, workflow)
-    with session.store.write() as transaction:
-        now = transaction.workflows.get(row.id)
-        asked = now is not None and now.state == "running" and not now.stop_requested
-        if now is not None and asked:
-            at = time.time()
-            transaction.workflows.change(row.id, {"stop_requested": True, "updated_at": at})
-            transaction.event("workflow.cancel_requested", at, data={"workflow": row.id, "name": row.name})
-            advance_workflow(session.store, transaction, replace(now, stop_requested=True), at)
+    asked = ask_end(session.store, row.id, time.time())
     problems: tuple[Problem, ...] = ()
     end = time.monotonic() + _patience_s(session, row.id)
     while _known(session, row.id).state == "running" and not problems and time.monotonic() < end:
@@ -216,31 +208,17 @@ def resume(session: Session, workflow: str) -> WorkflowChange:
     Args:
         workflow: Id of the workflow, or the beginning of it.
     """
-    from stoker.dispatch.workflow import resumed
-    from stoker.dispatch.workflows import advance_workflow
+    from stoker.dispatch.workflows import go_on
 
     row = _known(session, workflow)
-    with session.store.write() as transaction:
-        now = transaction.workflows.get(row.id)
-        if now is None or now.state == "running":
-            raise UsageError(f"{row.id} is running", next_step=f"stoker workflow watch {row.id}")
-        if now.state == "succeeded":
-            raise UsageError(f"{row.id} succeeded: there is nothing to go on with")
-        at = time.time()
-        again = resumed(now, transaction.workflows.parts(row.id))
-        for part in again:
-            transaction.workflows.put_part(part)
-        values: dict[str, Any] = {"state": "running", "stop_requested": False, "resumed": now.resumed + 1}
-        transaction.workflows.change(row.id, {**values, "ended_at": None, "updated_at": at})
-        transaction.event("workflow.resumed", at, data={"workflow": row.id, "name": row.name, "jobs": len(again)})
-        advance_workflow(session.store, transaction, replace(now, **values), at)
+    again = go_on(session.store, row.id, time.time())
     problems = _round(session, row.id, 0.0)
     view = workflow_of(session, _known(session, row.id))
-    return WorkflowChange(view, True, f"{row.id} goes on: {len(again)} of {len(view.jobs)} jobs anew", problems)
+    return WorkflowChange(view, True, f"{row.id} goes on: {again} of {len(view.jobs)} jobs anew", problems)
 
 
-def _submitted(session: Session, file: str, context: Mapping[str, str]) -> WorkflowRow:
-    """Check a file, and write the workflow with its first jobs down, in one transaction."""
+def written(session: Session, file: str, context: Mapping[str, str]) -> WorkflowRow:
+    """Check a file, and write the workflow with its first jobs down, in one transaction. No round is made."""
     from stoker.dispatch.workflows import advance_workflow
     from stoker.operations.workflow_file import read
     from stoker.operations.workflow_parts import body_of
