@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Action of stoker.fleet.workflow: a workflow of the store, submitted, shown, ended or gone on with. On the controller."""
+"""Action of stoker.fleet.workflow: a workflow of the store, on the controller."""
 
 from __future__ import annotations
 

@@ -56,8 +56,8 @@ class LogScanner:
     r"""Scans the bytes of one log in order.
 
     `patterns` are the user's: {name, regex, severity}; one that has the name of a default replaces it. `metrics`:
-    {name, regex, keep}. `outputs`: {name, regex}, the texts that the last line of each gave are in `outputs`. `state` is
-    what `state()` returned before. Raises re.error for a regex that does not compile.
+    {name, regex, keep}. `outputs`: {name, regex}; the texts that were found last are in `outputs`. `state` is what
+    `state()` returned before. Raises re.error for a regex that does not compile.
 
     Lines are counted by \n, as an editor does; a carriage return ends a piece of a line. A line longer than
     64 KiB is scanned in its first 64 KiB and counted in `long_lines`. Patterns of the user that took too long

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from cli import Cli, Said, until
+from plays import Plays
 from testbed import PlainNode
 
 Stoker = Callable[..., Cli]
@@ -204,3 +205,32 @@ def test_what_is_wrong_is_refused_when_it_is_submitted(stoker: Stoker, node: Pla
     page = cli("workflow", "list", "--limit", "2", "--offset", "1", "--json").json()
     assert (len(page["workflows"]), page["total"], page["offset"]) == (2, 3, 1)
     assert "and 1 older ones · --offset 2 shows the next" in cli("workflow", "list", "--limit", "2").out
+
+
+@pytest.mark.accepts("C46")
+def test_the_same_file_from_a_playbook(stoker: Stoker, node: PlainNode) -> None:
+    cli = stoker(node)
+    put(cli, "name: played\ncontext: {n: 1}\njobs:\n  a: {argv: [sh, -c, 'exit $0', '{{ context.n }}']}\n")
+    plays = Plays(cli.folder, cli.inventory)
+    store = f"store_url: {cli.env['STOKER_STORE_URL']}"
+
+    def play(*arguments: str, options: tuple[str, ...] = ()) -> dict[str, Any]:
+        told = "".join(f"    {argument}\n" for argument in (*arguments, store))
+        tasks = f"- name: Do\n  stoker.fleet.workflow:\n{told}  register: done\n"
+        return plays.run(tasks, *options, hosts="localhost").results["localhost"]["done"]
+
+    checked = play("file: w.yml", options=("--check",))
+    assert (checked["changed"], checked["workflow"]) == (True, None)
+    assert cli("workflow", "list", "--json").json()["total"] == 0
+    wrong = play("file: w.yml", "context: {m: 2}")
+    assert (wrong["failed"], "has no 'm'" in wrong["msg"]) == (True, True)
+    first = play("file: w.yml", "context: {n: 3}")
+    name = first["workflow"]["id"]
+    assert (first["changed"], first["workflow"]["counts"]) == (True, {"queued": 1})
+    assert cli("workflow", "watch", name, timeout_s=120).code == 1
+    shown = play(f"id: {name}", "state: shown")
+    assert (shown["changed"], shown["workflow"]["jobs"][0]["exit_code"]) == (False, 3)
+    assert play(f"id: {name}", "state: resumed")["changed"]
+    assert not play(f"id: {name}", "state: resumed")["changed"]
+    ended = play(f"id: {name}", "state: cancelled")
+    assert (ended["changed"], ended["workflow"]["state"]) == (True, "cancelled"), "it had not begun yet"
