@@ -63,7 +63,7 @@ def _step(key: str, needs: str) -> dict[str, Any]:
     spec = {"schema": "stoker.spec/1", "argv": ["true"], "outputs": []}
     plan = {
         "matrix": {}, "spec": spec, "later": [], "name": f"w.{key}", "target": "n1", "retries": 0, "retry_on": None,
-        "template": None, "results": None,
+        "template": None, "results": None, "queue": None, "priority": 0,
     }  # fmt: skip
     return {
         "needs": needs.split(), "when": None, "judged": [], "allow_failure": False, "max_parallel": None, "many": False,
@@ -157,6 +157,18 @@ def test_a_job_that_cannot_be_made_fails_its_step_and_holds_up_nobody(store: Sto
     assert flow.begin() == ["w.other"]
     assert flow.states() == {"a": "failed", "b": "skipped", "other": "running"}
     assert str(flow.part("a").detail).startswith("it could not be begun: the job cannot be stored: ")
+
+
+def test_a_step_may_stand_in_a_queue(store: Store) -> None:
+    flow = Flow(store, a="", b="", c="")
+    body = dict(flow.row.body)
+    for step in body["steps"].values():
+        step["parts"][0]["queue"] = "night"
+    body["steps"]["c"]["parts"][0]["priority"] = 5
+    with store.write() as transaction:
+        transaction.workflows.change("w-2222", {"body": body})
+    assert flow.begin() == ["w.c"]
+    assert [row.name for row in store.queues.entries("night")] == ["w.c", "w.a", "w.b"]
 
 
 def test_a_workflow_that_is_cancelled_is_over_when_its_jobs_are(store: Store) -> None:

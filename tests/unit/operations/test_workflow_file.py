@@ -39,6 +39,8 @@ jobs:
     memory: 8G
     retries: 3
     retry_on: [oom, 75]
+    queue: night
+    priority: 2
     secret: []
 """
 
@@ -63,6 +65,7 @@ def test_a_good_file_becomes_jobs_that_lack_only_what_their_parents_will_say(ses
     assert last["later"] == [["argv", 3], ["env", "FROM"]]
     assert (spec["workdir"], spec["gpus"], spec["timeout_s"], spec["memory_bytes"]) == ("/srv/sgd", 1, 7200.0, 8 << 30)
     assert (last["target"], last["retries"], last["retry_on"]) == ("n1", 3, "oom,75")
+    assert (last["queue"], last["priority"]) == ("night", 2)
     assert (train["needs"], train["judged"], train["max_parallel"], train["many"]) == (["prep"], ["prep"], 2, True)
 
 
@@ -116,6 +119,8 @@ ONE = "name: w\njobs:\n  a:\n    argv: [x]\n"
         (ONE + "    allow_failure: maybe\n", "w.yml:5: jobs.a.allow_failure: 'maybe' is not true or false"),
         (ONE + "    when: parent.b.state == 'failed'\n", "knows no parent.b: it is none of the steps that"),
         (ONE + "    when: context.x.__class__\n", "w.yml:5: jobs.a.when: 'context.x.__class__' knows no context.x"),
+        (ONE + "    queue: a b\n", "w.yml:5: jobs.a.queue: 'a b' is no name for a queue"),
+        (ONE + "    priority: 2\n", "w.yml:5: jobs.a.priority: 2 is not a whole number, for a job in a queue"),
         (ONE + "    when: [1]\n", "w.yml:5: jobs.a.when: [1] is not a condition"),
         (ONE + "    workdir: '{{ context.x }}'\n", "w.yml:5: jobs.a.workdir: knows no context.x"),
         (ONE + "    env:\n      A: ok\n      B: '{{ lipsum() }}'\n", "w.yml:7: jobs.a.env.B: has what is not allowed"),

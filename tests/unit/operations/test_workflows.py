@@ -81,7 +81,9 @@ def test_a_snapshot_is_taken_once_and_kept_until_the_workflow_is_over(
     workflows.submit(session, "w.yml")
     assert len([line for line in nodes_played.said if "snapshot of" in line]) == 1
     (digest,) = session.store.snapshots.here()
-    body = session.store.workflows.page()[0].body
+    row = session.store.workflows.get(name(session))
+    assert row is not None
+    body = row.body
     taken = [plan["spec"]["snapshot"]["digest"] for step in "bc" for plan in body["steps"][step]["parts"]]
     assert taken == [digest] * 4
     os.utime(session.store.snapshots.tree(digest).parent, (0, 0))

@@ -6,7 +6,7 @@ The body of a workflow, as `stoker.operations.workflow_file` writes it:
     steps       by key, in the order of the file: needs [keys], when (a condition, or null), judged [keys that `when`
                 judges], allow_failure, max_parallel (or null), many (it has a matrix), outputs [names], parts
     parts       the jobs of a step: matrix {name: value}, spec (a stoker.spec/1), later (see `fill`), and what else a
-                job is added with: name, target, retries, retry_on, template, results
+                job is added with: name, target, retries, retry_on, template, results, queue, priority
 """
 
 from __future__ import annotations

@@ -119,7 +119,8 @@ def _start(store: Store, transaction: Transaction, workflow: WorkflowRow, start:
     try:
         job = store.add_job(
             plan["name"], spec, plan["target"], plan["retries"], retry_on=plan["retry_on"], template=plan["template"],
-            results=plan["results"], submitted_by=workflow.submitted_by, now=now, within=transaction,
+            results=plan["results"], queue=plan["queue"], priority=plan["priority"],
+            submitted_by=workflow.submitted_by, now=now, within=transaction,
         )  # fmt: skip
     except UsageError as problem:
         _put(transaction, replace(part, state="failed", detail=f"it could not be begun: {problem.message}"), now)

@@ -31,7 +31,19 @@ DEEPEST = 20
 MOST_PARTS = 1000
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 _TOP = ("name", "description", "context", "jobs")
-_OWN = ("argv", "template", "param", "needs", "when", "matrix", "max_parallel", "allow_failure", "outputs")
+_OWN = (
+    "argv",
+    "template",
+    "param",
+    "needs",
+    "when",
+    "matrix",
+    "max_parallel",
+    "allow_failure",
+    "outputs",
+    "queue",
+    "priority",
+)
 # What is done before a job is submitted, and means nothing for one that is made later; and the name, which is the key.
 _NOT_HERE = ("name", "sync", "environment")
 OPTIONS = {name: hint for name, hint in get_type_hints(RunOptions).items() if name not in _NOT_HERE}
@@ -59,6 +71,8 @@ class StepFile:
     outputs: Mapping[str, str]
     max_parallel: int | None
     allow_failure: bool
+    queue: str | None
+    priority: int
 
     def combinations(self) -> list[dict[str, Any]]:
         """The values of the matrix for each of its jobs; one without any where it has none."""
@@ -238,6 +252,8 @@ class _Reader:
     def _step(
         self, key: str, step: Mapping[str, Any], shapes: Mapping[str, Any], context: Mapping[str, Any]
     ) -> StepFile:
+        from stoker.store.queues import QUEUE_NAME
+
         loc: Loc = ("jobs", key)
         if sum(step.get(name) is not None for name in ("argv", "script", "template")) != 1:
             raise self._fault(loc, "needs exactly one of argv, script and template")
@@ -245,6 +261,11 @@ class _Reader:
         most, allow = step.get("max_parallel"), step.get("allow_failure", False)
         if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1 or not matrix):
             raise self._fault((*loc, "max_parallel"), f"{most!r} is not a whole number of 1 or more, for a matrix")
+        queue, priority = step.get("queue"), step.get("priority", 0)
+        if queue is not None and not (isinstance(queue, str) and QUEUE_NAME.fullmatch(queue)):
+            raise self._fault((*loc, "queue"), f"{queue!r} is no name for a queue")
+        if not isinstance(priority, int) or isinstance(priority, bool) or (priority and queue is None):
+            raise self._fault((*loc, "priority"), f"{priority!r} is not a whole number, for a job in a queue")
         if not isinstance(allow, bool):
             raise self._fault((*loc, "allow_failure"), f"{allow!r} is not true or false")
         parents = {
@@ -258,7 +279,8 @@ class _Reader:
         }
         self._inserts(loc, fields, names)
         return StepFile(
-            key, fields, needs, when, tuple(need for need in needs if need in judged), matrix, outputs, most, allow
+            key, fields, needs, when, tuple(need for need in needs if need in judged), matrix, outputs, most, allow,
+            queue, priority,
         )  # fmt: skip
 
     def _matrix(self, loc: Loc, step: Mapping[str, Any]) -> dict[str, list[Any]]:

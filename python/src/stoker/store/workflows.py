@@ -45,11 +45,15 @@ class Workflows:
         self, states: Sequence[str] = (), name: str | None = None, since: float | None = None, *,
         limit: int | None = None, offset: int = 0,
     ) -> list[WorkflowRow]:  # fmt: skip
-        """Workflows, newest first; only those in `states`, of that `name`, submitted from `since` (Unix seconds) on."""
+        """Workflows, newest first; only those in `states`, of that `name`, submitted from `since` (Unix seconds) on.
+
+        Their bodies, which may be large, are left out: they are empty.
+        """
         table = schema.workflows
-        query = _chosen(select(table), states, name, since).order_by(table.c.number.desc()).offset(offset).limit(limit)
+        query = _chosen(select(*(column for column in table.c if column.name != "body")), states, name, since)
+        query = query.order_by(table.c.number.desc()).offset(offset).limit(limit)
         with self._store.read() as connection:
-            return [WorkflowRow(**row) for row in connection.execute(query).mappings()]
+            return [WorkflowRow(body={}, **row) for row in connection.execute(query).mappings()]
 
     def count(self, states: Sequence[str] = (), name: str | None = None, since: float | None = None) -> int:
         """How many there are of these."""
