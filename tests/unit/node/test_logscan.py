@@ -216,6 +216,13 @@ def test_outputs_are_the_texts_found_last_however_the_log_was_cut(data: bytes, d
     assert bool(whole.outputs) == bool(lines)
 
 
+def test_of_several_outputs_the_last_one_counts() -> None:
+    scanner = LogScanner(outputs=[{"name": "o", "regex": "out=(.*)"}, {"name": "never", "regex": "x(y)"}])
+    scanner.feed(b"out=a\nout=b it's {{ c }}\nother\n", 0)
+    scanner.finish()
+    assert scanner.outputs == {"o": "b it's {{ c }}"}
+
+
 def test_missing_bytes_are_an_error_not_a_guess() -> None:
     scanner = LogScanner()
     scanner.feed(b"abc", 0)

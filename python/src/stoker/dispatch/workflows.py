@@ -30,7 +30,7 @@ def advance_workflow(store: Store, transaction: Transaction, workflow: WorkflowR
     made = False
     while True:
         parts = transaction.workflows.parts(workflow.id)
-        jobs = _jobs(transaction, parts)
+        jobs = {job.id: job for job in transaction.workflows.jobs(workflow.id, ("running",))}
         parts = [_settled(transaction, part, jobs, now) for part in parts]
         decided = advance(workflow, parts, jobs)
         for job in decided.stops:
@@ -87,11 +87,6 @@ def _known(transaction: Transaction, workflow: str) -> WorkflowRow:
     if row is None:
         raise NotFound(f"there is no workflow {workflow!r}", next_step="stoker workflow list shows them")
     return row
-
-
-def _jobs(transaction: Transaction, parts: list[PartRow]) -> dict[str, JobRow]:
-    found = (transaction.job(part.job_id) for part in parts if part.state == "running" and part.job_id is not None)
-    return {job.id: job for job in found if job is not None}
 
 
 def _settled(transaction: Transaction, part: PartRow, jobs: Mapping[str, JobRow], now: float) -> PartRow:

@@ -78,10 +78,8 @@ class Workflows:
 
     def jobs(self, workflow: str) -> list[JobRow]:
         """The jobs that the parts of a workflow have now, those that were cleared away left out."""
-        jobs, parts = schema.jobs, schema.workflow_parts
-        query = select(jobs).join(parts, parts.c.job_id == jobs.c.id).where(parts.c.workflow_id == workflow)
         with self._store.read() as connection:
-            return [JobRow(**row) for row in connection.execute(query.order_by(jobs.c.number)).mappings()]
+            return WorkflowWriting(connection).jobs(workflow)
 
     def running(self) -> list[str]:
         """The ids of the workflows that are not over."""
@@ -113,6 +111,14 @@ class WorkflowWriting:
         table = schema.workflow_parts
         query = select(table).where(table.c.workflow_id == workflow).order_by(table.c.step, table.c.part)
         return [PartRow(**row) for row in self._connection.execute(query).mappings()]
+
+    def jobs(self, workflow: str, states: Sequence[str] | None = None) -> list[JobRow]:
+        """The jobs that its parts have now; only those of parts in `states`, where these are given."""
+        jobs, parts = schema.jobs, schema.workflow_parts
+        query = select(jobs).join(parts, parts.c.job_id == jobs.c.id).where(parts.c.workflow_id == workflow)
+        if states is not None:
+            query = query.where(parts.c.state.in_(list(states)))
+        return [JobRow(**row) for row in self._connection.execute(query.order_by(jobs.c.number)).mappings()]
 
     def free_id(self, name: str) -> str:
         """An id made from `name` that no workflow has. Raises UsageError when there are too many of this name."""
