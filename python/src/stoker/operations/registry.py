@@ -55,6 +55,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.runs_watch": _of("runs", "watch"),
     "stoker.operations.dispatch": ("dispatch",),
     "stoker.operations.queue": _of("queue", "list add start set pause resume move clear"),
+    "stoker.operations.workflows": _of("workflow", "run submit validate list status draw watch cancel resume"),
     "stoker.operations.stores": _of("store", "backup restore copy check"),
     "stoker.operations.setup": ("init",),
 }
@@ -86,6 +87,7 @@ GROUPS = {
     "service": "Commands with a health endpoint, kept running on a node.",
     "runs": "What trainings wrote: metrics, settings, how they ended. Needs a folder, no inventory.",
     "sync": "The files of a project: to nodes, and results back.",
+    "workflow": "Jobs that depend on each other, from one file.",
     "template": "Saved commands with parameters, for everybody who uses the same store.",
 }
 
