@@ -72,6 +72,19 @@ class Defaults:
 
 
 @dataclass(frozen=True)
+class Lease:
+    """What becomes of a job whose node cannot be reached. None: its node's variable `stoker_lease` says it, else keep.
+
+    With `move` the node ends it when nobody renewed its lease for `seconds`, and it starts elsewhere.
+    """
+
+    __pydantic_config__ = _FORBID
+
+    policy: Annotated[Literal["keep", "move"] | None, Is("keep or move")] = None
+    seconds: Annotated[float, Is("a number of seconds, 5 or more", least=5)] = 600.0
+
+
+@dataclass(frozen=True)
 class LogPattern:
     """An own error pattern: each line that `regex` finds is a finding called `name`."""
 
@@ -151,6 +164,7 @@ class Config:
     store: Annotated[str | None, Is("a database URL")] = None
     launcher: Annotated[Launcher, Is("a mapping with enabled, idle_s")] = field(default_factory=Launcher)
     defaults: Annotated[Defaults, Is("a mapping with on, gpus, retries, grace_s")] = field(default_factory=Defaults)
+    lease: Annotated[Lease, Is("a mapping with policy, seconds")] = field(default_factory=Lease)
     log_patterns: Annotated[tuple[LogPattern, ...], Is("a list of {name, regex, severity}")] = ()
     metrics: Annotated[tuple[Metric, ...], Is("a list of {name, regex, keep}")] = ()
     preflight: Annotated[Preflight, Is("a mapping with busy_load_pct, busy_processes, cooldown_s, quarantine_s")] = (

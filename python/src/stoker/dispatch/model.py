@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
+from stoker.dispatch.leases import Clock
 from stoker.dispatch.membership import Rules
 from stoker.errors import UsageError
 from stoker.store import AttemptRow, JobRow, MemberRow, NodeRow, QueueRow
@@ -27,7 +28,8 @@ class NodeInfo:
 class RoundRequest:
     """What a round is for.
 
-    `dispatch` starts, stops and retries; `observe` only asks; `adopt` reads jobs back that the store does not know.
+    `dispatch` starts, stops and retries; `observe` only asks; `adopt` reads jobs back that the store does not know. All
+    but `adopt` renew the leases on the nodes that they ask, and end there what jobs went on without.
     `nodes` and `jobs` None: all that matter. `wait_s` lets a node hold its answer until something changes (only when
     few nodes are asked). Of each log the last `log_keep_bytes` are copied. `parts` of the nodes themselves are read
     too (cpu, memory, disks, network, gpus, containers), with `busy_processes` (patterns of names; None: the node's own)
@@ -102,7 +104,8 @@ class State:
     """All that the planner looks at.
 
     Jobs that are not over, their newest attempts by job id, the inventory, by name what is known of the nodes, how the
-    queues run and what was decided of nodes, and the digests of the snapshots on this machine.
+    queues run and what was decided of nodes, and the digests of the snapshots on this machine. `clock` is this
+    machine's; `left` are attempts that their jobs went on without and that may be alive on nodes that were away.
     """
 
     jobs: tuple[JobRow, ...]
@@ -113,6 +116,12 @@ class State:
     snapshots: frozenset[str] = frozenset()
     queues: Mapping[str, QueueRow] = field(default_factory=dict)
     members: Mapping[str, MemberRow] = field(default_factory=dict)
+    clock: Clock | None = None
+    left: tuple[AttemptRow, ...] = ()
+
+    def left_on(self, job: JobRow) -> dict[str, int]:
+        """The nodes where an older attempt of `job` may be alive, with its number: no other one starts there."""
+        return {attempt.node: attempt.number for attempt in self.left if attempt.job_id == job.id}
 
     def lacks_files(self, job: JobRow) -> str | None:
         """Why a round of this machine cannot start `job`: its snapshot is not here. None: it can."""

@@ -6,12 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from stoker.dispatch.leases import Clock, reading
 from stoker.dispatch.membership import Rules
 from stoker.store import NodeRow
 
 
-def heard(known: NodeRow | None, name: str, facts: Mapping[str, Any], now: float) -> NodeRow:
-    """The row of a node that answered. What it was not asked this time (its GPUs) stays as it was told last."""
+def heard(
+    known: NodeRow | None, name: str, facts: Mapping[str, Any], now: float, clock: Clock | None = None
+) -> NodeRow:
+    """The row of a node that answered. What it was not asked this time (its GPUs) stays as it was told last.
+
+    `clock` is this machine's after the answer came.
+    """
     merged = dict(known.facts) if known is not None else {}
     if "gpus" in facts:
         merged.pop("gpus_unknown", None)
@@ -19,7 +25,7 @@ def heard(known: NodeRow | None, name: str, facts: Mapping[str, Any], now: float
     if "cpu" in facts:
         merged["read_at"] = now
     merged.update({key: value for key, value in facts.items() if key != "schema"})
-    return NodeRow(name, merged, now, None, None, 0)
+    return NodeRow(name, merged, now, None, None, 0, reading(facts, clock))
 
 
 def missed(known: NodeRow | None, name: str, message: str, now: float, rules: Rules) -> NodeRow:

@@ -81,6 +81,8 @@ def submit(
         "metrics": _metrics(session, named.spec.get("metrics") or ()),
     }
     spec |= _preflight(session, spec)
+    if session.config.lease.policy is not None:
+        spec.setdefault("lease", dict(vars(session.config.lease)))
     most = settings.retries if named.retries is None else named.retries
     more: dict[str, Any] = {"template": template, "retry_on": named.retry_on, "results": named.results}
     if queue is not None:

@@ -92,7 +92,16 @@ def _job(row: JobRow, attempt: AttemptRow | None, node: NodeRow | None, now: flo
         container=(row.spec.get("container") or {}).get("image"),
         sandbox=row.spec.get("sandbox"),
         user=row.spec.get("user"),
+        lease_s=_lease_s(row, attempt),
     )
+
+
+def _lease_s(row: JobRow, attempt: AttemptRow | None) -> float | None:
+    asked = row.spec.get("lease") or {}
+    found = attempt.lease if attempt is not None and attempt.lease is not None else None
+    if found is None and asked.get("policy") == "move":
+        found = asked
+    return float(found["seconds"]) if found is not None else None
 
 
 def why_unreachable(node: NodeRow | None) -> str | None:

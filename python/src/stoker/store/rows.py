@@ -24,6 +24,7 @@ class JobRow:
     the one it stands in, None: none; `place` its place among jobs of one priority where that is not its `number`.
     `retry_on` are the failures that it is tried again for, with commas between (`stoker.dispatch.retry`), None: all.
     `put_back`: why its attempt is stopped to be followed by another one elsewhere, None: it is not.
+    `moves` is how often it went elsewhere because a lease ran out.
     """
 
     id: str
@@ -60,6 +61,7 @@ class JobRow:
     place: float | None = None
     retry_on: str | None = None
     put_back: str | None = None
+    moves: int | None = None
 
     @property
     def turn(self) -> tuple[int, float, int]:
@@ -78,6 +80,8 @@ class AttemptRow:
 
     `observation` is the newest that the node sent, None: it never told. `confirmed_at` is when the node first showed
     that it knows the attempt. The log copy holds the bytes [`log_start`, `log_end`) of the node's log.
+    `lease` is what was promised to it (`stoker.dispatch.leases`), None: nothing. `stop_due`: the job went on without it
+    while its node was away; when that answers again, what is left of the attempt is ended.
     """
 
     job_id: str
@@ -99,6 +103,8 @@ class AttemptRow:
     observed_at: float | None
     log_start: int
     log_end: int
+    lease: Mapping[str, Any] | None = None
+    stop_due: bool | None = None
 
     @property
     def live(self) -> bool:
@@ -112,6 +118,7 @@ class NodeRow:
 
     `unreachable_since` is the first miss after `last_seen`, `misses` how many were counted since (one in a probe
     interval, the newest at `missed_at`). `offline_since`: when there were too many of them; None: it is not offline.
+    `clock` is what its clock showed in the last answer, and this machine's when that came (`stoker.dispatch.leases`).
     """
 
     name: str
@@ -120,6 +127,7 @@ class NodeRow:
     unreachable_since: float | None
     unreachable_message: str | None
     misses: int
+    clock: Mapping[str, Any] | None = None
     missed_at: float | None = None
     offline_since: float | None = None
 

@@ -26,7 +26,7 @@ from sqlalchemy.engine import Dialect
 from stoker.errors import StokerError
 
 # The newest migration, and all before it. Kept here so that opening a store that is up to date needs no Alembic.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0007", "0008")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0007", "0008", "0010")
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "stoker_version"
 
@@ -128,6 +128,7 @@ jobs = Table(
     Column("queue", String(63)),
     Column("place", Double),
     Column("retry_on", Words),
+    Column("moves", Integer),
     Column("results", Document("stoker.results")),
     Column("results_due", Boolean),
     Column("put_back", Words),
@@ -157,6 +158,8 @@ attempts = Table(
     Column("observed_at", Double),
     Column("log_start", BigInteger, nullable=False),
     Column("log_end", BigInteger, nullable=False),
+    Column("lease", Document("stoker.lease")),
+    Column("stop_due", Boolean),
 )
 
 nodes = Table(
@@ -168,6 +171,7 @@ nodes = Table(
     Column("unreachable_since", Double),
     Column("unreachable_message", Words),
     Column("misses", Integer, nullable=False),
+    Column("clock", Document("stoker.clock")),
     Column("missed_at", Double),
     Column("offline_since", Double),
 )

@@ -49,6 +49,11 @@ class Transaction:
         )
         return [AttemptRow(**row) for row in self._connection.execute(query).mappings()]
 
+    def attempts_to_end(self) -> list[AttemptRow]:
+        """Attempts that their jobs went on without, and that may be alive on nodes that were away."""
+        query = select(schema.attempts).where(schema.attempts.c.stop_due.is_(True))
+        return [AttemptRow(**row) for row in self._connection.execute(query).mappings()]
+
     def nodes(self) -> list[NodeRow]:
         """Every node that was ever asked, by name."""
         query = select(schema.nodes).order_by(schema.nodes.c.name)
