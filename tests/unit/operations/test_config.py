@@ -34,6 +34,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("metrics:\n  - name: loss\n", "stoker.yml:2: metrics[0]: regex is missing"),
         ("metrics: 3\n", "stoker.yml:1: metrics: 3 is not a list of {name, regex, keep}"),
         ("log_patterns:\n  - 5\n", "stoker.yml:2: log_patterns[0]: 5 is not a mapping with name, regex, severity"),
+        ("membership:\n  misses: 0\n", "stoker.yml:2: membership.misses: 0 is not a whole number, 1 or more"),
+        ("membership: {auto_approve: gpu}\n", "stoker.yml:1: membership.auto_approve: 'gpu' is not a list of groups"),
         ("launcher: {enabled: maybe}\n", "stoker.yml:1: launcher.enabled: 'maybe' is not true or false"),
         ("prices:\n  - {gpu: '*', per_hour: half}\n", "stoker.yml:2: prices[0].per_hour: 'half' is not a number"),
         ("prices:\n  - {gpu: '*', per_hour: -1}\n", "prices[0].per_hour: -1.0 is not a number of"),

@@ -14,7 +14,7 @@ from sqlalchemy import update
 from testbed import Postgres
 
 from stoker.errors import StokerError, UsageError
-from stoker.store import NodeRow, Store, copying, open_store, schema
+from stoker.store import MemberRow, NodeRow, Store, copying, open_store, schema
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -40,7 +40,8 @@ def fill(store: Store) -> None:
             store.request_stop(job.id)
     with store.write() as transaction:
         for name in ("n1", "Knöten", "N2"):
-            transaction.put_node(NodeRow(name, {"gpus": None, "load": 0.1}, 1.5e9, None, None, 0))
+            transaction.put_node(NodeRow(name, {"gpus": None, "load": 0.1}, 1.5e9, None, None, 0, 1.4e9))
+            transaction.put_member(MemberRow(name, "draining", "inventory", 1.5e9, drain_deadline=1.6e9))
 
 
 def attempt_of(store: Store) -> str:
@@ -63,6 +64,7 @@ def test_every_row_arrives(store: Store, other: Store) -> None:
     assert other.jobs() == store.jobs()
     assert other.attempts(job) == store.attempts(job)
     assert other.nodes() == store.nodes()
+    assert other.members.list() == store.members.list()
     assert other.events() == store.events()
     assert other.faults() == []
 

@@ -135,13 +135,22 @@ def _sample(sample: object) -> str:
 
 
 def rounds(stream: RoundStream, out: Out) -> int:
-    """`stoker dispatch`: what each round changed; a loop says nothing of rounds that changed nothing."""
-    looping = False
+    """`stoker dispatch`: what each round changed. A loop says nothing of rounds that changed nothing.
+
+    It tells once what is wrong with a node, until that answers again.
+    """
+    looping, known = False, dict[str | None, str]()
     for report in stream:
         for change in report.changes:
             out.line(fmt.one_line(_change(change)))
+            if change.type == "node.reachable":
+                known.pop(change.node, None)
         for problem in report.problems:
-            out.note(fmt.one_line(f"{problem.node or 'stoker'}: {problem.message}"))
+            if known.get(problem.node) != problem.message:
+                out.note(fmt.one_line(f"{problem.node or 'stoker'}: {problem.message}"))
+            known[problem.node] = problem.message
+        if all(problem.node is not None for problem in report.problems):
+            known.pop(None, None)
         if not looping or report.changes:
             counts = f"{report.running} running, {report.waiting} waiting"
             out.line((f"round of {fmt.duration(report.elapsed_s)}: {counts}", "dim"))

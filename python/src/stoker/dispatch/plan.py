@@ -73,6 +73,9 @@ class _Draft:
         if node not in self.inventory:
             self.waiting[job.id] = f"its node {node} is not in the inventory"
             return
+        if node in self.unasked:
+            self.waiting[job.id] = f"its node {node} was removed"
+            return
         self.observe.setdefault(node, []).append(job.id)
         if self.request.mode != "dispatch":
             return
