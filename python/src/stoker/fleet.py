@@ -55,6 +55,7 @@ from stoker.operations import (
     top,
     values,
     watch,
+    workflows,
 )
 from stoker.operations.session import Session
 
@@ -275,6 +276,21 @@ class Queue(Namespace):
     clear = bound(queue.clear)
 
 
+class Workflows(Namespace):
+    """`fleet.workflows`: jobs that depend on each other, from one file."""
+
+    area = "workflows"
+    run = bound(workflows.run)
+    submit = bound(workflows.submit)
+    validate = bound(workflows.validate)
+    list = bound(workflows.list_workflows)
+    get = bound(workflows.status)
+    draw = bound(workflows.draw)
+    watch = bound(workflows.watch)
+    cancel = bound(workflows.cancel)
+    resume = bound(workflows.resume)
+
+
 class Events(Namespace):
     """`fleet.events`: the history of the store."""
 
@@ -390,6 +406,7 @@ class Fleet:
         self.runs = Runs(self._session)
         self.dispatch = Dispatch(self._session)
         self.queue = Queue(self._session)
+        self.workflows = Workflows(self._session)
         self.events = Events(self._session)
         self.store = StoreFiles(self._session)
         self.setup = Setup(self._session)

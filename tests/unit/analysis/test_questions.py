@@ -327,6 +327,13 @@ def test_the_newest_run_is_found(two: Path, stoker: Asked) -> None:
     assert stoker("latest", two / "empty").code == 2
 
 
+def with_seeds(folder: Path) -> Path:
+    for seed in (1, 2):
+        jsonl(folder / f"seed{seed}" / "m.jsonl", [{"step": 1, "train/loss": seed}])
+        (folder / f"seed{seed}" / "config.json").write_text(f'{{"lr": 1, "seed": {seed}}}')
+    return folder
+
+
 @pytest.mark.accepts("R21")
 def test_tables_in_markdown_have_as_many_cells_in_each_row(two: Path, wandb_runs: Path, stoker: Asked) -> None:
     rows = [{"step": 1, "a|b": 1, "c\nd": 2, "e\\|f": 3}]
@@ -334,6 +341,8 @@ def test_tables_in_markdown_have_as_many_cells_in_each_row(two: Path, wandb_runs
     for asked in (
         ("list", wandb_runs), ("find", "", wandb_runs), ("keys", hostile), ("history", hostile), ("stats", hostile),
         ("stability", two / "a"), ("config", two / "a"), ("notes", "failed", "--folder", wandb_runs),
+        ("best", "train/loss", two), ("compare", two / "a", two / "b"), ("check", two / "a"), ("check", two, "--all"),
+        ("eta", two / "a", "--steps", 5000), ("seeds", "train/loss", with_seeds(two)),
         ("best", "train/loss", two), ("compare", two / "a", two / "b"), ("comment", two / "b", two / "a"),
         ("query", "`train/loss` > 0 and config(`model.name`) is known", two), ("cost", two, "--price", 2, "--gpus", 1),
         ("why", two / "a", two / "b"),
@@ -391,6 +400,8 @@ def test_every_answer_is_an_object_and_json(two: Path, stoker: Asked) -> None:
             ("chart", a): runs.chart(a),
             ("stats", a): runs.stats(a), ("stability", a): runs.stability(a),
             ("best", "train/loss", two): runs.best("train/loss", str(two)), ("compare", a, b): runs.compare(a, b),
+            ("check", a): runs.check(a), ("eta", a): runs.eta(a),
+            ("seeds", "train/loss", two): runs.seeds("train/loss", str(two)),
             ("query", "lr > 0", two): runs.query("lr > 0", str(two)), ("cost", two): runs.cost(str(two)),
             ("why", a, b): runs.why(a, b),
             ("report", a, b): runs.report(a, b), ("comment", a, b): runs.comment(a, b),

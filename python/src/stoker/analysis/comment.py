@@ -11,9 +11,9 @@ from stoker.analysis.compare import Side, compare
 from stoker.analysis.errors import AnalysisError
 from stoker.analysis.model import Run
 from stoker.analysis.naming import chosen, titles
+from stoker.analysis.phrases import number
 from stoker.analysis.schema import shown
 from stoker.analysis.statistics import stats
-from stoker.analysis.summary import number
 from stoker.analysis.values import MetricComparison, Point
 from stoker.analysis.words import importance
 

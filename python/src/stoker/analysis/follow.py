@@ -25,9 +25,9 @@ from stoker.analysis.find import LOGS
 from stoker.analysis.merge import merged
 from stoker.analysis.model import Metric
 from stoker.analysis.naming import chosen
+from stoker.analysis.phrases import number
 from stoker.analysis.runs import Found
 from stoker.analysis.state import judge, writers
-from stoker.analysis.summary import number
 from stoker.analysis.values import State
 
 ROWS = 10

@@ -18,9 +18,9 @@ from stoker.analysis.errors import AnalysisError
 from stoker.analysis.markup import details, dim, section, table, text
 from stoker.analysis.model import Run
 from stoker.analysis.naming import titles
+from stoker.analysis.phrases import number, span
 from stoker.analysis.schema import shown
 from stoker.analysis.statistics import stats
-from stoker.analysis.summary import number, span
 from stoker.analysis.values import MetricStats, Point, RunComparison
 from stoker.analysis.words import importance
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from stoker.analysis.summaries import RunSummary
 from stoker.analysis.values import (
     Point,
     Ranking,
@@ -19,7 +20,6 @@ from stoker.analysis.values import (
     RunNotes,
     RunStability,
     RunStats,
-    RunSummary,
 )
 from stoker.cli import format as fmt
 from stoker.cli.out import Out
@@ -145,11 +145,17 @@ def stability(value: RunStability, out: Out) -> None:
         percent = "-" if m.percent_per_1000 is None else f"{m.percent_per_1000:+.3g}%"
         verdict = m.verdict or m.unknown or "-"
         since = fmt.number(m.since)
-        rows.append((m.name, verdict, slope, percent, fmt.number(m.noise), fmt.number(m.points), since))
+        level = "-"
+        if m.level is not None and m.level_high is not None:
+            level = f"{fmt.number(m.level)} ± {fmt.number(m.level_high - m.level)}"
+        rows.append((m.name, verdict, slope, percent, level, fmt.number(m.noise), fmt.number(m.points), since))
     if out.form == "csv":
         records(out, value.metrics)
         return
-    out.table(("METRIC", "MOVES", "SLOPE PER 1,000 STEPS", "OF MEAN", "NOISE", "POINTS", "SINCE STEP"), rows)
+    out.table(
+        ("METRIC", "MOVES", "SLOPE PER 1,000 STEPS", "OF MEAN", "LEVEL NOW (95%)", "NOISE", "POINTS", "SINCE STEP"),
+        rows,
+    )
 
 
 def ranking(value: Ranking, out: Out) -> None:
