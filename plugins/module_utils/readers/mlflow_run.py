@@ -52,16 +52,14 @@ def _points(name: str, path: str, reading: Reading) -> Iterator[tuple[str, float
     """Lines of milliseconds, value and step (older files have no step)."""
     with open(path, "rb") as file:
         for line in file:
-            numbers = [to_number(word) for word in line.decode("utf-8", "replace").split()]
+            words = line.decode("utf-8", "replace").split()
+            numbers = [number for number in map(to_number, words) if number is not None]
             if not line.endswith(b"\n"):
                 reading.skip("incomplete last line")
-            elif len(numbers) not in (2, 3) or any(number is None for number in numbers):
+            elif len(numbers) != len(words) or len(words) not in (2, 3):
                 reading.skip("line that is no point")
             else:
                 when, value, step = (*numbers, 0.0)[:3]
-                assert when is not None
-                assert value is not None
-                assert step is not None
                 yield name, step, value, when / 1000
 
 

@@ -267,13 +267,14 @@ def test_bad_questions_are_refused(two: Path, stoker: Asked) -> None:
 
 
 WRITER = """
-import json, sys, time
-path = sys.argv[1]
-with open(path, "a") as file:
-    for step in range(100, 130):
-        file.write(json.dumps({"step": step, "loss": float("nan") if step == 110 else 1 / step}) + "\\n")
-        file.flush()
-        time.sleep(0.02)
+import json, sys
+step = 100
+with open(sys.argv[1], "a") as file:
+    for _ in sys.stdin:
+        for step in range(step, step + 15):
+            file.write(json.dumps({"step": step, "loss": float("nan") if step == 110 else 1 / step}) + "\\n")
+            file.flush()
+        step += 1
 """
 
 
@@ -284,12 +285,19 @@ def test_points_are_told_as_they_come(tmp_path: Path) -> None:
         stream = iter(fleet.runs.watch(str(path), every=0.1, rows=100))
         first = next(stream)
         assert [row.step for row in first.rows] == [0, 1, 2]
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)])
-        pieces = list(until(stream, lambda piece: any(row.step == 129 for row in piece.rows)))
-        assert writer.wait(timeout=20) == 0
-    assert [row.step for piece in pieces for row in piece.rows] == list(range(100, 130))
-    assert len(pieces) >= 2
-    assert {alert.text for piece in pieces for alert in piece.alerts} >= {"loss is NaN since step 110"}
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdin=subprocess.PIPE, text=True)
+        assert writer.stdin is not None
+        pieces = []
+        for last in (114, 129):
+            writer.stdin.write("on\n")
+            writer.stdin.flush()
+            pieces += list(until(stream, lambda piece, last=last: any(row.step == last for row in piece.rows)))  # type: ignore[misc]
+            assert [row.step for piece in pieces for row in piece.rows] == list(range(100, last + 1))
+        writer.stdin.close()
+        assert writer.wait(timeout=60) == 0
+    texts = [alert.text for piece in pieces for alert in piece.alerts]
+    assert texts[0] == "loss is NaN since step 110"
+    assert texts[1].startswith("loss is finite again at step ")
 
 
 def until(stream: Iterator[RunNews], ends: Callable[[RunNews], bool]) -> Iterator[RunNews]:

@@ -7,13 +7,14 @@ import json
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.stoker.fleet.plugins.module_utils.readers import mlflow_run, sqlite_store
 from ansible_collections.stoker.fleet.plugins.module_utils.readers.reading import STEP_KEYS, TIME_KEYS
+from stoker.analysis import neptune
 from stoker.analysis.errors import NotThere, Unreadable
 from stoker.analysis.values import Kind
 
@@ -83,6 +84,7 @@ def _in_folder(folder: Path, files: list[str], top: Path) -> Iterator[Source]:
         yield Source("tensorboard", tuple(kinds["tensorboard"]), where or folder.resolve().name)
     if kinds["trainer_state"]:
         yield Source("trainer_state", (folder / "trainer_state.json",), where or folder.resolve().name)
+    yield from _exported(kinds["neptune"], where)
     yield from (source for path in kinds["trackio"] for source in _of_store("trackio", path, where))
     for path in kinds["mlflow"]:
         if path.name == "meta.yaml":
@@ -112,6 +114,8 @@ def _kind(path: Path) -> Kind | None:
         return "trainer_state"
     if name == "meta.yaml":
         return "mlflow" if _asked(mlflow_run.is_run, path) else None
+    if name.endswith(".parquet"):
+        return "neptune" if neptune.is_part(path) else None
     if name.endswith((".db", ".sqlite", ".sqlite3")):
         kind: Kind | None = _asked(sqlite_store.store_kind, path)
         return kind
@@ -128,6 +132,17 @@ def _asked(question: Callable[[str], Any], path: Path) -> Any:
         return question(str(path))
     except OSError:
         return None
+
+
+def _exported(parts: Sequence[Path], where: str) -> Iterator[Source]:
+    """The runs that Neptune's exporter left, each with its parts in order."""
+    runs: dict[str, list[tuple[int, Path]]] = defaultdict(list)
+    for path in parts:
+        named = neptune.PART.fullmatch(path.name)
+        assert named is not None
+        runs[named["run"]].append((int(named["number"]), path))
+    for name, numbered in sorted(runs.items()):
+        yield Source("neptune", tuple(path for _, path in sorted(numbered)), str(Path(where) / name))
 
 
 def _of_store(kind: Kind, path: Path, where: str) -> Iterator[Source]:

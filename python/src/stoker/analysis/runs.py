@@ -17,7 +17,7 @@ from ansible_collections.stoker.fleet.plugins.module_utils.readers import (
 from ansible_collections.stoker.fleet.plugins.module_utils.readers.reading import Reading
 from ansible_collections.stoker.fleet.plugins.module_utils.readers.tfevents import read_tfevents
 from ansible_collections.stoker.fleet.plugins.module_utils.readers.wandb_file import read_wandb
-from stoker.analysis import recover
+from stoker.analysis import neptune, recover
 from stoker.analysis.errors import Unreadable
 from stoker.analysis.find import Source, find
 from stoker.analysis.merge import merged
@@ -109,6 +109,8 @@ def _reading(source: Source, path: Path) -> Reading:
     kind: Kind = source.kind
     if kind in ("trackio", "mlflow"):
         return _stored(source, history=True)
+    if kind == "neptune":
+        return neptune.read_part(path)
     if kind == "wandb":
         reading = read_wandb(str(path), parts=("history",))
         # Only where there is no history does anybody need the last values, and they cost as much to read.
@@ -141,6 +143,8 @@ def _head(source: Source) -> Reading:
         return trainer_state.read_trainer_state(str(source.paths[0]))
     if source.kind in ("trackio", "mlflow"):
         return _stored(source, history=False)
+    if source.kind == "neptune":
+        return neptune.about(source.paths)
     if source.kind == "tensorboard":
         known = Reading(source.kind, str(source.paths[0]))
         known.config = read_tfevents(str(source.paths[0]), limit=_HEAD_BYTES).config
