@@ -270,7 +270,6 @@ def test_monitor_and_ours_killed(side: NodeSide) -> None:
     job = start(side)
     side.node.ssh(f"kill -9 {inspect(side, job)['State']['ConmonPid']}")
     side.kill(job, "supervisor", "recorder")
-    assert gpu_locks(side) == [job]
     seen = side.wait(job, lambda seen: seen["supervised"] is True)
     assert seen["state"] == "running"
     wait_until(lambda: gpu_locks(side) == [job], "its new supervisor holds the GPU", timeout_s=10, every_s=0.2)

@@ -27,16 +27,22 @@ from stoker.operations import (
     containers,
     disk,
     dispatch,
+    drain,
     environments,
     events,
     gpus,
     jobs,
     logs,
+    membership,
     nodes,
     queue,
     registry,
     runs,
     runs_figures,
+    runs_init,
+    runs_query,
+    runs_report,
+    runs_watch,
     services,
     setup,
     signals,
@@ -173,6 +179,12 @@ class Nodes(Namespace):
     telemetry = bound(telemetry.telemetry)
     top = bound(top.top)
     execute = bound(nodes.execute)
+    members = bound(membership.members)
+    add = bound(membership.add)
+    approve = bound(membership.approve)
+    resume = bound(drain.resume)
+    drain = bound(drain.drain)
+    remove = bound(membership.remove)
 
 
 class Sync(Namespace):
@@ -234,6 +246,13 @@ class Runs(Namespace):
     stability = bound(runs_figures.stability)
     best = bound(runs_figures.best)
     compare = bound(runs_figures.compare)
+    query = bound(runs_query.query)
+    cost = bound(runs_query.cost)
+    why = bound(runs_query.why)
+    report = bound(runs_report.report)
+    comment = bound(runs_report.comment)
+    init = bound(runs_init.init)
+    watch = bound(runs_watch.watch)
 
 
 class Dispatch(Namespace):

@@ -36,6 +36,10 @@ _VALUES = {
         "NodeList": "render_nodes.node_list",
         "GpuList": "render_gpus.gpu_list",
     },
+    "stoker.operations.members": {
+        "MemberList": "render_members.member_list",
+        "MemberChange": "render_members.member_change",
+    },
     "stoker.operations.gpus": {
         "GpuReleased": "render_gpus.released",
     },
@@ -84,7 +88,6 @@ _VALUES = {
     },
     "stoker.analysis.values": {
         "RunList": "render_runs.run_list",
-        "RunSummary": "render_runs.summary",
         "RunKeys": "render_runs.keys",
         "RunConfig": "render_runs.config",
         "RunNotes": "render_runs.notes",
@@ -95,6 +98,24 @@ _VALUES = {
         "Ranking": "render_runs.ranking",
         "RunComparison": "render_runs.comparison",
     },
+    "stoker.analysis.summaries": {
+        "RunSummary": "render_runs.summary",
+    },
+    "stoker.analysis.findings": {
+        "RunChecks": "render_verdicts.checks",
+    },
+    "stoker.analysis.forecasts": {
+        "RunForecast": "render_forecasts.forecast",
+        "SeedReport": "render_forecasts.seeds",
+    },
+    "stoker.analysis.answers": {
+        "RunQuery": "render_answers.query",
+        "ReportWritten": "render_answers.report",
+        "SchemaProposed": "render_answers.schema",
+        "RunCosts": "render_answers.costs",
+        "RunCauses": "render_answers.causes",
+        "RunComment": "render_answers.comment",
+    },
 }
 # The same for answers that come piece by piece; their renderers return the exit code.
 _STREAMS = {
@@ -102,9 +123,11 @@ _STREAMS = {
     "stoker.operations.watch": {"WatchStream": "render_streams.watch"},
     "stoker.operations.dispatch": {"RoundStream": "render_streams.rounds"},
     "stoker.operations.queue": {"QueueStream": "render_queue.queue_stream"},
+    "stoker.operations.drain": {"DrainStream": "render_members.drain_stream"},
     "stoker.operations.workflows": {"WorkflowStream": "render_workflows.stream"},
     "stoker.operations.events": {"EventStream": "render_streams.events"},
     "stoker.operations.telemetry": {"SampleStream": "render_telemetry.stream"},
+    "stoker.operations.runs_watch": {"NewsStream": "render_answers.news"},
     "stoker.operations.top": {"TopStream": "render_top.show"},
 }
 

@@ -34,6 +34,8 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.events": ("events",),
     "stoker.operations.clean": ("clean",),
     "stoker.operations.nodes": ("status", "nodes", "exec"),
+    "stoker.operations.membership": _of("node", "list add approve remove"),
+    "stoker.operations.drain": _of("node", "drain resume"),
     "stoker.operations.gpus": ("gpus", "gpu release"),
     "stoker.operations.disk": ("disk",),
     "stoker.operations.telemetry": ("telemetry",),
@@ -46,6 +48,11 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.services": _of("service", "start stop restart status logs"),
     "stoker.operations.runs": _of("runs", "list find latest summary keys config notes"),
     "stoker.operations.runs_figures": _of("runs", "history chart stats stability best compare"),
+    "stoker.operations.runs_verdicts": _of("runs", "check eta seeds"),
+    "stoker.operations.runs_query": _of("runs", "query cost why"),
+    "stoker.operations.runs_report": _of("runs", "report comment"),
+    "stoker.operations.runs_init": _of("runs", "init"),
+    "stoker.operations.runs_watch": _of("runs", "watch"),
     "stoker.operations.dispatch": ("dispatch",),
     "stoker.operations.queue": _of("queue", "list add start set pause resume move clear"),
     "stoker.operations.workflows": _of("workflow", "run submit validate list status draw watch cancel resume"),
@@ -73,6 +80,7 @@ class Short:
 
 GROUPS = {
     "queue": "Lines of jobs that start in order.",
+    "node": "Which nodes take jobs: add, approve, drain, remove. How they are: stoker nodes.",
     "gpu": "One GPU of a node.",
     "store": "The store as a whole: backup, restore, another database.",
     "container": "Containers of the nodes, by Podman or Docker.",
