@@ -210,6 +210,13 @@ def left_behind(job: JobRow, attempt: AttemptRow, message: str, clock: Clock | N
     return replace(change, attempt_values={**change.attempt_values, "stop_due": True})
 
 
+def given_up(job: JobRow, attempt: AttemptRow, message: str, now: float) -> Change:
+    """The end that a user declares of a job whose node cannot be asked: nothing proves it, and no other one follows."""
+    detail = f"given up: {attempt.node} cannot be asked ({message}), and what became of it there is not known"
+    change = ended_unseen(job, attempt, "lost", None, detail, now)
+    return replace(change, attempt_values={**change.attempt_values, "stop_due": True})
+
+
 def attempt_values(observation: Mapping[str, Any], now: float, confirmed_at: float | None) -> dict[str, Any]:
     """The columns of an attempt's row for what was seen of it."""
     return {
