@@ -197,14 +197,14 @@ def _unknown(answer: Answer, job: JobRow, number: int) -> bool:
     return (stop.get("error") or {}).get("code") == "unknown_job"
 
 
-def left_behind(job: JobRow, attempt: AttemptRow, message: str, clock: Clock | None, now: float) -> Change | None:
+def left_behind(job: JobRow, attempt: AttemptRow, clock: Clock | None, now: float) -> Change | None:
     """The loss of an attempt on a node that could not be asked just now, when its lease has surely run out."""
     lease = lease_of(job, attempt)
     if lease is None or not surely_over(lease, job, clock):
         return None
     detail = (
-        f"{attempt.node} cannot be asked ({message}), and the lease of {lease.seconds:.0f} s ran out: "
-        f"nobody renewed it for {longest_s(lease.seconds, job.spec):.0f} s or more, after which the node has ended it"
+        f"{attempt.node} cannot be asked, and nobody renewed the lease of {lease.seconds:.0f} s for more than "
+        f"{longest_s(lease.seconds, job.spec):.0f} s: the node has ended it by then"
     )
     change = ended_unseen(job, attempt, "lost", "expired", detail, now)
     return replace(change, attempt_values={**change.attempt_values, "stop_due": True})

@@ -73,5 +73,5 @@ def end_orders(state: State, asked: Mapping[str, Any], named: frozenset[str] | N
             yield (
                 attempt.node,
                 {"order": "stop", "job": attempt.job_id, "attempt": attempt.number, "grace_s": None,
-                 "reason": "expired"},
+                 "reason": "expired" if attempt.reason == "expired" else "cancelled"},
             )  # fmt: skip
