@@ -245,7 +245,8 @@ def test_a_node_that_comes_back_ends_the_old_attempt_and_its_result_is_history(s
     first, _ = rounds.attempts
     assert (first.state, first.reason, (first.observation or {})["state"]) == ("lost", "expired", end)
     assert list(rounds.round(1.0)) == ["n2"], "nothing is left to end"
-    assert rounds.events().count("attempt.late") == 1
+    (late,) = store.events(types=("attempt.late",))
+    assert (late.node, late.attempt, late.data["to"]) == ("n1", 1, end)
 
 
 def test_a_node_that_never_had_the_attempt_has_nothing_to_end(store: Store) -> None:

@@ -187,6 +187,8 @@ def _history(job: JobRow, attempts: Mapping[int, AttemptRow], answer: Answer, no
         known = (row.observation or {}).get("state") or row.state
         if observation["state"] != known:
             data = {"from": known, "to": observation["state"], "evidence": observation.get("evidence")}
+            # The event is told of its own node, not of the one where the job went.
+            values["node"] = row.node
             yield Change(job, attempt=number, attempt_values=values, event="attempt.late", data=data)
         elif "stop_due" in values:
             yield Change(job, attempt=number, attempt_values=values)
