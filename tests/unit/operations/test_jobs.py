@@ -186,13 +186,17 @@ def test_what_is_given_up_is_lost_without_proof_and_ended_when_its_node_is_back(
     session: Session, nodes_played: PlayedNodes
 ) -> None:
     gone, here = (submit.run(session, ["a"], on=node).job.id for node in ("n1", "n2"))
-    nodes_played.show(gone, "running")
+    row = nodes_played.show(gone, "running")
+    with session.store.write() as transaction:
+        seen = {"state": "running", "evidence": "its lock is held"}
+        transaction.change_attempt(row.id, 1, {"observation": seen})
     nodes_played.show(here, "running", node="n2")
     nodes_played.know("n1", unreachable_since=time.time(), unreachable_message="no route")
     nodes_played.know("n2")
     nodes_played.away["n1"] = "no route"
     one, other = jobs.stop(session, gone, here, give_up=True).stopped
     assert (one.outcome, one.job.state, one.job.reason) == ("given_up", "lost", None)
+    assert str(one.job.evidence).startswith("given up: "), "not what its node said last"
     what = "n1 cannot be asked (no route), and what became of it there is not known"
     assert one.message == f"{gone} given up: {what}; when n1 answers, what is left of it is ended"
     assert (other.outcome, other.job.state) == ("stopping", "running"), "its node answers"
