@@ -60,6 +60,14 @@ options:
         type: list
         elements: str
         choices: [cpu, memory, disks, network, gpus, containers]
+      membership:
+        description: The settings C(membership) of C(stoker.yml), as far as they are not the defaults.
+        type: dict
+        default: {}
+      probe:
+        description: Ask nodes, too, that have not been heard of for a while.
+        type: bool
+        default: false
 attributes:
   check_mode:
     support: full

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
 from stoker.dispatch.leases import Clock
+from stoker.dispatch.membership import Rules
 from stoker.errors import UsageError
-from stoker.store import AttemptRow, JobRow, NodeRow, QueueRow
+from stoker.store import AttemptRow, JobRow, MemberRow, NodeRow, QueueRow
 
 Mode = Literal["dispatch", "observe", "adopt"]
 LOG_KEEP_BYTES = 1024 * 1024
@@ -32,7 +33,8 @@ class RoundRequest:
     `nodes` and `jobs` None: all that matter. `wait_s` lets a node hold its answer until something changes (only when
     few nodes are asked). Of each log the last `log_keep_bytes` are copied. `parts` of the nodes themselves are read
     too (cpu, memory, disks, network, gpus, containers), with `busy_processes` (patterns of names; None: the node's own)
-    and `quarantine_s` for the GPUs. `telemetry` are the settings of that name, as far as they are not the defaults.
+    and `quarantine_s` for the GPUs. `telemetry` and `membership` are the settings of that name, as far as they are not
+    the defaults. `probe`: nodes that were not heard of for a while are asked, too.
     """
 
     mode: Mode = "dispatch"
@@ -44,6 +46,8 @@ class RoundRequest:
     busy_processes: tuple[str, ...] | None = None
     quarantine_s: float | None = None
     telemetry: Mapping[str, float] = field(default_factory=dict)
+    membership: Rules = field(default_factory=Rules)
+    probe: bool = False
 
     @classmethod
     def parse(cls, asked: Mapping[str, Any]) -> RoundRequest:
@@ -66,6 +70,8 @@ class RoundRequest:
                 _names(asked.get("busy_processes"), "busy_processes"),
                 None if asked.get("quarantine_s") is None else float(asked["quarantine_s"]),
                 {str(key): float(value) for key, value in (asked.get("telemetry") or {}).items()},
+                Rules.of(asked.get("membership") or {}),
+                bool(asked.get("probe")),
             )
         except (TypeError, ValueError):
             raise UsageError(
@@ -97,9 +103,9 @@ def wishes(request: RoundRequest) -> dict[str, Any]:
 class State:
     """All that the planner looks at.
 
-    Jobs that are not over, their newest attempts by job id, the inventory, by name what is known of the nodes and how
-    the queues run, and the digests of the snapshots on this machine. `clock` is this machine's; `left` are attempts
-    that their jobs went on without and that may be alive on nodes that were away.
+    Jobs that are not over, their newest attempts by job id, the inventory, by name what is known of the nodes, how the
+    queues run and what was decided of nodes, and the digests of the snapshots on this machine. `clock` is this
+    machine's; `left` are attempts that their jobs went on without and that may be alive on nodes that were away.
     """
 
     jobs: tuple[JobRow, ...]
@@ -109,6 +115,7 @@ class State:
     request: RoundRequest = field(default_factory=RoundRequest)
     snapshots: frozenset[str] = frozenset()
     queues: Mapping[str, QueueRow] = field(default_factory=dict)
+    members: Mapping[str, MemberRow] = field(default_factory=dict)
     clock: Clock | None = None
     left: tuple[AttemptRow, ...] = ()
 

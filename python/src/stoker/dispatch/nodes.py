@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from stoker.dispatch.leases import Clock, reading
+from stoker.dispatch.membership import Rules
 from stoker.store import NodeRow
 
 
@@ -27,11 +28,18 @@ def heard(
     return NodeRow(name, merged, now, None, None, 0, reading(facts, clock))
 
 
-def missed(known: NodeRow | None, name: str, message: str, now: float) -> NodeRow:
-    """The row of a node that could not be asked: since when, how often, and why in its own or Ansible's words."""
+def missed(known: NodeRow | None, name: str, message: str, now: float, rules: Rules) -> NodeRow:
+    """The row of a node that could not be asked: since when, how often, and why in its own or Ansible's words.
+
+    However many ask, one miss is counted in each interval of a probe; too many, and it is offline.
+    """
     row = known or NodeRow(name, {}, None, None, None, 0)
     since = row.unreachable_since if row.unreachable_since is not None else now
-    return replace(row, unreachable_since=since, unreachable_message=message, misses=row.misses + 1)
+    row = replace(row, unreachable_since=since, unreachable_message=message)
+    if row.missed_at is not None and row.misses and 0 <= now - row.missed_at < rules.probe_s:
+        return row
+    row = replace(row, misses=row.misses + 1, missed_at=now)
+    return replace(row, offline_since=now) if row.offline_since is None and row.misses >= rules.misses else row
 
 
 def tells_more(before: NodeRow | None, after: NodeRow) -> bool:

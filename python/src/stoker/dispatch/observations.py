@@ -17,7 +17,7 @@ from stoker.errors import NodeError
 from stoker.store import LIVE_STATES, AttemptRow, JobRow
 
 # After these a further attempt follows.
-AGAIN = frozenset({"job.retry", "job.moved"})
+AGAIN = frozenset({"job.retry", "job.moved", "job.requeued"})
 
 
 @dataclass(frozen=True)

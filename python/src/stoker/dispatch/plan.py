@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from stoker.dispatch import membership
 from stoker.dispatch.leases import Lease
 from stoker.dispatch.lines import Lines
 from stoker.dispatch.model import Change, Plan, State
@@ -51,6 +53,7 @@ class _Draft:
         self.lines = Lines(state)
         self.renewals = Renewals(state)
         self.named = _with_those_before(state)
+        self.unasked = membership.unasked(state, now)
         self.orders: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self.observe: dict[str, list[str]] = {}
         self.gpus: set[str] = set()
@@ -73,12 +76,22 @@ class _Draft:
         self.observe.setdefault(node, []).append(job.id)
         if self.request.mode != "dispatch":
             return
-        if job.stop_requested is not None:
+        job = self.leaving(job, attempt)
+        if job.stop_requested is not None or job.put_back is not None:
             self.orders[node].append(self._stop(job, attempt))
         elif attempt.confirmed_at is None and (lack := self.state.lacks_files(job)):
             self.waiting[job.id] = lack
         elif attempt.confirmed_at is None:
             self.orders[node].append(start_order(job, attempt.number, self.renewals.kept(job, attempt)))
+
+    def leaving(self, job: JobRow, attempt: AttemptRow) -> JobRow:
+        """The job, marked where its attempt has to leave its node and go on elsewhere."""
+        why = membership.leaves(self.state.members.get(attempt.node), job, attempt, self.now)
+        if why is None or job.put_back is not None:
+            return job
+        values = {"put_back": why, "updated_at": self.now}
+        self.changes.append(Change(job, values, event="job.put_back", data={"reason": why}))
+        return replace(job, put_back=why)
 
     def start(self, job: JobRow) -> None:
         """A job that waits in the store: claim its next attempt on a node, or say why not."""
@@ -89,9 +102,11 @@ class _Draft:
         if refusal is not None:
             self.wait(job, refusal)
             return
-        closed = self.lines.closed(job, candidates(job, self.state.nodes))
-        placement = place(job, self.state, self.load, closed)
-        for name in placement.ask:
+        named = candidates(job, self.state.nodes)
+        shut = membership.closed(self.state, named, self.now)
+        placement = place(job, self.state, self.load, {**self.lines.closed(job, named), **shut})
+        away = [name for name in shut if name not in self.unasked and membership.offline(self.state.known.get(name))]
+        for name in (*placement.ask, *(away if placement.node is None else ())):
             self.observe.setdefault(name, [])
             self.gpus.add(name)
         if placement.node is None:
@@ -118,12 +133,17 @@ class _Draft:
 
     def ask_named_nodes(self) -> None:
         """Nodes that the request names, and all for an adoption, are asked even when the store has nothing there."""
+        if self.request.probe:
+            for name in membership.due(self.state, self.now):
+                self.observe.setdefault(name, [])
         if self.request.mode == "dispatch" or self.request.jobs is not None:
             return
         named = self.request.nodes
         if named is None and self.request.mode == "adopt":
             named = tuple(sorted(self.inventory))
         for name in named or ():
+            if name in self.unasked:
+                continue
             self.observe.setdefault(name, [])
             if self.request.mode == "observe":
                 self.gpus.add(name)
@@ -173,7 +193,7 @@ def _claim(job: JobRow, node: str, now: float, lease: Lease | None) -> Change:
     values = {
         "state": "starting", "attempt": number, "node": node, "reason": None, "detail": None, "not_before": None,
         "started_at": None, "ended_at": None, "elapsed_s": None, "exit_code": None, "signal": None,
-        "stop_ordered_at": None, "updated_at": now,
+        "stop_ordered_at": None, "put_back": None, "updated_at": now,
     }  # fmt: skip
     attempt: dict[str, Any] = {"node": node, "state": "starting", "claimed_at": now, "log_start": 0, "log_end": 0}
     if lease is not None:

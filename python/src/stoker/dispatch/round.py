@@ -6,11 +6,15 @@ import base64
 import binascii
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from stoker.dispatch import decisions
 from stoker.dispatch.adopt import adopt
 from stoker.dispatch.apply import apply_change
 from stoker.dispatch.leases import Clock, read_clock
+from stoker.dispatch.members import settle, write_down
+from stoker.dispatch.membership import Rules
 from stoker.dispatch.model import Change, NodeInfo, NodeResult, Plan, RoundRequest, RoundSummary, State, wishes
 from stoker.dispatch.nodes import heard, missed, tells_more
 from stoker.dispatch.observations import Answer, judge, left_behind
@@ -40,6 +44,9 @@ def begin_round(
         raise UsageError(f"there is no node {missing[0]!r} in the inventory", next_step="stoker nodes lists them")
     with store.write() as transaction:
         state = _load(transaction, nodes, request, store.snapshots.here(), clock or read_clock())
+        decided = decisions.by_themselves(state, now)
+        state = replace(state, members={**state.members, **{one.member.name: one.member for one in decided}})
+        write_down(transaction, () if dry_run else decided, now)
         planned = plan(state, now)
         for change in () if dry_run else planned.changes:
             apply_change(transaction, change, now)
@@ -60,6 +67,7 @@ def _load(
         known={node.name: node for node in transaction.nodes()},
         request=request,
         queues={queue.name: queue for queue in transaction.queues()},
+        members={member.name: member for member in transaction.members()},
         snapshots=snapshots,
         clock=clock,
         left=tuple(transaction.attempts_to_end()),
@@ -97,7 +105,7 @@ def finish_round(
     request = request or RoundRequest()
     summary, clock = RoundSummary(), clock or read_clock()
     answers = _answers(results, summary)
-    informed = _record_nodes(store, answers, summary, now, clock)
+    informed = _record_nodes(store, answers, summary, request.membership, now, clock)
     if request.parts:
         record_samples(store, answers, Limits.of(request.telemetry), now)
     for answer in answers:
@@ -106,6 +114,7 @@ def finish_round(
     if request.mode == "adopt":
         adopt(store, answers, now, summary)
     _record_jobs(store, answers, summary, now)
+    settle(store, now)
     informed = _record_losses(store, summary, now, clock) or informed
     if informed and request.mode == "dispatch":
         waiting = store.jobs(states=("queued",))
@@ -132,7 +141,7 @@ def _answers(results: Mapping[str, NodeResult], summary: RoundSummary) -> list[A
 
 
 def _record_nodes(
-    store: Store, answers: Sequence[Answer], summary: RoundSummary, now: float, clock: Clock | None
+    store: Store, answers: Sequence[Answer], summary: RoundSummary, rules: Rules, now: float, clock: Clock | None
 ) -> bool:
     """Whether the planner knows more of some node than before."""
     informed = False
@@ -140,7 +149,7 @@ def _record_nodes(
         known = {node.name: node for node in transaction.nodes()}
         rows = [heard(known.get(answer.node), answer.node, answer.facts, now, clock) for answer in answers]
         for name, message in (summary.unreachable | summary.failed).items():
-            rows.append(missed(known.get(name), name, message, now))
+            rows.append(missed(known.get(name), name, message, now, rules))
         for row in rows:
             before = known.get(row.name)
             transaction.put_node(row)
@@ -172,6 +181,12 @@ def _tell_node(transaction: Transaction, before: NodeRow | None, row: NodeRow, n
         transaction.event("node.unreachable", now, node=row.name, data={"message": row.unreachable_message})
     elif row.unreachable_since is None and was is not None:
         transaction.event("node.reachable", now, node=row.name, data={"unreachable_s": now - was})
+    off = before.offline_since if before is not None else None
+    if row.offline_since is not None and off is None:
+        data = {"misses": row.misses, "since": row.unreachable_since, "message": row.unreachable_message}
+        transaction.event("node.offline", now, node=row.name, data=data)
+    elif row.offline_since is None and off is not None:
+        transaction.event("node.online", now, node=row.name, data={"offline_s": now - off})
 
 
 def _record_jobs(store: Store, answers: Sequence[Answer], summary: RoundSummary, now: float) -> None:

@@ -49,11 +49,13 @@ def after_end(
 ) -> tuple[str, dict[str, Any]]:
     """What becomes of `job` when its attempt ended as `state` (`reason`).
 
-    Returns the event's type, and the job's new values. A job whose lease ran out (policy `move`) goes elsewhere at
-    once; up to `MOST_MOVES` times that is no failure of its own and uses up no retry. One that may be tried again is
-    `dead` when its retries are spent, or when this is no failure that it is tried again for.
+    Returns the event's type, and the job's new values. A job that was put back uses up no retry. One whose lease ran
+    out (policy `move`) goes elsewhere at once; up to `MOST_MOVES` times that is no failure of its own. One that may be
+    tried again is `dead` when its retries are spent, or when this is no failure that it is tried again for.
     """
-    ended: dict[str, Any] = {"state": state, "reason": reason, "not_before": None}
+    ended: dict[str, Any] = {"state": state, "reason": reason, "not_before": None, "put_back": None}
+    if state == "cancelled" and job.put_back is not None and job.stop_requested is None:
+        return "job.requeued", _again(job, f"attempt {job.attempt} was stopped: {job.put_back}")
     failed = state == "failed" or (state == "lost" and reason is not None)
     if job.stop_requested is not None or not failed:
         return f"job.{state}", ended
@@ -71,8 +73,9 @@ def after_end(
 
 
 def _again(job: JobRow, detail: str) -> dict[str, Any]:
-    """The values of a job that waits in the store for its next attempt."""
+    """The values of a job that waits in the store for a further attempt."""
     return {
-        "state": "queued", "reason": None, "node": None, "not_before": None, "ended_at": None, "started_at": None,
-        "elapsed_s": None, "exit_code": None, "signal": None, "detail": detail,
+        "state": "queued", "reason": None, "node": None, "not_before": None, "put_back": None, "ended_at": None,
+        "started_at": None, "elapsed_s": None, "exit_code": None, "signal": None, "stop_ordered_at": None,
+        "detail": detail,
     }  # fmt: skip

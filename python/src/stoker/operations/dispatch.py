@@ -31,7 +31,7 @@ class RoundStream:
             time.sleep(self._pause_s(self.last, self._interval_s))
 
     def _make(self) -> tuple[Problem, ...]:
-        return make_round(self._session, "dispatch")
+        return make_round(self._session, "dispatch", probe=True)
 
     def _pause_s(self, report: RoundReport, interval_s: float) -> float:
         """A lease is renewed when half of it is left: three rounds in that time, and one may fail."""

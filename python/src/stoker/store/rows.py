@@ -23,6 +23,7 @@ class JobRow:
     `stoker.operations.results`); `results_due`: they are to be fetched when it is over, and have not been. `queue` is
     the one it stands in, None: none; `place` its place among jobs of one priority where that is not its `number`.
     `retry_on` are the failures that it is tried again for, with commas between (`stoker.dispatch.retry`), None: all.
+    `put_back`: why its attempt is stopped to be followed by another one elsewhere, None: it is not.
     `moves` is how often it went elsewhere because a lease ran out.
     """
 
@@ -59,6 +60,7 @@ class JobRow:
     queue: str | None = None
     place: float | None = None
     retry_on: str | None = None
+    put_back: str | None = None
     moves: int | None = None
 
     @property
@@ -114,8 +116,9 @@ class AttemptRow:
 class NodeRow:
     """What the store knows of a node.
 
-    `unreachable_since` is the first miss after `last_seen`, `misses` how many followed. `clock` is what its clock
-    showed in the last answer, and this machine's when that came (`stoker.dispatch.leases`).
+    `unreachable_since` is the first miss after `last_seen`, `misses` how many were counted since (one in a probe
+    interval, the newest at `missed_at`). `offline_since`: when there were too many of them; None: it is not offline.
+    `clock` is what its clock showed in the last answer, and this machine's when that came (`stoker.dispatch.leases`).
     """
 
     name: str
@@ -125,6 +128,28 @@ class NodeRow:
     unreachable_message: str | None
     misses: int
     clock: Mapping[str, Any] | None = None
+    missed_at: float | None = None
+    offline_since: float | None = None
+
+
+@dataclass(frozen=True)
+class MemberRow:
+    """What was decided of a node. One that a person wrote into the inventory has no row as long as nothing was.
+
+    `state`: pending, expired, active, draining, drained, removed. `source`, where it came from: inventory, added,
+    announced. `asked_*` is when and by whom its membership was asked for, `expires_at` until when that can be approved,
+    `decided_*` the newest decision. A node that is drained stops its jobs at `drain_deadline`.
+    """
+
+    name: str
+    state: str
+    source: str
+    asked_at: float
+    asked_by: str | None = None
+    expires_at: float | None = None
+    decided_at: float | None = None
+    decided_by: str | None = None
+    drain_deadline: float | None = None
 
 
 @dataclass(frozen=True)

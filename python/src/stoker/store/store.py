@@ -17,6 +17,7 @@ from stoker.store.benchmarks import Benchmarks
 from stoker.store.engine import connect, shown, speaking, store_url
 from stoker.store.identity import new_id
 from stoker.store.logs import LogCopies
+from stoker.store.members import Members
 from stoker.store.queues import Queues
 from stoker.store.rows import FINISHED_STATES, LIVE_STATES, AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
 from stoker.store.samples import Samples
@@ -53,6 +54,7 @@ class Store:
         self.snapshots = Snapshots(state_dir() / "snapshots")
         self.templates = Templates(self)
         self.queues = Queues(self)
+        self.members = Members(self)
         self.benchmarks = Benchmarks(self)
         self.samples = Samples(self)
 
