@@ -24,6 +24,8 @@ from stoker.dispatch.leases import (
     read_words,
     surely_over,
 )
+from stoker.dispatch.model import State
+from stoker.dispatch.renewals import end_orders
 from stoker.dispatch.states import MOST_MOVES
 from stoker.errors import UsageError
 from stoker.store import AttemptRow, JobRow, NodeRow, Store
@@ -247,6 +249,26 @@ def test_a_node_that_comes_back_ends_the_old_attempt_and_its_result_is_history(s
     assert list(rounds.round(1.0)) == ["n2"], "nothing is left to end"
     (late,) = store.events(types=("attempt.late",))
     assert (late.node, late.attempt, late.data["to"]) == ("n1", 1, end)
+
+
+@pytest.mark.parametrize(
+    ("asked", "named", "unasked", "ended"),
+    [
+        ((), None, (), 1),
+        ((), None, ("n1",), 0),
+        ((), ("other",), (), 0),
+        ((), ("a-2222",), (), 1),
+        (("n1",), ("other",), (), 1),
+    ],
+)
+def test_who_is_asked_to_end_what_is_left(
+    asked: tuple[str, ...], named: tuple[str, ...] | None, unasked: tuple[str, ...], ended: int
+) -> None:
+    left = attempt(RUNNING, state="lost", reason="expired", stop_due=True)
+    state = State((), {}, (node("n1"),), left=(left,))
+    meant = None if named is None else frozenset(named)
+    found = list(end_orders(state, dict.fromkeys(asked, ()), meant, frozenset(unasked)))
+    assert [(name, order["order"], order["attempt"]) for name, order in found] == [("n1", "stop", 1)] * ended
 
 
 def test_a_node_that_never_had_the_attempt_has_nothing_to_end(store: Store) -> None:
