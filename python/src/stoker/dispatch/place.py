@@ -62,7 +62,7 @@ def place(job: JobRow, state: State, load: Load, closed: Mapping[str, str] | Non
     part, away = [name for name in part if name not in left], [name for name in part if name in left]
     if not part:
         words = ", ".join(f"attempt {left[name]} of it may be alive on {name}" for name in away[:3])
-        return Placement(reason=f"{words}, which has not answered since")
+        return Placement(reason=f"{words}: it starts when that is known to have ended")
     full = tuple(name for name in part if name in closed)
     allowed = [name for name in part if name not in closed]
     if not allowed:

@@ -155,7 +155,7 @@ class _Draft:
         """Renew the leases on every node that is asked, and end there what jobs went on without."""
         if self.request.mode == "adopt":
             return
-        left = list(end_orders(self.state, self.observe, self.named))
+        left = list(end_orders(self.state, self.observe, self.named, self.unasked))
         for node, order in left:
             self.observe.setdefault(node, [])
             # First: it may hold what another job is started for.

@@ -237,7 +237,7 @@ def _record_losses(store: Store, summary: RoundSummary, now: float, clock: Clock
             attempt = transaction.attempt(job.id, seen.attempt) if seen is not None else None
             if seen is None or attempt is None or not attempt.live or attempt.node not in silent:
                 continue  # another controller was faster
-            change = left_behind(seen, attempt, silent[attempt.node], clock, now)
+            change = left_behind(seen, attempt, clock, now)
             if change is not None and apply_change(transaction, change, now):
                 summary.changed.append(_told(change))
                 moved = True

@@ -76,15 +76,20 @@ def _import_store() -> None:
 
 
 def ask_nodes(
-    session: Session, playbook: str, requests: Mapping[str, Mapping[str, Any]], nodes: Sequence[str]
+    session: Session,
+    playbook: str,
+    requests: Mapping[str, Mapping[str, Any]],
+    nodes: Sequence[str],
+    *,
+    tied: bool = False,
 ) -> tuple[dict[str, TaskResult], tuple[Problem, ...]]:
     """Run one of the small playbooks on `nodes`, each with its request (by node, `*` for all others).
 
-    Returns the answers by node, and what went wrong on the others. The requests travel as base64: text such as `{{ x
-    }}` in a command is data, and Ansible must not take it for a template.
+    Returns the answers by node, and what went wrong on the others. `tied`: the nodes stop when this process ends. The
+    requests travel as base64: text such as `{{ x }}` in a command is data, and Ansible must not take it for a template.
     """
     packed = base64.b64encode(json.dumps(requests).encode()).decode()
-    played = session.runner.play(playbook, extra_vars={"stoker_requests": packed}, limit=",".join(nodes))
+    played = session.runner.play(playbook, extra_vars={"stoker_requests": packed}, limit=",".join(nodes), tied=tied)
     return {result.host: result for result in played.results if result.status == "ok"}, problems_of(played)
 
 
