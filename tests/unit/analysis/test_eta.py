@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from asked import Asked, jsonl
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent / "detectors"))
@@ -171,7 +171,7 @@ def test_to_stop_is_advised_only_with_a_finding(tmp_path: Path, stoker: Asked) -
 
 
 @pytest.mark.accepts("B07")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     numbers=st.lists(st.floats(), min_size=1, max_size=40), repeat=st.integers(1, 20),
     gap=st.sampled_from([0, 1, 1e15]), times=st.lists(st.floats(), min_size=1, max_size=40) | st.none(),

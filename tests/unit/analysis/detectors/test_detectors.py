@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from asked import Asked, by_id, jsonl, the_run
 from curves import NOW, Curve, Written
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stoker import Fleet
@@ -183,6 +183,15 @@ def test_faults_of_the_learning_rate(name: str, level: int, written: Written, st
     assert any(advice["detector"] == name for advice in run["recommendations"])
 
 
+@pytest.mark.accepts("B04", "R30")
+def test_a_bend_that_noise_hides_cannot_be_told() -> None:
+    curve = curves.faulty("rate_too_low", 1, 21)
+    loss = curve.values("train/loss")
+    loss += 0.15 * float(loss.mean()) * np.random.default_rng(1).normal(size=len(loss))
+    (entry,) = checked(curve, "rate_too_low").cannot_tell
+    assert "the noise hides whether it bends" in entry.why
+
+
 @pytest.mark.accepts("R30")
 def test_a_schedule_that_is_followed_is_no_fault(written: Written, stoker: Asked) -> None:
     folder = written(curves.healthy(curves.cosine, 4))
@@ -292,7 +301,7 @@ KEYS = ("train/loss", "val/loss", "grad_norm", "lr", "tokens_per_s", "epoch")
 
 
 @pytest.mark.accepts("B04")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     curves_of=st.lists(ODD, min_size=len(KEYS), max_size=len(KEYS)), repeat=st.integers(1, 30),
     gap=st.sampled_from([0, 1, 1e15]), timed=st.booleans(), config=st.dictionaries(SETTINGS, SET),

@@ -20,7 +20,7 @@ FLOORS = dict.fromkeys(curves.FAULTS, (0.95, 0.6, 0.95, 0.95)) | {
     "exploding_gradients": (0.95, 0.2, 0.95, 0.95),
     "spike": (0.9, 0.2, 0.75, 0.95),
     "no_warmup": (0.95, 0.3, 0.95, 0.95),
-    "change_point": (0.85, 0.5, 0.95, 0.95),
+    "change_point": (0.9, 0.25, 0.95, 0.95),
     "plateau": (0.85, 0.7, 0.7, 0.95),
 }
 

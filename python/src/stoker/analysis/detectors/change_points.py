@@ -14,6 +14,7 @@ from stoker.analysis.model import Floats
 
 _MOST_BLOCKS = 4000
 _RADII = (16, 48)
+_ROUGH = 64
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,11 @@ class ChangePoints:
         way = subjects.sign(case.run, name) or 1
         size = max(1, len(metric) // _MOST_BLOCKS)
         parts = robust.blocks(metric.values, size)
-        levels = _calm(parts.median)
+        levels, rough = _calm(parts.median), _rough(parts.median)
         found: dict[int, tuple[float, float]] = {}
         for radius in _RADII:
             if len(levels) >= 6 * radius:
-                _jumps(levels, radius, limits, found)
+                _jumps(levels, rough, radius, limits, found)
         kept = _apart(found, _RADII[0])
         kept = [at for at in kept if not _explained(case, _around(metric.steps, parts, at))]
         if not kept:
@@ -69,14 +70,17 @@ class ChangePoints:
         ]  # fmt: skip
 
 
-def _jumps(levels: Floats, radius: int, limits: ChangeLimits, found: dict[int, tuple[float, float]]) -> None:
+def _jumps(
+    levels: Floats, rough: Floats, radius: int, limits: ChangeLimits, found: dict[int, tuple[float, float]]
+) -> None:
     """Put the places into `found` where a step of a window of 2 * radius is largest: (step, standard errors)."""
     kernel = _kernel(radius)
     step = np.convolve(levels, kernel[::-1], mode="valid")
     at = np.arange(len(step)) + radius
     # The noise of each side by itself: a window that straddles a jump must not call it noise.
     noise = _noise(levels, radius)
-    error = np.maximum(noise[at - radius], noise[np.minimum(at, len(noise) - 1)]) * float(np.linalg.norm(kernel))
+    sides = np.maximum(noise[at - radius], noise[np.minimum(at, len(noise) - 1)])
+    error = np.maximum(sides, rough[at]) * float(np.linalg.norm(kernel))
     size = np.abs(step)
     level = np.abs(levels[at])
     over = (size > limits.sigmas * np.maximum(error, 1e-300)) & (size > limits.jump * level)
@@ -103,6 +107,17 @@ def _noise(levels: Floats, radius: int) -> Floats:
     slope = windows @ x / float(x @ x)
     rest = windows - windows.mean(axis=1, keepdims=True) - slope[:, None] * x
     return np.asarray(np.sqrt((rest**2).sum(axis=1) / (radius - 2)))
+
+
+def _rough(levels: Floats) -> Floats:
+    """For each place the noise from point to point around it, odd values and all: a jump is one of many steps."""
+    steps = np.diff(levels, append=levels[-1]) ** 2
+    size = min(_ROUGH, len(steps))
+    count = len(steps) // size
+    start = len(steps) - count * size
+    blocks = np.sqrt(steps[start:].reshape(count, size).mean(axis=1) / 2)
+    at = np.maximum(0, (np.arange(len(levels)) - start) // size)
+    return robust.neighbours(blocks)[at]
 
 
 def _calm(levels: Floats) -> Floats:

@@ -13,6 +13,8 @@ from stoker.analysis.findings import CannotTell, Finding
 from stoker.analysis.model import Metric, Run
 
 _BLOCKS = 40
+# A beginning that is all above the first value by this share of it.
+_DOUBLED = 1.0
 _FROM_FEW = "early points decide: the first tenth of a run has to hold 20"
 
 
@@ -71,7 +73,12 @@ class NoWarmup:
         error = max(robust.noise(way * loss.values[:count]), float(np.median(parts.spread)))
         error *= robust.MEDIAN_ERROR * (1 / 5 + 1 / 3) ** 0.5
         share = rise / max(abs(float(np.median(begin))), 1e-300)
-        if share <= limits.rise or rise <= limits.sigmas * error:
+        first = float(way * loss.values[0])
+        # Thrown up within a step or two: then the first value alone says where it began.
+        thrown = float(parts.median.min()) - first > _DOUBLED * abs(first) > 0
+        if thrown:
+            share = (float(parts.median[top]) - first) / abs(first)
+        elif share <= limits.rise or rise <= limits.sigmas * error:
             return []
         step = float(loss.steps[3 + parts.first[top]])
         says = (
@@ -79,10 +86,11 @@ class NoWarmup:
             f" step {step:,g}"
         )
         evidence: dict[str, float | str] = {
-            "rate": peak, "loss": loss_name, "loss_first": way * float(np.median(begin)),
+            "rate": peak, "loss": loss_name, "loss_first": way * (first if thrown else float(np.median(begin))),
             "loss_top": way * float(parts.median[top]), "rise": share, "sigmas": rise / max(error, 1e-300),
         }  # fmt: skip
-        confidence = sure(share / limits.rise, rise / max(error, 1e-300) / limits.sigmas)
+        certain = float("inf") if thrown else rise / max(error, 1e-300) / limits.sigmas
+        confidence = sure(share / limits.rise, certain)
         steps = (float(loss.steps[0]), step)
         return [
             finding(self, name, "warning", confidence, steps, says, count=1, evidence=evidence,
@@ -196,6 +204,10 @@ class RateTooLow:
         z = min(-first / max(first_error, 1e-300), -last / max(last_error, 1e-300))
         start, end = float(np.median(values[:third])), float(np.median(values[-third:]))
         fallen = (start - end) / max(abs(start), 1e-300)
+        steepest = (-last + 2 * last_error) / max(-first - 2 * first_error, 1e-300)
+        if 0 < fallen <= limits.fall and z <= limits.sigmas and steepest >= limits.slope:
+            why = f"{loss_name} has fallen by {fallen:.1%} only, and the noise hides whether it bends"
+            return cannot(self, name, why, len(values))
         if z <= limits.sigmas or last / first < limits.slope or fallen > limits.fall:
             return []
         says = (
