@@ -27,6 +27,7 @@ from stoker.operations import (
     containers,
     disk,
     dispatch,
+    dispatchers,
     environments,
     events,
     gpus,
@@ -240,6 +241,7 @@ class Dispatch(Namespace):
 
     area = "dispatch"
     rounds = bound(dispatch.dispatch)
+    list = bound(dispatchers.dispatchers)
 
 
 class Queue(Namespace):

@@ -44,6 +44,9 @@ _VALUES = {
         "Queued": "render_queue.queued",
         "QueueChange": "render_queue.queue_change",
     },
+    "stoker.operations.dispatchers": {
+        "DispatcherList": "render_dispatch.dispatcher_list",
+    },
     "stoker.operations.stores": {
         "StoreCopy": "render_store.store_copy",
         "StoreCheck": "render_store.store_check",
@@ -93,6 +96,7 @@ _STREAMS = {
     "stoker.operations.logs": {"LogStream": "render_streams.log"},
     "stoker.operations.watch": {"WatchStream": "render_streams.watch"},
     "stoker.operations.dispatch": {"RoundStream": "render_streams.rounds"},
+    "stoker.operations.loop": {"DispatchLoop": "render_dispatch.loop"},
     "stoker.operations.queue": {"QueueStream": "render_queue.queue_stream"},
     "stoker.operations.events": {"EventStream": "render_streams.events"},
     "stoker.operations.telemetry": {"SampleStream": "render_telemetry.stream"},

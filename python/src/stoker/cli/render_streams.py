@@ -12,7 +12,7 @@ from stoker.cli.out import Out
 from stoker.operations.dispatch import RoundStream
 from stoker.operations.events import Event, EventStream
 from stoker.operations.logs import LogStream
-from stoker.operations.values import Change, Job
+from stoker.operations.values import Change, Job, RoundReport
 from stoker.operations.watch import WatchStream
 
 LONGEST_ESCAPE = 4096
@@ -138,15 +138,20 @@ def rounds(stream: RoundStream, out: Out) -> int:
     """`stoker dispatch`: what each round changed; a loop says nothing of rounds that changed nothing."""
     looping = False
     for report in stream:
-        for change in report.changes:
-            out.line(fmt.one_line(_change(change)))
-        for problem in report.problems:
-            out.note(fmt.one_line(f"{problem.node or 'stoker'}: {problem.message}"))
-        if not looping or report.changes:
-            counts = f"{report.running} running, {report.waiting} waiting"
-            out.line((f"round of {fmt.duration(report.elapsed_s)}: {counts}", "dim"))
+        round_report(report, out, even_if_nothing=not looping)
         looping = True
     return int(bool(stream.last and stream.last.problems))
+
+
+def round_report(report: RoundReport, out: Out, *, even_if_nothing: bool) -> None:
+    """What one round changed, and what went wrong in it."""
+    for change in report.changes:
+        out.line(fmt.one_line(_change(change)))
+    for problem in report.problems:
+        out.note(fmt.one_line(f"{problem.node or 'stoker'}: {problem.message}"))
+    if even_if_nothing or report.changes:
+        counts = f"{report.running} running, {report.waiting} waiting"
+        out.line((f"round of {fmt.duration(report.elapsed_s)}: {counts}", "dim"))
 
 
 def events(stream: EventStream, out: Out) -> int:

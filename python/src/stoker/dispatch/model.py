@@ -31,6 +31,7 @@ class RoundRequest:
     few nodes are asked). Of each log the last `log_keep_bytes` are copied. `parts` of the nodes themselves are read
     too (cpu, memory, disks, network, gpus, containers), with `busy_processes` (patterns of names; None: the node's own)
     and `quarantine_s` for the GPUs. `telemetry` are the settings of that name, as far as they are not the defaults.
+    `epoch` is that of the dispatcher that leads, where it makes the round.
     """
 
     mode: Mode = "dispatch"
@@ -42,6 +43,7 @@ class RoundRequest:
     busy_processes: tuple[str, ...] | None = None
     quarantine_s: float | None = None
     telemetry: Mapping[str, float] = field(default_factory=dict)
+    epoch: int | None = None
 
     @classmethod
     def parse(cls, asked: Mapping[str, Any]) -> RoundRequest:
@@ -64,10 +66,12 @@ class RoundRequest:
                 _names(asked.get("busy_processes"), "busy_processes"),
                 None if asked.get("quarantine_s") is None else float(asked["quarantine_s"]),
                 {str(key): float(value) for key, value in (asked.get("telemetry") or {}).items()},
+                None if asked.get("epoch") is None else int(asked["epoch"]),
             )
         except (TypeError, ValueError):
             raise UsageError(
-                "stoker_round: wait_s, log_keep_bytes, quarantine_s and the values of telemetry have to be numbers"
+                "stoker_round: wait_s, log_keep_bytes, quarantine_s, epoch and the values of telemetry"
+                " have to be numbers"
             ) from None
 
 

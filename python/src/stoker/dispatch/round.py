@@ -30,13 +30,13 @@ def begin_round(
     """Plan a round, claim what it starts, and return the request (stoker.request/1, op reconcile) for each node to ask.
 
     One transaction: when an order leaves, its attempt is in the store; two rounds at once never claim the same job.
-    `dry_run` writes nothing. Raises UsageError for a node that the inventory does not have, StokerError when the store
-    fails.
+    `dry_run` writes nothing. Raises UsageError for a node that the inventory does not have, SupersededError when the
+    dispatcher whose round this is leads no more, StokerError when the store fails.
     """
     missing = sorted(set(request.nodes or ()) - {node.name for node in nodes})
     if missing:
         raise UsageError(f"there is no node {missing[0]!r} in the inventory", next_step="stoker nodes lists them")
-    with store.write() as transaction:
+    with store.under(request.epoch).write() as transaction:
         state = _load(transaction, nodes, request, store.snapshots.here())
         planned = plan(state, now)
         for change in () if dry_run else planned.changes:
@@ -85,10 +85,12 @@ def finish_round(
 ) -> RoundSummary:
     """Write down what came back from the nodes of a round, and return what it changed.
 
-    One transaction for each job that changed. A node whose answer cannot be used counts among the failed ones and does
+    One transaction for each job that changed; none once another dispatcher leads than the one whose round this is
+    (SupersededError). A node whose answer cannot be used counts among the failed ones and does
     not hold up the others. Raises StokerError when the store fails.
     """
     request = request or RoundRequest()
+    store = store.under(request.epoch)
     summary = RoundSummary()
     answers = _answers(results, summary)
     informed = _record_nodes(store, answers, summary, now)

@@ -47,6 +47,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.runs": _of("runs", "list find latest summary keys config notes"),
     "stoker.operations.runs_figures": _of("runs", "history chart stats stability best compare"),
     "stoker.operations.dispatch": ("dispatch",),
+    "stoker.operations.dispatchers": ("dispatchers",),
     "stoker.operations.queue": _of("queue", "list add start set pause resume move clear"),
     "stoker.operations.stores": _of("store", "backup restore copy check"),
     "stoker.operations.setup": ("init",),

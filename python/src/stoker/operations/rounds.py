@@ -24,11 +24,12 @@ def make_round(
     jobs: Sequence[str] | None = None,
     wait_s: float = 0.0,
     parts: Sequence[str] = (),
+    epoch: int | None = None,
 ) -> tuple[Problem, ...]:
     """Make one round; return what went wrong on single nodes. `None` leaves the choice of nodes and jobs to it.
 
     `wait_s` lets nodes hold their answer that long for something to change; `parts` of the nodes themselves are read in
-    the same round trip. Raises StokerError when no round could be
+    the same round trip; `epoch` is that of the leader whose round it is. Raises StokerError when no round could be
     made.
     """
     request: dict[str, Any] = {
@@ -38,6 +39,8 @@ def make_round(
         "wait_s": wait_s,
         "log_keep_bytes": session.config.log_keep_bytes,
     }
+    if epoch is not None:
+        request["epoch"] = epoch
     if parts:
         request |= looks(session, parts)
     played = session.runner.play(
