@@ -139,6 +139,7 @@ def test_a_stop_is_ordered_with_its_grace_once() -> None:
     assert order == {
         "order": "stop",
         "job": "a-2222",
+        "uid": "uid-a-2222",
         "attempt": 1,
         "grace_s": 7.0,
         "reason": "cancelled",

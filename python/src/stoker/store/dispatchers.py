@@ -9,7 +9,7 @@ refused (`Store.under`), in the transaction that would have written it.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -160,7 +160,7 @@ def refuse_superseded(connection: Connection, epoch: int) -> None:
     raise SupersededError(f"this round came too late: it was made under epoch {epoch}, and {now}; nothing was written")
 
 
-def _rows(connection: Connection) -> Sequence[DispatcherRow]:
+def _rows(connection: Connection) -> list[DispatcherRow]:
     found: list[Mapping[str, Any]] = [dict(row) for row in connection.execute(select(schema.dispatchers)).mappings()]
     rows = [DispatcherRow(**row) for row in found]
     return sorted(rows, key=lambda row: (not row.leader, row.started_at, row.id))
