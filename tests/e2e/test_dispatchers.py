@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -13,13 +12,12 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cli import Cli, until
 from testbed import PlainNode
 
-from stoker.store import open_store
+from stoker.store import AttemptRow, EventRow, JobRow, open_store
 
 Stoker = Callable[..., Cli]
 Stores = Callable[[Cli], None]
@@ -29,7 +27,7 @@ LOOP = ("dispatch", "--loop", "--interval", "1s", "--lease", "3s")
 CONTROLLER = """
 import sys, threading, time
 from stoker import Fleet
-from stoker.store import open_store
+from stoker.store import AttemptRow, EventRow, JobRow, open_store
 url, inventory, mark = sys.argv[1:]
 script = f'echo "$STOKER_JOB $STOKER_ATTEMPT" >> {mark}'
 
@@ -43,7 +41,7 @@ with open_store(url) as store, Fleet(inventory, store_url=url) as fleet:
     sys.stdin.readline()
     adding = threading.Thread(target=add)
     adding.start()
-    until = time.monotonic() + 120
+    until = time.monotonic() + 240
     while time.monotonic() < until:
         for report in fleet.dispatch.rounds():
             for problem in report.problems:
@@ -78,7 +76,7 @@ def test_two_controllers_submit_and_dispatch_100_jobs_at_once(
             assert controller.stdin is not None
             controller.stdin.write("go\n")
             controller.stdin.flush()
-        said = [controller.communicate(timeout=200) for controller in controllers]
+        said = [controller.communicate(timeout=260) for controller in controllers]
     finally:
         for controller in controllers:
             controller.kill()
@@ -102,14 +100,32 @@ def add(cli: Cli, script: str, *options: str) -> str:
     return str(said.json()["job"]["id"])
 
 
-def events(cli: Cli) -> list[Any]:
-    return [json.loads(line)["value"] for line in cli("events", "--json").out.splitlines()]
+class Eye:
+    """Looks into the store itself: the command line would cost more than what is looked at."""
 
+    def __init__(self, cli: Cli) -> None:
+        self._url = cli.env["STOKER_STORE_URL"]
 
-def listed(cli: Cli) -> dict[int, tuple[str, int | None]]:
-    """State and epoch of each dispatcher, by its process."""
-    answer = cli("dispatchers", "--json").json()
-    return {one["pid"]: (one["state"], one["epoch"]) for one in answer["dispatchers"]}
+    def job(self, job: str) -> JobRow:
+        with open_store(self._url) as store:
+            row = store.job(job)
+        assert row is not None
+        return row
+
+    def reach(self, job: str, state: str, timeout_s: float = 60) -> None:
+        until(lambda: self.job(job).state == state, f"{job} is {state}", timeout_s)
+
+    def standing(self) -> dict[int, str]:
+        """`leads` or `stands by`, by process."""
+        with open_store(self._url) as store:
+            return {row.pid: "leads" if row.leader else "stands by" for row in store.dispatchers.list()}
+
+    def stands(self, loop: subprocess.Popen[bytes], how: str, timeout_s: float = 40) -> None:
+        until(lambda: self.standing().get(loop.pid) == how, f"{loop.pid} {how}", timeout_s)
+
+    def everything(self, jobs: tuple[str, ...]) -> tuple[list[JobRow], list[list[AttemptRow]], list[EventRow]]:
+        with open_store(self._url) as store:
+            return [self.job(job) for job in jobs], [store.attempts(job) for job in jobs], store.events()
 
 
 @pytest.mark.accepts("C45", "B16")
@@ -119,29 +135,32 @@ def test_everything_is_there_after_controllers_were_killed_and_started_again(
 ) -> None:
     cli = stoker(node)
     stores(cli)
+    eye = Eye(cli)
     over = add(cli, "echo one; echo two >&2; exit 3", "--to", "a")
     retried = add(cli, "echo try $STOKER_ATTEMPT; test $STOKER_ATTEMPT = 2", "--to", "b", "--retries", "2")
     long = add(cli, "echo begun; while ! test -e ~/go; do sleep 0.1; done; echo end", "--to", "c")
     first = cli.start(*LOOP)
-    until(lambda: cli.job(retried)["state"] == "succeeded" and cli.job(long)["state"] == "running", "two are far", 40)
+    for job, state in ((over, "failed"), (retried, "succeeded"), (long, "running")):
+        eye.reach(job, state)
     first.kill()
     first.wait()
-    before, history = [cli.job(job) for job in (over, retried)], events(cli)
-    ends = [(job["state"], job["exit_code"], job["attempt"]) for job in before]
-    assert ends == [("failed", 3, 1), ("succeeded", 0, 2)]
+    jobs, attempts, history = eye.everything((over, retried))
+    assert [(job.state, job.exit_code, job.attempt) for job in jobs] == [("failed", 3, 1), ("succeeded", 0, 2)]
     second = cli.start(*LOOP)
-    until(lambda: listed(cli).get(second.pid, ("", 0))[0] == "leads", "the next one leads")
+    eye.stands(second, "leads")
     second.kill()
     second.wait()
     node.ssh("touch go")
     third = cli.start(*LOOP)
-    until(lambda: cli.job(long)["state"] == "succeeded", "the one that ran meanwhile is over", 40)
+    eye.reach(long, "succeeded")
     third.send_signal(signal.SIGTERM)
-    assert third.wait(20) == 0
-    assert [cli.job(job) for job in (over, retried)] == before
-    assert events(cli)[: len(history)] == history
-    assert [attempt["exit_code"] for attempt in cli("job", retried, "--json").json()["attempts"]] == [1, 0]
+    assert third.wait(60) == 0
+    after = eye.everything((over, retried))
+    assert after[:2] == (jobs, attempts)
+    assert after[2][: len(history)] == history
     node.down()
+    shown = cli("job", retried, "--json").json()
+    assert [attempt["exit_code"] for attempt in shown["attempts"]] == [1, 0]
     assert cli("logs", over).out == "one\ntwo\n"
     assert cli("logs", retried, "--attempt", "1").out == "try 1\n"
     assert cli("logs", long, "--tail", "1").out == "end\n"
@@ -154,35 +173,39 @@ def test_another_one_leads_when_the_leader_is_killed_or_stopped(
 ) -> None:
     cli = stoker(node)
     stores(cli)
+    eye = Eye(cli)
     first = cli.start(*LOOP)
-    until(lambda: listed(cli).get(first.pid, ("", 0))[0] == "leads", "the first one leads")
+    eye.stands(first, "leads")
     second = cli.start(*LOOP)
-    until(lambda: listed(cli).get(second.pid, ("", 0))[0] == "stands by", "the second one stands by")
-    epoch = listed(cli)[first.pid][1]
+    eye.stands(second, "stands by")
     first.kill()
     first.wait()
-    until(lambda: listed(cli).get(second.pid, ("", 0))[0] == "leads", "the second one leads", 10)
-    assert listed(cli)[first.pid] == ("ended", epoch)
+    eye.stands(second, "leads")
     job = add(cli, "echo ran >> ~/marks")
-    until(lambda: cli.job(job)["state"] == "succeeded", "it starts what waits")
+    eye.reach(job, "succeeded")
 
     third = cli.start(*LOOP)
-    until(lambda: listed(cli).get(third.pid, ("", 0))[0] == "stands by", "the third one stands by")
+    eye.stands(third, "stands by")
     second.send_signal(signal.SIGSTOP)
-    until(lambda: listed(cli)[third.pid][0] == "leads", "the third one leads", 15)
-    assert listed(cli)[second.pid][0] in ("silent", "stands by")
+    eye.stands(third, "leads")
+    listed = {one["pid"]: one["state"] for one in cli("dispatchers", "--json").json()["dispatchers"]}
+    assert listed == {first.pid: "ended", second.pid: "silent", third.pid: "leads"}
     other = add(cli, "echo ran >> ~/marks")
-    until(lambda: cli.job(other)["state"] == "succeeded", "it starts what waits")
+    eye.reach(other, "succeeded")
+    epochs = len(leads(cli))
     second.send_signal(signal.SIGCONT)
-    until(lambda: listed(cli)[second.pid][0] == "stands by", "the one that woke stands by")
-    assert listed(cli)[third.pid][0] == "leads"
-    shown = cli("dispatchers").out
-    assert "leads" in shown
-    assert "stands by" in shown
+    eye.stands(second, "stands by")
     for loop in (second, third):
         loop.send_signal(signal.SIGTERM)
-        out, _err = loop.communicate(timeout=20)
+        out, _err = loop.communicate(timeout=60)
         assert loop.returncode == 0
         assert b"leads, epoch" in out
     assert Path(node.home, "marks").read_text() == "ran\nran\n"
-    assert cli("dispatchers", "--json").json()["dispatchers"][0]["state"] == "ended"
+    assert len(leads(cli)) == epochs, "the one that woke took the lead"
+    shown = cli("dispatchers").out
+    assert [line.split()[1] for line in shown.splitlines()] == ["STATE", "ended"]
+
+
+def leads(cli: Cli) -> list[EventRow]:
+    with open_store(cli.env["STOKER_STORE_URL"]) as store:
+        return store.events(types=("dispatcher.leads",))
