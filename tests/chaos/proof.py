@@ -48,14 +48,14 @@ def prove(ring: Ring, submitted: dict[str, int], ended: bool) -> Proof:
     proof = Proof()
     if not ended:
         proof.faults.append("not every job came to an end")
-    runs = list(_runs(ring.marks()))
+    runs = list(runs_of(ring.marks()))
     with open_store(ring.url) as store:
         rows = {row.id: row for row in store.jobs()}
         proof.faults += _lost(rows, submitted)
-        proof.faults += _doubled(runs)
+        proof.faults += doubled(runs)
         proof.faults += _untrue(store, rows, runs, submitted)
         events = store.events()
-        proof.faults += _inconsistent(rows, events)
+        proof.faults += inconsistent(rows, events)
         attempts = sum(len(store.attempts(job)) for job in rows)
         proof.counted = {
             "jobs": len(rows), "attempts": attempts, "commands that ran": len(runs),
@@ -66,7 +66,8 @@ def prove(ring: Ring, submitted: dict[str, int], ended: bool) -> Proof:
     return proof
 
 
-def _runs(marks: Sequence[str]) -> Iterator[Run]:
+def runs_of(marks: Sequence[str]) -> Iterator[Run]:
+    """The runs that the jobs wrote down."""
     ends = {(job, number): float(at) for what, job, number, at, *_ in map(str.split, marks) if what == "end"}
     for what, job, number, at, *rest in map(str.split, marks):
         if what == "begin":
@@ -78,7 +79,8 @@ def _lost(rows: dict[str, JobRow], submitted: dict[str, int]) -> list[str]:
     return faults + [f"{row.id} is {row.state}" for row in rows.values() if row.state not in FINISHED_STATES]
 
 
-def _doubled(runs: Sequence[Run]) -> list[str]:
+def doubled(runs: Sequence[Run]) -> list[str]:
+    """What ran twice, or beside what it must not run beside."""
     by_job: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         by_job[run.job].append(run)
@@ -118,7 +120,7 @@ def _untrue(store: Store, rows: dict[str, JobRow], runs: Sequence[Run], submitte
     return faults
 
 
-def _inconsistent(rows: dict[str, JobRow], events: Sequence[EventRow]) -> list[str]:
+def inconsistent(rows: dict[str, JobRow], events: Sequence[EventRow]) -> list[str]:
     """Events tell a way through the table of states that ends where the job is."""
     faults = []
     for row in rows.values():
