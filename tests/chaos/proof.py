@@ -125,7 +125,8 @@ def inconsistent(rows: dict[str, JobRow], events: Sequence[EventRow]) -> list[st
     faults = []
     for row in rows.values():
         own = [event for event in events if event.job_id == row.id]
-        claims = [event.attempt for event in own if event.type == "job.starting" and event.data.get("from") == "queued"]
+        # What a node shows of an attempt that waited there has the same name, and tells the attempt's own state.
+        claims = [e.attempt for e in own if e.type == "job.starting" and "attempt_state" not in e.data]
         if len(set(claims)) != len(claims):
             faults.append(f"{row.id}: an attempt was claimed twice: {claims}")
         state = "queued"

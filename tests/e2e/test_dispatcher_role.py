@@ -41,7 +41,11 @@ def controller(bed: Bed, network: Network, wheel: Path, tmp_path_factory: pytest
         "dispatcher_pip_args": ["--no-index", "--no-deps"],
         "dispatcher_python": os.path.realpath(sys.executable),
         "dispatcher_inventory": str(folder / "nodes.yml"),
-        "dispatcher_environment": {"PYTHONPATH": sysconfig.get_path("purelib"), "WORDS": 'a "quoted" \\ word'},
+        "dispatcher_environment": {
+            "PYTHONPATH": sysconfig.get_path("purelib"),
+            "PATH": f"{BIN}:/usr/sbin:/usr/bin",
+            "WORDS": 'a "quoted" \\ word',
+        },
         "dispatcher_store_url": "sqlite:////srv/root/jobs.db",
         "dispatcher_interval": "1s",
     }
@@ -54,6 +58,7 @@ def controller(bed: Bed, network: Network, wheel: Path, tmp_path_factory: pytest
 @pytest.mark.root
 @pytest.mark.slow
 @pytest.mark.accepts("B16")
+@pytest.mark.timeout(900)
 def test_converge_idempotence_verify(controller: Path, tmp_path: Path) -> None:
     env = {
         **os.environ, "STOKER_MOLECULE_INVENTORY": str(controller), "PATH": f"{BIN}:{os.environ['PATH']}",
@@ -64,7 +69,7 @@ def test_converge_idempotence_verify(controller: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, ".ci/link-collection", ".cache/collections"], cwd=ROOT, check=True, timeout=60)
     done = subprocess.run(
         [BIN / "molecule", "test", "--scenario-name", "dispatcher", "--destroy", "never"], cwd=ROOT / "extensions",
-        env=env, stdin=subprocess.DEVNULL, text=True, timeout=280, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env=env, stdin=subprocess.DEVNULL, text=True, timeout=850, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6000:]
     assert "[dispatcher > idempotence] Executed: Successful" in done.stdout

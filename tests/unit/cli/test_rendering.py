@@ -10,6 +10,8 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from typed import Stoker, Terminal
@@ -186,3 +188,25 @@ def test_a_command_imports_no_other() -> None:
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "stoker.operations.jobs" in said
     assert not {f"stoker.operations.{name}" for name in ("services", "runs", "queue", "submit")} & set(said)
+
+
+def test_a_loop_tells_a_problem_once_until_it_is_over(capsys: pytest.CaptureFixture[str]) -> None:
+    from stoker.cli import render_dispatch
+    from stoker.operations.loop import Standing
+    from stoker.operations.values import Problem, RoundReport
+
+    class Pieces:
+        exit_code = 0
+
+        def __iter__(self) -> Iterator[object]:
+            away = RoundReport((), 0, 1, 0.1, (Problem("n1", "it is away\x1b[2J"),))
+            yield Standing(0.0, "desk-2222", 7, "leads, epoch 7: nobody leads")
+            yield from (away, away, replace(away, problems=()), away)
+
+    assert render_dispatch.loop(Pieces(), Out()) == 0  # type: ignore[arg-type]
+    said = capsys.readouterr()
+    assert said.err.splitlines() == [
+        "n1: it is away", "stoker: the next round had no problem any more", "n1: it is away",
+    ]  # fmt: skip
+    assert "desk-2222 leads, epoch 7: nobody leads" in said.out
+    assert said.out.count("round of") == 1

@@ -17,6 +17,7 @@ from stoker.dispatch.model import Change, NodeInfo, RoundRequest, State
 from stoker.dispatch.nodes import heard
 from stoker.dispatch.observations import Answer, judge
 from stoker.dispatch.plan import plan
+from stoker.dispatch.states import follows
 from stoker.store import FINISHED_STATES, LIVE_STATES, AttemptRow, JobRow, NodeRow, QueueRow
 
 OVER = ("succeeded", "failed", "cancelled", "lost")
@@ -130,6 +131,8 @@ class Ledger:
         self.attempts[key] = AttemptRow(**{**dict.fromkeys(AttemptRow.__dataclass_fields__), **values})
 
     def change_attempt(self, job_id: str, number: int, values: Mapping[str, Any]) -> None:
+        before = self.attempts[job_id, number].state
+        assert follows(before, values.get("state", before)), f"{job_id}/{number} went back from {before}"
         self.attempts[job_id, number] = replace(self.attempts[job_id, number], **values)
 
     def event(self, kind: str, _at: float, *, job: str | None = None, attempt: int | None = None, **_: Any) -> int:

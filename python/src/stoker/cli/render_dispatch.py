@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from stoker.cli import format as fmt
 from stoker.cli import render_streams
 from stoker.cli.out import Out, Piece
 from stoker.operations.dispatchers import DispatcherList
 from stoker.operations.loop import DispatchLoop, Standing
+from stoker.operations.values import Problem
 
 _STYLES = {"leads": "green", "silent": "yellow", "ended": "red"}
 
 
 def loop(stream: DispatchLoop, out: Out) -> int:
-    """`stoker dispatch --loop`: who leads, and what each round changed; nothing of rounds that changed nothing."""
+    """`stoker dispatch --loop`: who leads, what each round changed, and what is wrong as long as it is new."""
     first = True
+    before: tuple[Problem, ...] = ()
     for piece in stream:
         if isinstance(piece, Standing):
             stamp = time.strftime("%H:%M:%S", time.localtime(piece.at))
             out.line((fmt.one_line(f"{stamp}  {piece.dispatcher} {piece.told}"), "bold"))
             continue
-        render_streams.round_report(piece, out, even_if_nothing=first)
-        first = False
+        # A journal that tells the same each second hides what is new.
+        new = tuple(problem for problem in piece.problems if problem not in before)
+        if before and not piece.problems:
+            out.note("stoker: the next round had no problem any more")
+        render_streams.round_report(replace(piece, problems=new), out, even_if_nothing=first)
+        first, before = False, piece.problems
     return stream.exit_code
 
 

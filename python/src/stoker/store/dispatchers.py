@@ -19,7 +19,7 @@ from stoker.errors import StokerError
 from stoker.store import schema
 from stoker.store.engine import speaking
 from stoker.store.identity import new_id
-from stoker.store.presence import Presence, present
+from stoker.store.presence import Presence, forget, present
 
 if TYPE_CHECKING:
     from stoker.store.store import Store
@@ -148,6 +148,8 @@ class Dispatchers:
         if gone:
             with self._store.write() as transaction:
                 transaction.change(delete(schema.dispatchers).where(schema.dispatchers.c.id.in_(gone)))
+            for dispatcher_id in gone:
+                forget(self._store._engine, dispatcher_id)
 
 
 def refuse_superseded(connection: Connection, epoch: int) -> None:

@@ -95,6 +95,12 @@ def present(engine: Engine, dispatcher_id: str) -> bool:
         return bool(connection.exec_driver_sql(query).scalar_one())
 
 
+def forget(engine: Engine, dispatcher_id: str) -> None:
+    """Remove what one that ended without a word left: the file of its lock."""
+    if engine.dialect.name == "sqlite":
+        _path(engine, dispatcher_id).unlink(missing_ok=True)
+
+
 def _lock(number: int, tries: int = 1) -> bool:
     for left in reversed(range(tries)):
         try:
