@@ -49,7 +49,7 @@ class Chaos:
         ]  # fmt: skip
         while time.monotonic() - began < seconds:
             try:
-                if len(self._unfinished()) < 12:
+                if len(self._unfinished()) < 16:
                     self._submit(self._random.randint(1, 4))
                 name, fault = self._random.choice(names)
                 if fault():
@@ -152,5 +152,5 @@ class Chaos:
                 del self._down[node.name]
         if len(self._dispatchers.running) < 2 and self._random.random() < 0.7:
             self._dispatchers.start()
-        if self._random.random() < 0.25:
+        if self._random.random() < 0.4:
             self._dispatchers.wake_all()
