@@ -34,7 +34,12 @@ def controller(bed: Bed, network: Network, wheel: Path, tmp_path_factory: pytest
     """The inventory of s8, which is to dispatch to itself."""
     folder = tmp_path_factory.mktemp("dispatcher")
     # The node sees this machine's files: all that the wheel needs is there, and it has no way to an index.
-    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "stoker_launch": ["subreaper"]}
+    here = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "stoker_launch": ["subreaper"],
+        "stoker_state_dir": "/srv/root/.stoker",
+    }
     (folder / "nodes.yml").write_text(yaml.safe_dump({"all": {"hosts": {"here": here}}}))
     own = {
         "dispatcher_wheel": str(wheel),
