@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 
 from stoker.store import schema
 from stoker.store.rows import JobRow
@@ -23,7 +23,7 @@ def page(
     the database fails.
     """
     table = schema.jobs
-    wanted = [table.c.state.in_(list(states))] if states is not None else []
+    wanted: list[ColumnElement[bool]] = [table.c.state.in_(list(states))] if states is not None else []
     if nodes is not None:
         wanted.append(or_(table.c.node.in_(list(nodes)), table.c.target == target))
     query = select(table).where(*wanted).order_by(table.c.number.desc()).offset(skip)
