@@ -160,6 +160,8 @@ ORDER = record(
         "wait_s": SECONDS,
         "seconds": POSITIVE,
         "policy": LEASE_POLICY,
+        "until_boot_s": POSITIVE,
+        "boot_id": TEXT,
         "signal": SIGNAL,
     },
 )
@@ -354,6 +356,7 @@ ERROR_CODES = [
     "unknown_schema",
     "conflict",
     "stale_attempt",
+    "late_order",
     "unknown_job",
     "no_space",
     "read_only",

@@ -65,6 +65,14 @@ options:
           - The epoch under which the dispatcher leads that makes this round. Once another one leads, nothing of the
             round is written down any more.
         type: int
+      membership:
+        description: The settings C(membership) of C(stoker.yml), as far as they are not the defaults.
+        type: dict
+        default: {}
+      probe:
+        description: Ask nodes, too, that have not been heard of for a while.
+        type: bool
+        default: false
 attributes:
   check_mode:
     support: full

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
+from stoker.dispatch.leases import Clock
+from stoker.dispatch.membership import Rules
 from stoker.errors import UsageError
-from stoker.store import AttemptRow, JobRow, NodeRow, QueueRow
+from stoker.store import AttemptRow, JobRow, MemberRow, NodeRow, QueueRow
 
 Mode = Literal["dispatch", "observe", "adopt"]
 LOG_KEEP_BYTES = 1024 * 1024
@@ -26,12 +28,14 @@ class NodeInfo:
 class RoundRequest:
     """What a round is for.
 
-    `dispatch` starts, stops and retries; `observe` only asks; `adopt` reads jobs back that the store does not know.
+    `dispatch` starts, stops and retries; `observe` only asks; `adopt` reads jobs back that the store does not know. All
+    but `adopt` renew the leases on the nodes that they ask, and end there what jobs went on without.
     `nodes` and `jobs` None: all that matter. `wait_s` lets a node hold its answer until something changes (only when
     few nodes are asked). Of each log the last `log_keep_bytes` are copied. `parts` of the nodes themselves are read
     too (cpu, memory, disks, network, gpus, containers), with `busy_processes` (patterns of names; None: the node's own)
-    and `quarantine_s` for the GPUs. `telemetry` are the settings of that name, as far as they are not the defaults.
-    `epoch` is that of the dispatcher that leads, where it makes the round.
+    and `quarantine_s` for the GPUs. `telemetry` and `membership` are the settings of that name, as far as they are not
+    the defaults. `probe`: nodes that were not heard of for a while are asked, too. `epoch` is that of the dispatcher
+    that leads, where it makes the round.
     """
 
     mode: Mode = "dispatch"
@@ -43,6 +47,8 @@ class RoundRequest:
     busy_processes: tuple[str, ...] | None = None
     quarantine_s: float | None = None
     telemetry: Mapping[str, float] = field(default_factory=dict)
+    membership: Rules = field(default_factory=Rules)
+    probe: bool = False
     epoch: int | None = None
 
     @classmethod
@@ -66,6 +72,8 @@ class RoundRequest:
                 _names(asked.get("busy_processes"), "busy_processes"),
                 None if asked.get("quarantine_s") is None else float(asked["quarantine_s"]),
                 {str(key): float(value) for key, value in (asked.get("telemetry") or {}).items()},
+                Rules.of(asked.get("membership") or {}),
+                bool(asked.get("probe")),
                 None if asked.get("epoch") is None else int(asked["epoch"]),
             )
         except (TypeError, ValueError):
@@ -99,8 +107,9 @@ def wishes(request: RoundRequest) -> dict[str, Any]:
 class State:
     """All that the planner looks at.
 
-    Jobs that are not over, their newest attempts by job id, the inventory, by name what is known of the nodes and how
-    the queues run, and the digests of the snapshots on this machine.
+    Jobs that are not over, their newest attempts by job id, the inventory, by name what is known of the nodes, how the
+    queues run and what was decided of nodes, and the digests of the snapshots on this machine. `clock` is this
+    machine's; `left` are attempts that their jobs went on without and that may be alive on nodes that were away.
     """
 
     jobs: tuple[JobRow, ...]
@@ -110,6 +119,13 @@ class State:
     request: RoundRequest = field(default_factory=RoundRequest)
     snapshots: frozenset[str] = frozenset()
     queues: Mapping[str, QueueRow] = field(default_factory=dict)
+    members: Mapping[str, MemberRow] = field(default_factory=dict)
+    clock: Clock | None = None
+    left: tuple[AttemptRow, ...] = ()
+
+    def left_on(self, job: JobRow) -> dict[str, int]:
+        """The nodes where an older attempt of `job` may be alive, with its number: no other one starts there."""
+        return {attempt.node: attempt.number for attempt in self.left if attempt.job_id == job.id}
 
     def lacks_files(self, job: JobRow) -> str | None:
         """Why a round of this machine cannot start `job`: its snapshot is not here. None: it can."""

@@ -58,6 +58,11 @@ def place(job: JobRow, state: State, load: Load, closed: Mapping[str, str] | Non
     part = [name for name in named if chosen is None or name in chosen]
     if not part:
         return Placement(reason=f"none of {_list(named)} is part of this round")
+    left = state.left_on(job)
+    part, away = [name for name in part if name not in left], [name for name in part if name in left]
+    if not part:
+        words = ", ".join(f"attempt {left[name]} of it may be alive on {name}" for name in away[:3])
+        return Placement(reason=f"{words}, which has not answered since")
     full = tuple(name for name in part if name in closed)
     allowed = [name for name in part if name not in closed]
     if not allowed:

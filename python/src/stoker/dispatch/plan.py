@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from stoker.dispatch import membership
+from stoker.dispatch.leases import Lease
 from stoker.dispatch.lines import Lines
 from stoker.dispatch.model import Change, Plan, State
 from stoker.dispatch.place import Load, candidates, place
+from stoker.dispatch.renewals import Renewals, end_orders, start_order
+from stoker.errors import UsageError
 from stoker.store import AttemptRow, JobRow
 
 # Beyond this a node that holds its answer would hold up the others.
@@ -32,6 +37,7 @@ def plan(state: State, now: float) -> Plan:
             if state.live_attempt(job) is None and draft.wanted(job):
                 draft.start(job)
     draft.ask_named_nodes()
+    draft.keep_promises()
     return draft.finished()
 
 
@@ -45,7 +51,9 @@ class _Draft:
         self.inventory = {node.name for node in state.nodes}
         self.load = Load()
         self.lines = Lines(state)
+        self.renewals = Renewals(state)
         self.named = _with_those_before(state)
+        self.unasked = membership.unasked(state, now)
         self.orders: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self.observe: dict[str, list[str]] = {}
         self.gpus: set[str] = set()
@@ -68,12 +76,22 @@ class _Draft:
         self.observe.setdefault(node, []).append(job.id)
         if self.request.mode != "dispatch":
             return
-        if job.stop_requested is not None:
+        job = self.leaving(job, attempt)
+        if job.stop_requested is not None or job.put_back is not None:
             self.orders[node].append(self._stop(job, attempt))
         elif attempt.confirmed_at is None and (lack := self.state.lacks_files(job)):
             self.waiting[job.id] = lack
         elif attempt.confirmed_at is None:
-            self.orders[node].append(_start(job, attempt.number))
+            self.orders[node].append(start_order(job, attempt.number, self.renewals.kept(job, attempt)))
+
+    def leaving(self, job: JobRow, attempt: AttemptRow) -> JobRow:
+        """The job, marked where its attempt has to leave its node and go on elsewhere."""
+        why = membership.leaves(self.state.members.get(attempt.node), job, attempt, self.now)
+        if why is None or job.put_back is not None:
+            return job
+        values = {"put_back": why, "updated_at": self.now}
+        self.changes.append(Change(job, values, event="job.put_back", data={"reason": why}))
+        return replace(job, put_back=why)
 
     def start(self, job: JobRow) -> None:
         """A job that waits in the store: claim its next attempt on a node, or say why not."""
@@ -84,21 +102,28 @@ class _Draft:
         if refusal is not None:
             self.wait(job, refusal)
             return
-        closed = self.lines.closed(job, candidates(job, self.state.nodes))
-        placement = place(job, self.state, self.load, closed)
-        for name in placement.ask:
+        named = candidates(job, self.state.nodes)
+        shut = membership.closed(self.state, named, self.now)
+        placement = place(job, self.state, self.load, {**self.lines.closed(job, named), **shut})
+        away = [name for name in shut if name not in self.unasked and membership.offline(self.state.known.get(name))]
+        for name in (*placement.ask, *(away if placement.node is None else ())):
             self.observe.setdefault(name, [])
             self.gpus.add(name)
         if placement.node is None:
             self.lines.close(job, placement.full)
             self.wait(job, str(placement.reason))
             return
-        change = _claim(job, placement.node, self.now)
+        try:
+            lease = self.renewals.begun(job, placement.node)
+        except UsageError as problem:
+            self.wait(job, f"{placement.node}: {problem.message}")
+            return
+        change = _claim(job, placement.node, self.now, lease)
         self.changes.append(change)
         self.load.add(placement.node, job)
         self.lines.add(job, placement.node)
         self.observe.setdefault(placement.node, []).append(job.id)
-        self.orders[placement.node].append(_start(job, int(change.attempt or 0)))
+        self.orders[placement.node].append(start_order(job, int(change.attempt or 0), lease))
 
     def wait(self, job: JobRow, reason: str) -> None:
         """Leave a job in the store, and write down why."""
@@ -108,15 +133,33 @@ class _Draft:
 
     def ask_named_nodes(self) -> None:
         """Nodes that the request names, and all for an adoption, are asked even when the store has nothing there."""
+        if self.request.probe:
+            for name in membership.due(self.state, self.now):
+                self.observe.setdefault(name, [])
         if self.request.mode == "dispatch" or self.request.jobs is not None:
             return
         named = self.request.nodes
         if named is None and self.request.mode == "adopt":
             named = tuple(sorted(self.inventory))
         for name in named or ():
+            if name in self.unasked:
+                continue
             self.observe.setdefault(name, [])
             if self.request.mode == "observe":
                 self.gpus.add(name)
+
+    def keep_promises(self) -> None:
+        """Renew the leases on every node that is asked, and end there what jobs went on without."""
+        if self.request.mode == "adopt":
+            return
+        left = list(end_orders(self.state, self.observe, self.named))
+        for node, order in left:
+            self.observe.setdefault(node, [])
+            # First: it may hold what another job is started for.
+            self.orders[node].insert(0, order)
+        for node, order in self.renewals.orders(self.observe):
+            self.orders[node].append(order)
+        self.changes += self.renewals.changes
 
     def finished(self) -> Plan:
         wait_s = self.request.wait_s if len(self.observe) <= FEW_NODES else 0.0
@@ -148,18 +191,16 @@ def _with_those_before(state: State) -> frozenset[str] | None:
     return frozenset(state.request.jobs) | before
 
 
-def _start(job: JobRow, number: int) -> Mapping[str, Any]:
-    return {"order": "start", "spec": job.spec, "attempt": number}
-
-
-def _claim(job: JobRow, node: str, now: float) -> Change:
+def _claim(job: JobRow, node: str, now: float, lease: Lease | None) -> Change:
     number = job.attempt + 1
     values = {
         "state": "starting", "attempt": number, "node": node, "reason": None, "detail": None, "not_before": None,
         "started_at": None, "ended_at": None, "elapsed_s": None, "exit_code": None, "signal": None,
-        "stop_ordered_at": None, "updated_at": now,
+        "stop_ordered_at": None, "put_back": None, "updated_at": now,
     }  # fmt: skip
-    attempt = {"node": node, "state": "starting", "claimed_at": now, "log_start": 0, "log_end": 0}
+    attempt: dict[str, Any] = {"node": node, "state": "starting", "claimed_at": now, "log_start": 0, "log_end": 0}
+    if lease is not None:
+        attempt["lease"] = lease.row()
     return Change(
         job, values, number, attempt, claim=True, event="job.starting", data={"from": job.state, "to": "starting"}
     )

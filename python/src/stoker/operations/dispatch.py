@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from stoker.errors import StokerError, UsageError
 from stoker.operations import quantities
-from stoker.operations.loop import LEASE_S, DispatchLoop
+from stoker.operations.loop import LEASE_S, DispatchLoop, pause_s
 from stoker.operations.registry import operation
 from stoker.operations.results import fetch
 from stoker.operations.rounds import make_round
@@ -32,10 +32,10 @@ class RoundStream:
             time.sleep(self._pause_s(self.last, self._interval_s))
 
     def _make(self) -> tuple[Problem, ...]:
-        return make_round(self._session, "dispatch")
+        return make_round(self._session, "dispatch", probe=True)
 
     def _pause_s(self, report: RoundReport, interval_s: float) -> float:
-        return interval_s
+        return pause_s(self._session, interval_s)
 
     def _round(self) -> RoundReport:
         began = time.monotonic()
@@ -66,7 +66,7 @@ class _LoopRound(RoundStream):
         self._jobs = jobs
 
     def _make(self) -> tuple[Problem, ...]:
-        return make_round(self._session, "dispatch", jobs=self._jobs, epoch=self._epoch)
+        return make_round(self._session, "dispatch", jobs=self._jobs, epoch=self._epoch, probe=self._jobs is None)
 
 
 def _round(session: Session, epoch: int | None, jobs: Sequence[str] | None) -> RoundReport:
@@ -84,7 +84,7 @@ def dispatch(
 
     Args:
         loop: Go on, one round after the other, until Ctrl-C or SIGTERM.
-        interval: Pause between rounds (10s).
+        interval: Pause between rounds (10s); at most a sixth of the shortest lease.
         lease: How long the others wait for this loop when it leads and gives no sign of life (20s).
     """
     pause = quantities.seconds(interval, "--interval")

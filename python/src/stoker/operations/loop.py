@@ -69,9 +69,15 @@ class DispatchLoop:
                     tell_systemd(f"STATUS={told}")
                     yield Standing(time.time(), own.id, own.epoch, told)
                 if time.monotonic() >= due or told is not None:
-                    due = time.monotonic() + self._interval_s
                     yield from self._turn(own)
+                    due = time.monotonic() + self._pause_s()
                 asked.wait(min(LOOK_S, self._interval_s) if own.epoch is None else self._until(due))
+
+    def _pause_s(self) -> float:
+        try:
+            return pause_s(self._session, self._interval_s)
+        except StokerError:
+            return self._interval_s  # the next round tells of it
 
     def _until(self, due: float) -> float:
         return max(0.0, due - time.monotonic())
@@ -89,6 +95,12 @@ class DispatchLoop:
             yield _unmade(problem)
         finally:
             own.ends_round()
+
+
+def pause_s(session: Session, interval_s: float) -> float:
+    """The pause between rounds. A lease is renewed when half of it is left: three rounds in that time, one may fail."""
+    shortest = session.store.shortest_lease_s()
+    return interval_s if shortest is None else max(1.0, min(interval_s, shortest / 6))
 
 
 def _unmade(problem: StokerError) -> RoundReport:

@@ -85,7 +85,7 @@ class Job:
     `confirmed`: the node has shown that it has the newest attempt; until then it was only offered. `snapshot`: which
     files it runs with (digest, files, bytes, commit, changes, folder, host). `preflight` is what was odd about its GPUs
     when it took them, one sentence each. `container` is the image that was asked for, None where it is the node's own
-    or none.
+    or none. `lease_s`: it goes elsewhere when its node was away for so long (policy move); None: it is kept there.
     """
 
     id: str
@@ -136,6 +136,7 @@ class Job:
     container: str | None = None
     sandbox: str | None = None
     user: str | None = None
+    lease_s: float | None = None
 
     @property
     def finished(self) -> bool:
