@@ -16,6 +16,7 @@ from made import node
 from simulated import Ledger, SimulatedNode
 
 from stoker.dispatch import NodeResult
+from stoker.dispatch.membership import Rules
 from stoker.dispatch.nodes import missed
 from stoker.store import FINISHED_STATES, QueueRow
 
@@ -61,7 +62,7 @@ class Fleet(RuleBasedStateMachine):
         if fate in ("order lost", "order late"):
             if fate == "order late":
                 self.orders.append((name, orders, jobs))
-            self.ledger.nodes[name] = missed(self.ledger.nodes.get(name), name, "no answer", self.now)
+            self.ledger.nodes[name] = missed(self.ledger.nodes.get(name), name, "no answer", self.now, Rules())
             return
         result = self.nodes[name].ask(orders, jobs)
         if fate == "answers":
