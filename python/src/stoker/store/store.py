@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from stoker.store.samples import Samples
 from stoker.store.snapshots import Snapshots
 from stoker.store.templates import Templates
 from stoker.store.transaction import Transaction
+from stoker.store.workflows import Workflows
 
 if TYPE_CHECKING:
     from stoker.store.copying import TableCopy
@@ -58,6 +59,7 @@ class Store:
         self.templates = Templates(self)
         self.queues = Queues(self)
         self.members = Members(self)
+        self.workflows = Workflows(self)
         self.benchmarks = Benchmarks(self)
         self.samples = Samples(self)
         self.dispatchers = Dispatchers(self)
@@ -130,8 +132,9 @@ class Store:
         retry_on: str | None = None,
         results: Mapping[str, Any] | None = None,
         now: float | None = None,
+        within: Transaction | None = None,
     ) -> JobRow:
-        """Add a job that is `queued`, with an id made from `name`.
+        """Add a job that is `queued`, with an id made from `name`, in a transaction of its own or `within` another.
 
         `spec` is a stoker.spec/1; job, uid and name are filled in here. A `queue` that is not there is made. `results`
         are due when their `asked` is true.
@@ -144,7 +147,7 @@ class Store:
         for _ in range(_ID_TRIES):
             job_id = new_id(name)
             checked = checked_spec({**spec, "schema": "stoker.spec/1", "job": job_id, "uid": uid, "name": name})
-            with self.write() as transaction:
+            with nullcontext(within) if within is not None else self.write() as transaction:
                 if transaction.job(job_id) is None:
                     more: dict[str, Any] = {
                         "retry_of": retry_of, "submitted_by": submitted_by, "template": template, "queue": queue,
@@ -242,15 +245,17 @@ class Store:
             return [JobOutcome(*row) for row in connection.execute(query)]
 
     def request_stop(
-        self, job_id: str, reason: str = "cancelled", grace_s: float | None = None, *, now: float | None = None
-    ) -> JobRow:
+        self, job_id: str, reason: str = "cancelled", grace_s: float | None = None, *, now: float | None = None,
+        within: Transaction | None = None,
+    ) -> JobRow:  # fmt: skip
         """Ask for the end of a job and return it as it is then.
 
         A job that waits in the store is `cancelled` at once; for one on a node the next round sends the order; one that
-        is over stays as it is. Asking twice keeps the first reason. `grace_s` None: the job's own. Raises NotFound.
+        is over stays as it is. Asking twice keeps the first reason. `grace_s` None: the job's own. `within` another
+        transaction, or in one of its own. Raises NotFound.
         """
         at = time.time() if now is None else now
-        with self.write() as transaction:
+        with nullcontext(within) if within is not None else self.write() as transaction:
             job = _known(transaction, job_id)
             if job.finished:
                 return job

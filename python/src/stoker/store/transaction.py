@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Delete, Insert, Table, Update, delete, insert
 
 from stoker.store import samples, schema
 from stoker.store.rows import AlertRow, AttemptRow, JobRow, MemberRow, NodeRow, QueueRow, SampleRow, TemplateRow
+from stoker.store.workflows import WorkflowWriting
 
 Found = TypeVar("Found")
 
@@ -21,6 +22,7 @@ class Transaction:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.workflows = WorkflowWriting(connection)
 
     # ---- reading, under the write lock ----
 
