@@ -155,6 +155,7 @@ ORDER = record(
         "spec": OPEN,
         "secrets": ENV,
         "job": JOB,
+        "uid": UID,
         "attempt": ATTEMPT,
         "grace_s": nullable(SECONDS),
         "reason": {"type": "string", "enum": ["cancelled", "expired", "timeout"]},

@@ -27,6 +27,7 @@ from stoker.operations import (
     containers,
     disk,
     dispatch,
+    dispatchers,
     drain,
     environments,
     events,
@@ -260,6 +261,7 @@ class Dispatch(Namespace):
 
     area = "dispatch"
     rounds = bound(dispatch.dispatch)
+    list = bound(dispatchers.dispatchers)
 
 
 class Queue(Namespace):

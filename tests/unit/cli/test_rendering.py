@@ -232,3 +232,25 @@ def test_how_members_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
         "n4|offline 1 m|inventory|10.0.0.1|-|-",
         "n2 is pending: stoker node approve n2",
     ]
+
+
+def test_a_loop_tells_a_problem_once_until_it_is_over(capsys: pytest.CaptureFixture[str]) -> None:
+    from stoker.cli import render_dispatch
+    from stoker.operations.loop import Standing
+    from stoker.operations.values import Problem, RoundReport
+
+    class Pieces:
+        exit_code = 0
+
+        def __iter__(self) -> Iterator[object]:
+            away = RoundReport((), 0, 1, 0.1, (Problem("n1", "it is away\x1b[2J"),))
+            yield Standing(0.0, "desk-2222", 7, "leads, epoch 7: nobody leads")
+            yield from (away, away, replace(away, problems=()), away)
+
+    assert render_dispatch.loop(Pieces(), Out()) == 0  # type: ignore[arg-type]
+    said = capsys.readouterr()
+    assert said.err.splitlines() == [
+        "n1: it is away", "stoker: the next round had no problem any more", "n1: it is away",
+    ]  # fmt: skip
+    assert "desk-2222 leads, epoch 7: nobody leads" in said.out
+    assert said.out.count("round of") == 1

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -141,3 +142,22 @@ def test_a_damaged_file_is_found(tmp_path: Path) -> None:
     raw.close()
     with open_store(f"sqlite:///{path}") as store:
         assert store.faults() == ["a row of attempts refers to a row of jobs that is not there"]
+
+
+def test_a_copy_that_takes_its_time_is_not_ended_for_standing_still(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stoker.store.engine.IDLE_S", 0.2)
+    slow = copying._sums
+
+    def sums(*arguments: object) -> list[copying.TableCopy]:
+        time.sleep(0.5)
+        return slow(*arguments)  # type: ignore[arg-type]
+
+    urls = [postgres.new_database() for _ in range(2)]
+    with open_store(urls[0]) as source, open_store(urls[1]) as target:
+        fill(source)
+        monkeypatch.setattr(copying, "_sums", sums)
+        assert source.copy_to(target) == target.sums()
+    for url in urls:
+        postgres.drop(url)

@@ -48,6 +48,9 @@ _VALUES = {
         "Queued": "render_queue.queued",
         "QueueChange": "render_queue.queue_change",
     },
+    "stoker.operations.dispatchers": {
+        "DispatcherList": "render_dispatch.dispatcher_list",
+    },
     "stoker.operations.workflow_values": {
         "WorkflowCheck": "render_workflows.check",
         "WorkflowSubmitted": "render_workflows.submitted",
@@ -122,6 +125,7 @@ _STREAMS = {
     "stoker.operations.logs": {"LogStream": "render_streams.log"},
     "stoker.operations.watch": {"WatchStream": "render_streams.watch"},
     "stoker.operations.dispatch": {"RoundStream": "render_streams.rounds"},
+    "stoker.operations.loop": {"DispatchLoop": "render_dispatch.loop"},
     "stoker.operations.queue": {"QueueStream": "render_queue.queue_stream"},
     "stoker.operations.drain": {"DrainStream": "render_members.drain_stream"},
     "stoker.operations.workflows": {"WorkflowStream": "render_workflows.stream"},

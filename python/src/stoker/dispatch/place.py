@@ -73,6 +73,11 @@ def place(job: JobRow, state: State, load: Load, closed: Mapping[str, str] | Non
     if not answering:
         return Placement(reason=f"{_list(allowed)} cannot be reached", ask=tuple(allowed))
     found = _among(answering, job, state.known, load)
+    away = [name for name in allowed if name not in answering]
+    if found.node is None and away:
+        # One of them may be back: nobody else would ask it.
+        reason = f"{found.reason}; {_list(away)} cannot be reached"
+        found = replace(found, ask=(*found.ask, *away), reason=reason)
     # Those that have no room may be the only ones that could.
     return found if found.node is not None else replace(found, full=full)
 

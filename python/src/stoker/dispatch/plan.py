@@ -175,7 +175,10 @@ class _Draft:
     def _stop(self, job: JobRow, attempt: AttemptRow) -> Mapping[str, Any]:
         # Naming the grace again would begin it again.
         grace = job.stop_grace_s if job.stop_ordered_at is None else None
-        return {"order": "stop", "job": job.id, "attempt": attempt.number, "grace_s": grace, "reason": "cancelled"}
+        return {
+            "order": "stop", "job": job.id, "uid": job.uid, "attempt": attempt.number, "grace_s": grace,
+            "reason": "cancelled",
+        }  # fmt: skip
 
 
 def _with_those_before(state: State) -> frozenset[str] | None:

@@ -38,12 +38,13 @@ def begin_round(
 
     One transaction: when an order leaves, its attempt is in the store; two rounds at once never claim the same job.
     `dry_run` writes nothing. `clock`: this machine's, read here by default. Raises UsageError for a node that the
-    inventory does not have, StokerError when the store fails.
+    inventory does not have, SupersededError when the dispatcher whose round this is leads no more, StokerError when the
+    store fails.
     """
     missing = sorted(set(request.nodes or ()) - {node.name for node in nodes})
     if missing:
         raise UsageError(f"there is no node {missing[0]!r} in the inventory", next_step="stoker nodes lists them")
-    with store.write() as transaction:
+    with store.under(request.epoch).write() as transaction:
         if request.mode == "dispatch" and not dry_run:
             advance_workflows(store, transaction, now)
         state = _load(transaction, nodes, request, store.snapshots.here(), clock or read_clock())
@@ -102,10 +103,12 @@ def finish_round(
 ) -> RoundSummary:  # fmt: skip
     """Write down what came back from the nodes of a round, and return what it changed.
 
-    One transaction for each job that changed. A node whose answer cannot be used counts among the failed ones and does
-    not hold up the others. `clock`: this machine's, read here by default. Raises StokerError when the store fails.
+    One transaction for each job that changed; none once another dispatcher leads than the one whose round this is
+    (SupersededError). A node whose answer cannot be used counts among the failed ones and does not hold up the others.
+    `clock`: this machine's, read here by default. Raises StokerError when the store fails.
     """
     request = request or RoundRequest()
+    store = store.under(request.epoch)
     summary, clock = RoundSummary(), clock or read_clock()
     answers = _answers(results, summary)
     informed = _record_nodes(store, answers, summary, request.membership, now, clock)

@@ -34,6 +34,7 @@ def list_jobs(
     state: Sequence[str] = (),
     on: str | None = None,
     limit: int = 100,
+    skip: int = 0,
     live: bool = False,
     stored: bool = False,
 ) -> JobList:
@@ -43,24 +44,24 @@ def list_jobs(
         state: Only jobs in this state. Repeatable.
         on: Only jobs of this node or group.
         limit: At most this many; 0 for all.
+        skip: Leave out this many of the newest ones: the next page.
         live: Ask the nodes first.
         stored: Answer from the store (the default).
     """
     if unknown := [name for name in state if name not in STATES]:
         raise UsageError(f"--state: there is no state {unknown[0]!r}", next_step=f"one of {', '.join(STATES)}")
-    if limit < 0:
-        raise UsageError(f"--limit: {limit} is not a number of 0 or more", next_step="0 shows all")
+    for name, value in (("--limit", limit), ("--skip", skip)):
+        if value < 0:
+            raise UsageError(f"{name}: {value} is not a number of 0 or more", next_step="--limit 0 shows all")
     asked_live = _live(live, stored)
     nodes = session.inventory.match(on) if on is not None else None
     problems = make_round(session, "observe", nodes=nodes) if asked_live else ()
-    rows = [
-        row
-        for row in session.store.jobs(states=list(state) or None)
-        if nodes is None or row.node in nodes or row.target == on
-    ]
-    shown = rows[:limit] if limit else rows
-    jobs = jobs_of(session, shown)
-    return JobList(jobs, freshness_of(jobs, live=asked_live), problems, len(rows) - len(shown))
+    store = session.store
+    from stoker.store.listing import page
+
+    rows, total = page(store, list(state) or None, nodes, on, limit, skip)
+    jobs = jobs_of(session, rows)
+    return JobList(jobs, freshness_of(jobs, live=asked_live), problems, max(0, total - skip - len(rows)))
 
 
 @operation("jobs", "job", "read", method="get")

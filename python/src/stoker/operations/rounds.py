@@ -25,12 +25,13 @@ def make_round(
     wait_s: float = 0.0,
     parts: Sequence[str] = (),
     probe: bool = False,
+    epoch: int | None = None,
 ) -> tuple[Problem, ...]:
     """Make one round; return what went wrong on single nodes. `None` leaves the choice of nodes and jobs to it.
 
     `wait_s` lets nodes hold their answer that long for something to change; `parts` of the nodes themselves are read in
-    the same round trip; `probe` asks nodes that were not heard of for a while, too. Raises StokerError when no round
-    could be made.
+    the same round trip; `probe` asks nodes that were not heard of for a while, too; `epoch` is that of the leader whose
+    round it is. Raises StokerError when no round could be made.
     """
     request: dict[str, Any] = {
         "mode": mode,
@@ -41,6 +42,8 @@ def make_round(
         "membership": membership(session),
         "probe": probe,
     }
+    if epoch is not None:
+        request["epoch"] = epoch
     if parts:
         request |= looks(session, parts)
     played = session.runner.play(

@@ -26,7 +26,7 @@ from sqlalchemy.engine import Dialect
 from stoker.errors import StokerError
 
 # The newest migration, and all before it. Kept here so that opening a store that is up to date needs no Alembic.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0007", "0008", "0010", "0011")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0007", "0008", "0010", "0011", "0012")
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "stoker_version"
 
@@ -131,6 +131,8 @@ jobs = Table(
     Column("moves", Integer),
     Column("results", Document("stoker.results")),
     Column("results_due", Boolean),
+    Column("results_until", Double),
+    Column("results_epoch", Integer),
     Column("put_back", Words),
     Index("jobs_by_state", "state"),
     Index("jobs_by_number", "number"),
@@ -272,6 +274,23 @@ benchmarks = Table(
     Column("value", Double, nullable=False),
     Column("spread_pct", Double, nullable=False),
     Column("busy", Boolean, nullable=False),
+)
+
+# An epoch is the number of the event that tells of its beginning: it is never given twice.
+dispatchers = Table(
+    "dispatchers",
+    metadata,
+    Column("id", String(63), primary_key=True),
+    Column("host", Words, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("lease_s", Double, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("heartbeat_at", Double, nullable=False),
+    Column("leader", Boolean, nullable=False),
+    Column("epoch", BigInteger),
+    Column("rounds", BigInteger, nullable=False),
+    Column("round_at", Double),
+    Column("round_s", Double),
 )
 
 samples = Table(
