@@ -75,7 +75,11 @@ class Node:
                     launches.append((result, started))
             elif kind == "stop":
                 result["changed"] = self.backend.cancel(
-                    order["job"], order["attempt"], order.get("grace_s"), order.get("reason", "cancelled")
+                    order["job"],
+                    order["attempt"],
+                    order.get("grace_s"),
+                    order.get("reason", "cancelled"),
+                    order.get("uid"),
                 )
             elif kind == "signal":
                 result["changed"] = self.backend.signal(order["job"], order["attempt"], order["signal"])

@@ -12,12 +12,15 @@ import json
 import os
 import re
 import shutil
+import time
 
 from . import identity
 
 JOB_ID = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
 # Enough for any exit record. Reserved at the start, so that a disk that filled up later cannot lose the record.
 EXIT_RESERVE_BYTES = 4096
+# An order that was on its way for longer than this came from no round.
+CLOSED_KEEP_S = 30 * 86400.0
 
 
 class NodeError(Exception):
@@ -293,6 +296,23 @@ class StateDir:
             what = "job {0}".format(job) if number is None else "attempt {0} of job {1}".format(number, job)
             raise NodeError("unknown_job", "no {0} in {1}".format(what, self.path), "stoker jobs lists the jobs")
         return chosen[-1]
+
+    def close_attempts(self, uid, number):
+        """Let no attempt of this very job up to ``number`` begin here any more: an order may still be on its way."""
+        folder = os.path.join(self.path, "jobs", ".closed")
+        make_private(folder)
+        horizon = time.time() - CLOSED_KEEP_S
+        for name in os.listdir(folder):
+            try:
+                if os.stat(os.path.join(folder, name)).st_mtime < horizon:
+                    os.unlink(os.path.join(folder, name))
+            except FileNotFoundError:
+                continue  # another call was faster
+        write_json(os.path.join(folder, uid), max(number, self.closed_attempts(uid)))
+
+    def closed_attempts(self, uid):
+        """Up to which number attempts of this job may not begin here any more; 0: any may."""
+        return read_json(os.path.join(self.path, "jobs", ".closed", uid)) or 0
 
     def has_attempt(self, job, number):
         """Whether the attempt was accepted here."""

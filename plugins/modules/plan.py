@@ -60,6 +60,11 @@ options:
         type: list
         elements: str
         choices: [cpu, memory, disks, network, gpus, containers]
+      epoch:
+        description:
+          - The epoch under which the dispatcher leads that makes this round. Once another one leads, nothing of the
+            round is written down any more.
+        type: int
       membership:
         description: The settings C(membership) of C(stoker.yml), as far as they are not the defaults.
         type: dict

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.bench import log, offline, reach, refresh, sync, telemetry
+from tests.bench import log, offline, queue, reach, refresh, sync, telemetry
 from tests.bench.log import MB
 from tests.bench.place import Place, place
 from tests.bench.table import Table
@@ -44,18 +44,18 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--nodes", type=int, nargs="+", help="how many nodes, one table each (1 20)")
+    parser.add_argument("--nodes", type=int, nargs="+", help="how many nodes, one table each (1 20 50)")
     parser.add_argument("--runs", type=int, help="runs of each (7)")
     parser.add_argument("--quick", action="store_true", help="few runs, 1 and 3 nodes, small logs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to measure (all)")
     asked = parser.parse_args()
-    asked.nodes = asked.nodes or ([1, 3] if asked.quick else [1, 20])
+    asked.nodes = asked.nodes or ([1, 3] if asked.quick else [1, 20, 50])
     asked.runs = asked.runs or (1 if asked.quick else 7)
     return asked
 
 
-PARTS = ("look", "start", "telemetry", "offline", "refresh", "log", "scan", "sync")
+PARTS = ("look", "start", "telemetry", "offline", "queue", "listing", "refresh", "log", "scan", "sync")
 
 
 def chosen(here: Place, asked: argparse.Namespace) -> Iterator[Callable[[], Table]]:
@@ -67,6 +67,8 @@ def chosen(here: Place, asked: argparse.Namespace) -> Iterator[Callable[[], Tabl
     few = min(asked.runs, 3)
     parts = {
         "offline": partial(offline.start_up, here, asked.runs),
+        "queue": partial(queue.throughput, here, 8 if asked.quick else 100, few),
+        "listing": partial(queue.listing, here, 1000 if asked.quick else 10_000, asked.runs),
         "refresh": partial(refresh.refresh, here, asked.runs),
         "log": partial(log.read, here, 10 * MB if asked.quick else 200 * MB, few),
         "scan": partial(log.scan, here, 10 * MB if asked.quick else 100 * MB, few),

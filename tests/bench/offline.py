@@ -48,21 +48,28 @@ def _list(fleet: Fleet) -> Usage:
     return Usage(time.monotonic() - wall, time.process_time() - cpu)
 
 
-def fill(store: Store) -> None:
+def fill(store: Store, jobs: int = JOBS) -> None:
     """A store as it is after some work: jobs in all states, with what was observed of them."""
     now = time.time()
-    for number in range(JOBS):
-        state = _STATES[number % len(_STATES)]
-        job = queue(store, ["python", "train.py", f"--seed={number}"], "n1")
-        times = {"started_at": now - 4000, "ended_at": None if state == "running" else now - 60, "elapsed_s": 3940.0}
-        over = {"exit_code": {"succeeded": 0, "failed": 1}.get(state), "reason": "code" if state == "failed" else None}
-        with store.write() as transaction:
-            transaction.change_job(job, {"state": state, "attempt": 1, "node": "n1", **times, **over})
+    template = vars(queue(store, ["python", "train.py"], "n1"))
+    with store.write() as transaction:
+        transaction.remove_job(template["id"])
+        for number in range(jobs):
+            state = _STATES[number % len(_STATES)]
+            if state == "running" and number >= JOBS:
+                state = "succeeded"  # a store of many jobs is one of many that are over
+            times = {"started_at": now - 4000, "ended_at": None if state == "running" else now - 60,
+                     "elapsed_s": 3940.0}  # fmt: skip
+            over = {"exit_code": {"succeeded": 0, "failed": 1}.get(state),
+                    "reason": "code" if state == "failed" else None}  # fmt: skip
+            job = f"bench-{number}"
+            own = {"id": job, "uid": job, "number": number + 10, "state": state, "attempt": 1, "node": "n1"}
+            transaction.add_job({**template, **own, **times, **over})
             transaction.add_attempt(
                 {
-                    "job_id": job.id, "number": 1, "node": "n1", "state": state, "claimed_at": now - 4001,
+                    "job_id": job, "number": 1, "node": "n1", "state": state, "claimed_at": now - 4001,
                     "confirmed_at": now - 4000, "observed_at": now - 5, "log_start": 0, "log_end": 200_000,
-                    "observation": _observation(job.id, state), **times, **over,
+                    "observation": _observation(job, state), **times, **over,
                 }
             )  # fmt: skip
 

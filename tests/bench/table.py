@@ -13,7 +13,14 @@ from tests.bench.measure import Usage
 
 WIDTH = 100
 _NAME_WIDTH = 46
-_COLUMNS = {"wall_s": "wall s", "cpu_s": "CPU s", "mb_s": "MB/s", "rss_mb": "MB", "sessions": "sessions"}
+_COLUMNS = {
+    "wall_s": "wall s",
+    "cpu_s": "CPU s",
+    "mb_s": "MB/s",
+    "rss_mb": "MB",
+    "per_s": "per s",
+    "sessions": "sessions",
+}
 
 
 @dataclass

@@ -70,6 +70,23 @@ def test_attempts(backend: Backend, job: str) -> None:
     assert backend.read_log(job)[0] == b"attempt 2\n"
 
 
+@pytest.mark.accepts("B16")
+def test_a_start_that_comes_after_its_stop_is_refused(backend: Backend, job: str) -> None:
+    """The dispatcher that ordered the start was stopped, and wakes when another one has ended the job."""
+    spec = backend.side.spec(job, argv=["sleep", "75.3"])
+    stop = {"order": "stop", "job": job, "attempt": 2, "uid": spec["uid"]}
+    (answer,) = backend.side.order(stop, accepted=False)["orders"]
+    assert answer["error"]["code"] == "unknown_job"
+    for attempt in (1, 2):
+        late = backend.try_start(spec, attempt)
+        assert (late["ok"], late["changed"], late["error"]["code"]) == (False, False, "stale_attempt"), late
+    assert backend.try_start(spec, 3)["ok"]
+    assert backend.cancel(job, 3, grace_s=0, uid=spec["uid"])[0]["state"] == "cancelled"
+    # Another job of the same id is another job.
+    assert backend.side.order({"order": "remove", "job": job})["orders"][0]["changed"]
+    assert backend.run(job, "true")["state"] == "succeeded"
+
+
 @pytest.mark.accepts("C02")
 def test_another_major_version_is_refused(backend: Backend, job: str) -> None:
     spec = backend.side.spec(job, argv=["true"])

@@ -54,12 +54,22 @@ def test_a_job_writes_its_checkpoint_and_goes_on_elsewhere(
     kinds = [event["type"] for event in events(cli, "--job", job)]
     assert kinds.count("job.requeued") == 1
     assert "job.retry" not in kinds
-    # It is still a member, and nothing lands there.
-    late = cli.run("true", options=("--on", first))
-    assert cli.job(late)["detail"] == f"{first} is drained: stoker node resume {first}"
-    assert {cli.job(cli.run("true"))["node"] for _ in range(2)} == {other}
-    assert f"{first}    drained" in cli("nodes").out
-    assert cli("node", "resume", first).code == 0
+
+
+@pytest.mark.accepts("C49")
+def test_nothing_new_lands_on_a_drained_node_until_it_is_resumed(
+    stoker: Stoker, nodes: Callable[..., list[PlainNode]]
+) -> None:
+    cli = stoker(*nodes(2))
+    assert cli("node", "drain", "n1").out.splitlines()[0] == "n1 is drained"
+    late = cli.run("true", options=("--on", "n1"))
+    assert cli.job(late)["detail"] == "n1 is drained: stoker node resume n1"
+    anywhere = cli.run("true")
+    assert cli("dispatch").code == 0
+    assert cli.job(anywhere)["node"] == "n2"
+    (first, _) = cli("nodes", "--json").json()["nodes"]
+    assert (first["name"], first["membership"], first["reachable"]) == ("n1", "drained", True), "it is still a member"
+    assert cli("node", "resume", "n1").code == 0
     assert cli("wait", late).code == 0
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from cli import Cli, until
 from testbed import PlainNode
 
@@ -38,12 +39,18 @@ def command_lines() -> list[bytes]:
     return found
 
 
-def test_an_interrupted_exec_leaves_nothing_on_the_node(stoker: Stoker, node: PlainNode) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "launcher"),
+    [(signal.SIGINT, 130, "on"), (signal.SIGKILL, -signal.SIGKILL, "on"), (signal.SIGKILL, -signal.SIGKILL, "off")],
+)
+def test_an_interrupted_exec_leaves_nothing_on_the_node(
+    stoker: Stoker, node: PlainNode, number: signal.Signals, code: int, launcher: str
+) -> None:
     cli = stoker(node)
-    waiting = cli.start("exec", "n1", "--", "sleep", "600.125")
-    until(lambda: alive("600.125"), "the command")
-    waiting.send_signal(signal.SIGINT)
-    assert waiting.wait(20) == 130
+    waiting = cli.start("exec", "n1", "--", "sleep", "600.125", env={"STOKER_LAUNCHER": launcher})
+    until(lambda: alive("600.125"), "the command", 60)
+    waiting.send_signal(number)
+    assert waiting.wait(20) == code
     until(lambda: not alive("600.125"), "the end of the command")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -289,6 +290,24 @@ def test_a_full_disk_keeps_no_attempt_alive_whose_lease_ran_out(small_disk: Node
     side.node.ssh(f"dd if=/dev/zero of={side.state_dir}/filler bs=64k; true")
     side.wait("full", lambda seen: seen["state"] != "running", timeout_s=40)
     assert side.node.ssh("pgrep -fx 'sleep 616.5'").stdout == ""
+
+
+@pytest.mark.slow
+@pytest.mark.accepts("B10")
+def test_what_waited_longer_than_its_lease_never_begins(gpu_node: PlainNode) -> None:
+    """By the time that it could begin here it may run elsewhere."""
+    side = NodeSide(gpu_node)
+    side.start("holds", "sleep", "618.5", gpus=2)
+    script = f"echo began > {gpu_node.home}/began; sleep 619.5"
+    assert side.start("waits", script=script, gpus=1, lease={"policy": "move", "seconds": 5})["state"] == "queued"
+    supervisor = side.file("waits", "state.json")["supervisor"]["pid"]
+    assert gpu_node.ssh(f"kill -STOP {supervisor}").returncode == 0
+    side.stop("holds", grace_s=0)
+    time.sleep(6)
+    assert gpu_node.ssh(f"kill -CONT {supervisor}").returncode == 0
+    seen = side.wait("waits")
+    assert (seen["state"], seen["reason"], seen["started_at"]) == ("lost", "expired", None), seen
+    assert not Path(gpu_node.home, "began").exists()
 
 
 @pytest.mark.root

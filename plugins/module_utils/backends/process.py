@@ -44,6 +44,7 @@ class ProcessBackend:
                 "set it in the environment of the controller that dispatches, or in stoker_secrets",
             )
         self._check_attempts(spec, attempt_number)
+        self._refuse_closed(spec, attempt_number)
         if not self.state.has_attempt(spec["job"], attempt_number):
             snapshots.require(self.state, spec)
         files = {"spec.json": dict(spec, accepted_at=identity.now())}
@@ -61,7 +62,18 @@ class ProcessBackend:
             self._check_same(attempt, spec)
             if spec.get("lease") and promise:
                 leases.renew(attempt, files["lease.json"])
+        elif self.state.closed_attempts(spec["uid"]) >= attempt_number:
+            # Another call ordered its end while this one made the folder.
+            self.cancel(spec["job"], attempt_number, 0)
+            return True, None
         return created, self._launch(attempt)
+
+    def _refuse_closed(self, spec, number):
+        if self.state.closed_attempts(spec["uid"]) >= number and not self.state.has_attempt(spec["job"], number):
+            raise NodeError(
+                "stale_attempt",
+                "attempt {0} of {1} is over here: the order to start it came too late".format(number, spec["job"]),
+            )
 
     def _check_attempts(self, spec, number):
         for other in self.state.attempts(spec["job"]):
@@ -113,8 +125,13 @@ class ProcessBackend:
 
     # -- cancel ------------------------------------------------------------------------------------------------
 
-    def cancel(self, job, number, grace_s=None, reason="cancelled"):
-        """Ask for the end of an attempt. Returns True where that changed anything."""
+    def cancel(self, job, number, grace_s=None, reason="cancelled", uid=None):
+        """Ask for the end of an attempt. Returns True where that changed anything.
+
+        One that is not here is closed where the job's ``uid`` is told: an order to start it may still come.
+        """
+        if uid is not None and not self.state.has_attempt(job, number):
+            self.state.close_attempts(uid, number)
         attempt = self.state.attempt(job, number)
         evidence = Evidence(attempt)
         if evidence.judge()[0] not in ("queued", "starting", "running"):

@@ -27,6 +27,7 @@ from stoker.operations import (
     containers,
     disk,
     dispatch,
+    dispatchers,
     drain,
     environments,
     events,
@@ -39,7 +40,11 @@ from stoker.operations import (
     registry,
     runs,
     runs_figures,
+    runs_init,
+    runs_query,
+    runs_report,
     runs_verdicts,
+    runs_watch,
     services,
     setup,
     signals,
@@ -52,6 +57,7 @@ from stoker.operations import (
     top,
     values,
     watch,
+    workflows,
 )
 from stoker.operations.session import Session
 
@@ -242,6 +248,13 @@ class Runs(Namespace):
     stability = bound(runs_figures.stability)
     best = bound(runs_figures.best)
     compare = bound(runs_figures.compare)
+    query = bound(runs_query.query)
+    cost = bound(runs_query.cost)
+    why = bound(runs_query.why)
+    report = bound(runs_report.report)
+    comment = bound(runs_report.comment)
+    init = bound(runs_init.init)
+    watch = bound(runs_watch.watch)
     check = bound(runs_verdicts.check)
     eta = bound(runs_verdicts.eta)
     seeds = bound(runs_verdicts.seeds)
@@ -252,6 +265,7 @@ class Dispatch(Namespace):
 
     area = "dispatch"
     rounds = bound(dispatch.dispatch)
+    list = bound(dispatchers.dispatchers)
 
 
 class Queue(Namespace):
@@ -266,6 +280,21 @@ class Queue(Namespace):
     resume = bound(queue.resume)
     move = bound(queue.move)
     clear = bound(queue.clear)
+
+
+class Workflows(Namespace):
+    """`fleet.workflows`: jobs that depend on each other, from one file."""
+
+    area = "workflows"
+    run = bound(workflows.run)
+    submit = bound(workflows.submit)
+    validate = bound(workflows.validate)
+    list = bound(workflows.list_workflows)
+    get = bound(workflows.status)
+    draw = bound(workflows.draw)
+    watch = bound(workflows.watch)
+    cancel = bound(workflows.cancel)
+    resume = bound(workflows.resume)
 
 
 class Events(Namespace):
@@ -383,6 +412,7 @@ class Fleet:
         self.runs = Runs(self._session)
         self.dispatch = Dispatch(self._session)
         self.queue = Queue(self._session)
+        self.workflows = Workflows(self._session)
         self.events = Events(self._session)
         self.store = StoreFiles(self._session)
         self.setup = Setup(self._session)

@@ -170,7 +170,7 @@ def test_a_time_is_one_only_when_it_is_a_point_in_time(stamp: float, seconds: fl
     assert ("time" in run.metrics) == (seconds is None)
 
 
-@pytest.mark.accepts("R03")
+@pytest.mark.accepts("R03", "R42")
 def test_csv_as_lightning_writes_it(tmp_path: Path) -> None:
     folder = tmp_path / "version_0"
     folder.mkdir()
@@ -229,6 +229,7 @@ def test_an_output_log_shows_what_a_terminal_would_show_in_the_end(tmp_path: Pat
     assert "\x1b" not in shown
 
 
+@pytest.mark.accepts("R42")
 def test_a_trainers_checkpoints_are_one_run(tmp_path: Path, stoker: Asked) -> None:
     for number in (500, 1000, 90):
         folder = tmp_path / f"out/checkpoint-{number}"

@@ -10,17 +10,20 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from typed import Stoker, Terminal
 
 from stoker.cli import format as fmt
-from stoker.cli import render_jobs
+from stoker.cli import render_jobs, render_members, render_streams
 from stoker.cli.kinds import all_kinds
 from stoker.cli.out import Out
 from stoker.cli.render_streams import SafeText
 from stoker.operations import jobs
-from stoker.operations.values import Freshness, Metric
+from stoker.operations.members import Member, MemberList
+from stoker.operations.values import Change, Freshness, Metric, Problem, RoundReport
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -186,3 +189,68 @@ def test_a_command_imports_no_other() -> None:
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "stoker.operations.jobs" in said
     assert not {f"stoker.operations.{name}" for name in ("services", "runs", "queue", "submit")} & set(said)
+
+
+class Rounds:
+    """Rounds as a test says: of each the problems of n1, and whether it answered again."""
+
+    def __init__(self, *rounds: tuple[str | None, bool]) -> None:
+        self.rounds, self.last = rounds, None
+
+    def __iter__(self) -> Iterator[RoundReport]:
+        for message, back in self.rounds:
+            changes = (Change(0.0, "node.reachable", None, None, "n1", {}),) if back else ()
+            yield RoundReport(changes, 0, 0, 0.1, (Problem("n1", message),) if message else ())
+
+
+@pytest.mark.accepts("C09")
+def test_a_loop_tells_once_that_a_node_is_away(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = Rounds(("gone", False), (None, False), ("gone", False), ("denied", False), (None, True), ("denied", False))
+    render_streams.rounds(stream, Out())  # type: ignore[arg-type]
+    assert capsys.readouterr().err.splitlines() == ["n1: gone", "n1: denied", "n1: denied"]
+
+
+def test_how_members_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    now = time.time()
+    base = Member(
+        "n1", "active", "inventory", "10.0.0.1", (), True, None, (), True, None, None, None, None, None, None, None
+    )
+    shown = [
+        base,
+        replace(base, name="n2", state="pending", source="added", expires_at=now + 240.5, asked_at=now, asked_by="ada",
+                why_not="n2 is pending: stoker node approve n2"),
+        replace(base, name="n3", state="draining", drain_deadline=now - 1, jobs=("a-1", "b-2", "c-3")),
+        replace(base, name="n4", offline_since=now - 60),
+    ]  # fmt: skip
+    render_members.member_list(MemberList(tuple(shown), None), Out())
+    out = capsys.readouterr().out
+    assert [re.sub(r"  +", "|", line.strip()) for line in out.splitlines()] == [
+        "NODE|STATE|FROM|ADDRESS|BY|JOBS",
+        "n1|active|inventory|10.0.0.1|-|-",
+        "n2|pending, 4 m left|added|10.0.0.1|ada, 0 s ago|-",
+        "n3|draining, time is over|inventory|10.0.0.1|-|a-1, b-2 and 1 more",
+        "n4|offline 1 m|inventory|10.0.0.1|-|-",
+        "n2 is pending: stoker node approve n2",
+    ]
+
+
+def test_a_loop_tells_a_problem_once_until_it_is_over(capsys: pytest.CaptureFixture[str]) -> None:
+    from stoker.cli import render_dispatch
+    from stoker.operations.loop import Standing
+    from stoker.operations.values import Problem, RoundReport
+
+    class Pieces:
+        exit_code = 0
+
+        def __iter__(self) -> Iterator[object]:
+            away = RoundReport((), 0, 1, 0.1, (Problem("n1", "it is away\x1b[2J"),))
+            yield Standing(0.0, "desk-2222", 7, "leads, epoch 7: nobody leads")
+            yield from (away, away, replace(away, problems=()), away)
+
+    assert render_dispatch.loop(Pieces(), Out()) == 0  # type: ignore[arg-type]
+    said = capsys.readouterr()
+    assert said.err.splitlines() == [
+        "n1: it is away", "stoker: the next round had no problem any more", "n1: it is away",
+    ]  # fmt: skip
+    assert "desk-2222 leads, epoch 7: nobody leads" in said.out
+    assert said.out.count("round of") == 1

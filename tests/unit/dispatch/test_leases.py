@@ -24,6 +24,8 @@ from stoker.dispatch.leases import (
     read_words,
     surely_over,
 )
+from stoker.dispatch.model import State
+from stoker.dispatch.renewals import end_orders
 from stoker.dispatch.states import MOST_MOVES
 from stoker.errors import UsageError
 from stoker.store import AttemptRow, JobRow, NodeRow, Store
@@ -221,7 +223,7 @@ def test_a_job_goes_elsewhere_once_when_its_lease_has_surely_run_out(store: Stor
     assert (rounds.job.state, rounds.job.node, rounds.job.attempt) == ("running", "n2", 2)
     first, second = rounds.attempts
     assert (first.state, first.reason, first.stop_due, second.state) == ("lost", "expired", True, "running")
-    assert "n1 cannot be asked (timed out), and the lease of 60 s ran out" in str(first.detail)
+    assert "n1 cannot be asked, and nobody renewed the lease of 60 s for more than 80 s" in str(first.detail)
     rounds.round(500.0, silent=("n1",))
     assert rounds.events().count("job.moved") == 1
 
@@ -245,7 +247,28 @@ def test_a_node_that_comes_back_ends_the_old_attempt_and_its_result_is_history(s
     first, _ = rounds.attempts
     assert (first.state, first.reason, (first.observation or {})["state"]) == ("lost", "expired", end)
     assert list(rounds.round(1.0)) == ["n2"], "nothing is left to end"
-    assert rounds.events().count("attempt.late") == 1
+    (late,) = store.events(types=("attempt.late",))
+    assert (late.node, late.attempt, late.data["to"]) == ("n1", 1, end)
+
+
+@pytest.mark.parametrize(
+    ("asked", "named", "unasked", "ended"),
+    [
+        ((), None, (), 1),
+        ((), None, ("n1",), 0),
+        ((), ("other",), (), 0),
+        ((), ("a-2222",), (), 1),
+        (("n1",), ("other",), (), 1),
+    ],
+)
+def test_who_is_asked_to_end_what_is_left(
+    asked: tuple[str, ...], named: tuple[str, ...] | None, unasked: tuple[str, ...], ended: int
+) -> None:
+    left = attempt(RUNNING, state="lost", reason="expired", stop_due=True)
+    state = State((), {}, (node("n1"),), left=(left,))
+    meant = None if named is None else frozenset(named)
+    found = list(end_orders(state, dict.fromkeys(asked, ()), meant, frozenset(unasked)))
+    assert [(name, order["order"], order["attempt"]) for name, order in found] == [("n1", "stop", 1)] * ended
 
 
 def test_a_node_that_never_had_the_attempt_has_nothing_to_end(store: Store) -> None:
@@ -323,7 +346,7 @@ def test_a_job_with_nowhere_else_to_go_waits_for_its_node(store: Store) -> None:
     rounds.round(61.0, silent=("n1",))
     rounds.round(100.0, silent=("n1",))
     assert rounds.orders(rounds.round(1.0, silent=("n1",))) == [("n1", "stop", 1)]
-    assert rounds.job.detail == "attempt 1 of it may be alive on n1, which has not answered since"
+    assert rounds.job.detail == "attempt 1 of it may be alive on n1: it starts when that is known to have ended"
     over = rounds.answer("n1", observation(rounds.job, "lost", 1, reason="expired"))
     rounds.round(1.0, n1=over)
     assert rounds.orders(rounds.round(1.0)) == [("n1", "start", 2)]

@@ -161,3 +161,18 @@ def test_a_removed_node_gets_nothing_and_its_history_is_kept(store: Store) -> No
 def test_a_look_at_what_a_round_would_do_decides_nothing(store: Store) -> None:
     assert begin_round(store, (FOUND,), RoundRequest(probe=True), 1.0, dry_run=True) == {}
     assert (store.members.list(), store.events()) == ([], [])
+
+
+@pytest.mark.accepts("C49")
+def test_what_waited_on_the_node_for_a_gpu_is_back_in_the_queue_with_its_event(store: Store) -> None:
+    job = running(store)
+    waits = store.add_job("b", {"argv": ["true"], "gpus": 1}, target="n1").id
+    begin(store, 4.0)
+    finish_round(store, {"n1": reply(observation(row_of(store, waits), "queued"))}, 5.0)
+    assert (row_of(store, waits).state, row_of(store, waits).node) == ("queued", "n1")
+    drain(store, 1000.0, 6.0)
+    orders = [(order["order"], order["job"]) for order in begin(store, 7.0)["n1"]["orders"]]
+    assert orders == [("stop", waits)], f"not {job}, which may finish"
+    summary = finish_round(store, {"n1": reply(observation(row_of(store, waits), "cancelled"))}, 8.0)
+    assert [(change["event"], change["to"]) for change in summary.changed] == [("job.requeued", "queued")]
+    assert (row_of(store, waits).state, row_of(store, waits).node) == ("queued", None)

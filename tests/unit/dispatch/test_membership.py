@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made import attempt, job, known
 
@@ -23,6 +23,8 @@ from stoker.errors import UsageError
 from stoker.store import AttemptRow, JobRow, MemberRow, NodeRow
 
 NOW = 1000.0
+# How long an example takes says how busy the machine is.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 FOUND = {"stoker_needs_approval": True}
 STATES = ("pending", "expired", "active", "draining", "drained", "removed")
 
@@ -97,10 +99,12 @@ def test_nobody_asks_a_node_that_is_not_approved(mode: str, row: MemberRow | Non
     assert set(found.observe) == {"n2"}
 
 
-def test_a_removed_node_is_asked_about_what_is_still_under_way_there() -> None:
-    busy = job(attempt=1, state="running", node="n1")
+@pytest.mark.accepts("C07")
+def test_a_node_that_was_removed_by_force_is_left_alone_with_its_jobs() -> None:
+    busy = job(attempt=1, state="running", node="n1", stop_requested="cancelled")
     found = planned([busy], [member("n1", "removed")], attempts=[attempt(busy)])
-    assert (dict(found.observe), dict(found.orders)) == ({"n1": ["a-2222"]}, {})
+    assert (dict(found.observe), dict(found.orders), found.changes) == ({}, {}, ())
+    assert found.waiting == {"a-2222": "its node n1 was removed"}
 
 
 @pytest.mark.accepts("C09")
@@ -126,6 +130,7 @@ def test_three_misses_one_in_each_interval() -> None:
     assert (back.misses, back.missed_at, back.offline_since, back.unreachable_since) == (0, None, None, None)
 
 
+@unhurried
 @given(st.lists(st.tuples(st.floats(0.1, 40), st.booleans()), max_size=30), st.integers(1, 5))
 @pytest.mark.accepts("C09", "B10")
 def test_a_node_is_offline_after_so_many_misses_running_and_never_sooner(
@@ -189,6 +194,7 @@ def test_a_job_that_was_put_back_uses_up_no_retry(retries: int) -> None:
     assert after_end(one, "failed", "code", NOW, exit_code=1)[0] == ("job.dead" if retries else "job.failed")
 
 
+@unhurried
 @given(
     st.lists(st.tuples(st.sampled_from(STATES), st.booleans(), st.booleans()), min_size=2, max_size=2),
     st.lists(st.sampled_from([None, "n1", "n2", "all"]), min_size=1, max_size=6),

@@ -81,6 +81,10 @@ def test_where_a_job_goes(what: str, waits: JobRow, rows: list[NodeRow], where: 
             job(), [known("n1", unreachable_since=1.0), known("n2", unreachable_since=1.0)],
             "n1, n2 cannot be reached", {"n1", "n2"},
         ),
+        (
+            job(gpus=2), [known("n1", 1), known("n2", 4, unreachable_since=1.0)],
+            "needs 2 GPUs: n1 has 1; n2 cannot be reached", {"n1", "n2"},
+        ),
         (job(target="spark"), [], "there is no node or group 'spark' in the inventory", set()),
     ],
 )  # fmt: skip
@@ -139,6 +143,7 @@ def test_a_stop_is_ordered_with_its_grace_once() -> None:
     assert order == {
         "order": "stop",
         "job": "a-2222",
+        "uid": "uid-a-2222",
         "attempt": 1,
         "grace_s": 7.0,
         "reason": "cancelled",

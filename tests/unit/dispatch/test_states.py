@@ -8,6 +8,8 @@ from __future__ import annotations
 import pytest
 from made import job
 
+from stoker.dispatch.apply import apply_change
+from stoker.dispatch.model import Change
 from stoker.dispatch.retry import JITTER, backoff_s, retry_words
 from stoker.dispatch.states import (
     ATTEMPT_TRANSITIONS,
@@ -26,6 +28,12 @@ def test_nothing_follows_the_end_of_a_job() -> None:
         for after in set(JOB_STATES) - {before}:
             with pytest.raises(TransitionError, match=f"from {before} to {after}"):
                 check_job(before, after)
+
+
+def test_a_transition_that_history_would_not_tell_is_refused() -> None:
+    change = Change(job(state="running", attempt=1), {"state": "succeeded"})
+    with pytest.raises(TransitionError, match="from running to succeeded has no event"):
+        apply_change(None, change, 1.0)  # type: ignore[arg-type]
 
 
 def test_a_running_job_does_not_start() -> None:

@@ -123,6 +123,7 @@ def test_machines_that_are_online_with_their_groups_and_addresses(tailnet: Tailn
         "ansible_host": "spark.tail1234.ts.net", "tailscale_dns_name": "spark.tail1234.ts.net",
         "tailscale_hostname": "spark", "tailscale_id": "nsparkCNTRL", "tailscale_os": "linux",
         "tailscale_ips": ["100.64.0.2", "fd7a:115c:a1e0::1"], "tailscale_tags": ["tag:gpu", "tag:lab-2"],
+        "stoker_needs_approval": True,
     }  # fmt: skip
     assert said.groups["tag_gpu"] == said.groups["tag_lab_2"] == ["spark"]
     assert said.groups["os_ios"] == ["phone"]
@@ -149,6 +150,7 @@ def test_addresses_this_machine_and_constructed_groups(tailnet: Tailnet) -> None
         groups={"fast": "'spar' in tailscale_hostname"}, keyed_groups=[{"key": "tailscale_os", "prefix": "sys"}],
     )  # fmt: skip
     assert said.hosts["laptop"]["ansible_connection"] == "local"
+    assert "stoker_needs_approval" not in said.hosts["laptop"], "nobody found this machine"
     assert said.hosts["spark"]["ansible_user"] == "linux-user"
     assert (said.groups["fast"], said.groups["sys_macOS"]) == (["spark"], ["laptop"])
     # Without MagicDNS nobody could look the name up.

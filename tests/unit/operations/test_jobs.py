@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from played import PlayedNodes
 
+from stoker.config import Lease
 from stoker.errors import NotFound, UsageError
-from stoker.operations import clean, jobs, submit
+from stoker.operations import clean, dispatch, jobs, submit
 from stoker.operations.session import Session
+from stoker.operations.values import RoundReport
 
 
 def test_a_job_is_written_down_as_it_was_given(session: Session, nodes_played: PlayedNodes) -> None:
@@ -176,6 +179,62 @@ def test_a_stop_that_cannot_reach_the_node_says_so(session: Session, nodes_playe
     done = jobs.stop(session, job.id)
     assert (done.stopped[0].outcome, done.stopped[0].job.state) == ("unreachable", "running")
     assert done.problems[0].message == "no route"
+
+
+@pytest.mark.accepts("B10")
+def test_what_is_given_up_is_lost_without_proof_and_ended_when_its_node_is_back(
+    session: Session, nodes_played: PlayedNodes
+) -> None:
+    gone, here = (submit.run(session, ["a"], on=node).job.id for node in ("n1", "n2"))
+    row = nodes_played.show(gone, "running")
+    with session.store.write() as transaction:
+        seen = {"state": "running", "evidence": "its lock is held"}
+        transaction.change_attempt(row.id, 1, {"observation": seen})
+    nodes_played.show(here, "running", node="n2")
+    nodes_played.know("n1", unreachable_since=time.time(), unreachable_message="no route")
+    nodes_played.know("n2")
+    nodes_played.away["n1"] = "no route"
+    one, other = jobs.stop(session, gone, here, give_up=True).stopped
+    assert (one.outcome, one.job.state, one.job.reason) == ("given_up", "lost", None)
+    assert str(one.job.evidence).startswith("given up: "), "not what its node said last"
+    what = "n1 cannot be asked (no route), and what became of it there is not known"
+    assert one.message == f"{gone} given up: {what}; when n1 answers, what is left of it is ended"
+    assert (other.outcome, other.job.state) == ("stopping", "running"), "its node answers"
+    (attempt,) = session.store.attempts(gone)
+    assert (attempt.state, attempt.stop_due) == ("lost", True)
+    assert [event.type for event in session.store.events(job_id=gone)][-1] == "job.lost"
+
+
+@pytest.mark.parametrize(
+    ("option", "setting", "lease"),
+    [
+        (None, {}, None),
+        ("move:1m", {}, {"policy": "move", "seconds": 60.0}),
+        (None, {"policy": "move", "seconds": 90.0}, {"policy": "move", "seconds": 90.0}),
+        ("keep", {"policy": "move"}, {"policy": "keep", "seconds": None}),
+    ],
+)
+def test_which_lease_a_job_gets(
+    session: Session, nodes_played: PlayedNodes, option: str | None, setting: dict[str, Any], lease: Any
+) -> None:
+    session.config = replace(session.config, lease=Lease(**setting))  # cached: it was read once
+    job = submit.run(session, ["a"], on="n1", **({"lease": option} if option else {})).job
+    row = session.store.job(job.id)
+    assert row is not None
+    assert row.spec.get("lease") == lease
+    assert job.lease_s == (lease["seconds"] if lease else None)
+
+
+def test_a_loop_makes_three_rounds_while_half_of_the_shortest_lease_passes(session: Session) -> None:
+    rounds = dispatch.RoundStream(session, 10.0)
+    report = RoundReport((), 0, 0, 0.1, ())
+    assert rounds._pause_s(report, 10.0) == 10.0
+    job = submit.run(session, ["a"], on="n1").job.id
+    with session.store.write() as transaction:
+        values = {"job_id": job, "number": 1, "node": "n1", "state": "running", "claimed_at": 1.0, "log_start": 0}
+        lease = {"seconds": 30.0, "until": None, "boot_id": None, "since": {}, "blind": False}
+        transaction.add_attempt({**values, "log_end": 0, "lease": lease})
+    assert rounds._pause_s(report, 10.0) == 5.0
 
 
 @pytest.mark.accepts("D13")

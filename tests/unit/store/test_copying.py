@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sqlalchemy import update
 from testbed import Postgres
 
 from stoker.errors import StokerError, UsageError
-from stoker.store import NodeRow, Store, copying, open_store, schema
+from stoker.store import MemberRow, NodeRow, Store, copying, open_store, schema
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -40,7 +41,8 @@ def fill(store: Store) -> None:
             store.request_stop(job.id)
     with store.write() as transaction:
         for name in ("n1", "Knöten", "N2"):
-            transaction.put_node(NodeRow(name, {"gpus": None, "load": 0.1}, 1.5e9, None, None, 0))
+            transaction.put_node(NodeRow(name, {"gpus": None, "load": 0.1}, 1.5e9, None, None, 0, 1.4e9))
+            transaction.put_member(MemberRow(name, "draining", "inventory", 1.5e9, drain_deadline=1.6e9))
 
 
 def attempt_of(store: Store) -> str:
@@ -63,6 +65,7 @@ def test_every_row_arrives(store: Store, other: Store) -> None:
     assert other.jobs() == store.jobs()
     assert other.attempts(job) == store.attempts(job)
     assert other.nodes() == store.nodes()
+    assert other.members.list() == store.members.list()
     assert other.events() == store.events()
     assert other.faults() == []
 
@@ -139,3 +142,22 @@ def test_a_damaged_file_is_found(tmp_path: Path) -> None:
     raw.close()
     with open_store(f"sqlite:///{path}") as store:
         assert store.faults() == ["a row of attempts refers to a row of jobs that is not there"]
+
+
+def test_a_copy_that_takes_its_time_is_not_ended_for_standing_still(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stoker.store.engine.IDLE_S", 0.2)
+    slow = copying._sums
+
+    def sums(*arguments: object) -> list[copying.TableCopy]:
+        time.sleep(0.5)
+        return slow(*arguments)  # type: ignore[arg-type]
+
+    urls = [postgres.new_database() for _ in range(2)]
+    with open_store(urls[0]) as source, open_store(urls[1]) as target:
+        fill(source)
+        monkeypatch.setattr(copying, "_sums", sums)
+        assert source.copy_to(target) == target.sums()
+    for url in urls:
+        postgres.drop(url)

@@ -11,6 +11,7 @@ import pytest
 
 from stoker.errors import NotFound, StokerError, UsageError
 from stoker.store import Store, open_store
+from stoker.store.listing import page
 
 SPEC = {"argv": ["python", "train.py"]}
 
@@ -176,3 +177,18 @@ def test_a_store_keeps_its_jobs(store: Store, store_url: str) -> None:
     store.close()
     with open_store(store_url) as again:
         assert again.job(job.id) == job
+
+
+@pytest.mark.accepts("C50")
+def test_a_page_is_filtered_counted_and_cut_by_the_database(store: Store) -> None:
+    made = [store.add_job(f"j{number}", SPEC, target="gpus" if number % 2 else "n1") for number in range(10)]
+    for job in made[:4]:
+        store.request_stop(job.id)
+    rows, total = page(store, None, None, None, 3, 2)
+    assert ([row.id for row in rows], total) == ([job.id for job in made[7:4:-1]], 10)
+    rows, total = page(store, ["cancelled"], None, None, 0, 0)
+    assert ([row.id for row in rows], total) == ([job.id for job in made[3::-1]], 4)
+    rows, total = page(store, ["queued"], ["n7"], "gpus", 2, 0)
+    assert ([row.name for row in rows], total) == (["j9", "j7"], 3)
+    assert page(store, None, ["n7"], None, 0, 0) == ([], 0)
+    assert page(store, None, None, None, 5, 50) == ([], 10)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -57,3 +58,31 @@ def test_a_reader_that_goes_on_from_the_last_number_misses_no_event(store_url: s
     writers = [subprocess.Popen([sys.executable, "-c", script, store_url]) for _ in range(2)]
     assert [writer.wait(timeout=120) for writer in writers] == [0, 0]
     assert reader.communicate(timeout=120)[0].split() == ["100", "True"]
+
+
+STOPPED = """
+import os, signal, sys
+from stoker.store import open_store
+with open_store(sys.argv[1]) as store, store.write() as transaction:
+    transaction.event("half", 1.0)
+    print("in the middle", flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@pytest.mark.accepts("B16")
+def test_one_that_was_stopped_in_the_middle_does_not_hold_up_the_others(postgres_url: str) -> None:
+    open_store(postgres_url).close()
+    script = STOPPED.replace("import os", "import stoker.store.engine as engine; engine.IDLE_S = 0.5\nimport os", 1)
+    argv = [sys.executable, "-c", script, postgres_url]
+    stopped = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert stopped.stdout is not None
+    assert stopped.stdout.readline() == b"in the middle\n"
+    with open_store(postgres_url) as store:
+        job = store.add_job("a", {"argv": ["true"]})
+        stopped.send_signal(signal.SIGCONT)
+        _, err = stopped.communicate(timeout=30)
+        assert stopped.returncode == 1
+        assert b"StokerError" in err
+        assert [event.type for event in store.events()] == ["job.queued"]
+        assert store.job(job.id) is not None

@@ -90,15 +90,22 @@ def schema_of(folder: Path) -> Schema:
 
 
 def _load(path: Path) -> Schema:
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise AnalysisError(f"{path} is larger than a list of metrics can be")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise AnalysisError(f"{path} cannot be read: {problem}") from problem
+    return parsed(text, str(path))
+
+
+def parsed(text: str, path: str) -> Schema:
+    """The schema that a text is; `path` is what it is called where it is wrong. Raises AnalysisError."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        if path.stat().st_size > _LARGEST:
-            raise AnalysisError(f"{path} is larger than a list of metrics can be")
-        data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as problem:
-        raise AnalysisError(f"{path} cannot be read: {problem}") from problem
+        data = YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as problem:
         line = problem.problem_mark.line + 1 if problem.problem_mark else 1
         raise AnalysisError(f"{path}:{line}: not valid YAML: {problem.problem}") from None
@@ -116,7 +123,7 @@ def _load(path: Path) -> Schema:
     return Schema(metrics, **texts, detectors=_detectors(path, parts.get("detectors") or {}))
 
 
-def _mapping(path: Path, where: str, data: Any, known: tuple[str, ...] | None = None) -> Mapping[Any, Any]:
+def _mapping(path: str, where: str, data: Any, known: tuple[str, ...] | None = None) -> Mapping[Any, Any]:
     if not isinstance(data, Mapping):
         raise AnalysisError(f"{path}: {where} is no mapping")
     odd = [str(key) for key in data if known and key not in known]
@@ -125,11 +132,11 @@ def _mapping(path: Path, where: str, data: Any, known: tuple[str, ...] | None = 
     return data
 
 
-def _texts(path: Path, where: str, data: Any) -> dict[str, str]:
+def _texts(path: str, where: str, data: Any) -> dict[str, str]:
     return {str(key): str(value) for key, value in _mapping(path, where, data).items()}
 
 
-def _detectors(path: Path, data: Any) -> Mapping[str, Mapping[str, float] | None]:
+def _detectors(path: str, data: Any) -> Mapping[str, Mapping[str, float] | None]:
     if not data:
         return {}
     from stoker.analysis.detectors import ALL
@@ -141,7 +148,7 @@ def _detectors(path: Path, data: Any) -> Mapping[str, Mapping[str, float] | None
         raise AnalysisError(f"{path}: detectors.{problem}", next_step="stoker runs check --help") from None
 
 
-def _metric(path: Path, where: str, name: str, data: Any) -> dict[str, str]:
+def _metric(path: str, where: str, name: str, data: Any) -> dict[str, str]:
     said = {str(key): str(value) for key, value in _mapping(path, where, data, _FIELDS).items()}
     if said.get("better", "lower") not in _BETTER:
         raise AnalysisError(f"{path}: {where}.better: '{said['better']}' is not lower or higher")

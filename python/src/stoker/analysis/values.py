@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["wandb", "tensorboard", "jsonl", "csv", "trainer_state", "log"]
+Kind = Literal["wandb", "tensorboard", "jsonl", "csv", "trainer_state", "trackio", "mlflow", "neptune", "log"]
 StateName = Literal["finished", "failed", "running", "unfinished", "unknown"]
 Direction = Literal["min", "max"]
 Better = Literal["a", "b", "same"]
@@ -29,7 +29,8 @@ class RunInfo:
     """What is known of a run without reading its metrics. Times are Unix seconds.
 
     `id` is the writer's own, or where there is none the place of the run relative to the folder that was asked.
-    `segments` are its files in order: a resumed run has several.
+    `segments` are its files in order: a resumed run has several. `facts` is what its writer noted of the machine and
+    the code (remote, gpu, gpus, os, python, cuda, program, runtime_s), as far as it did.
     """
 
     kind: Kind
@@ -48,6 +49,7 @@ class RunInfo:
     bytes: int
     segments: tuple[str, ...]
     config: Mapping[str, Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:

@@ -60,7 +60,7 @@ def exit_code(value: Any) -> int:
 
         return render_streams.outcome_code(value.job)
     if isinstance(value, values.StopList):
-        return int(any(result.outcome not in ("stopped", "already_over") for result in value.stopped))
+        return int(any(result.outcome not in ("stopped", "already_over", "given_up") for result in value.stopped))
     if isinstance(value, values.Submitted):
         refused = value.job.reason == "start" and value.job.elapsed_s is None
         return int(refused or (bool(value.problems) and not value.job.confirmed))

@@ -214,7 +214,7 @@ def job_detail(value: JobDetail, out: Out) -> None:
         away = f"{job.node} cannot be reached: {job.unreachable_message}; {_last_seen(job)}; {_lease(job)}"
         rows.append(("node", fmt.one_line(away)))
     elif job.lease_s is not None and not job.finished:
-        rows.append(("lease", f"{fmt.duration(job.lease_s)}: {_lease(job)}"))
+        rows.append(("lease", _lease(job)))
     if results := _results(job):
         rows.append(("results", results))
     if job.left_behind:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 import time
+from dataclasses import replace
 
 from stoker.cli import format as fmt
 from stoker.cli import render_jobs
@@ -12,7 +13,7 @@ from stoker.cli.out import Out
 from stoker.operations.dispatch import RoundStream
 from stoker.operations.events import Event, EventStream
 from stoker.operations.logs import LogStream
-from stoker.operations.values import Change, Job
+from stoker.operations.values import Change, Job, RoundReport
 from stoker.operations.watch import WatchStream
 
 LONGEST_ESCAPE = 4096
@@ -135,18 +136,33 @@ def _sample(sample: object) -> str:
 
 
 def rounds(stream: RoundStream, out: Out) -> int:
-    """`stoker dispatch`: what each round changed; a loop says nothing of rounds that changed nothing."""
-    looping = False
+    """`stoker dispatch`: what each round changed. A loop says nothing of rounds that changed nothing.
+
+    It tells once what is wrong with a node, until that answers again.
+    """
+    looping, known = False, dict[str | None, str]()
     for report in stream:
         for change in report.changes:
-            out.line(fmt.one_line(_change(change)))
-        for problem in report.problems:
-            out.note(fmt.one_line(f"{problem.node or 'stoker'}: {problem.message}"))
-        if not looping or report.changes:
-            counts = f"{report.running} running, {report.waiting} waiting"
-            out.line((f"round of {fmt.duration(report.elapsed_s)}: {counts}", "dim"))
+            if change.type == "node.reachable":
+                known.pop(change.node, None)
+        new = tuple(problem for problem in report.problems if known.get(problem.node) != problem.message)
+        known.update({problem.node: problem.message for problem in report.problems})
+        if all(problem.node is not None for problem in report.problems):
+            known.pop(None, None)
+        round_report(replace(report, problems=new), out, even_if_nothing=not looping)
         looping = True
     return int(bool(stream.last and stream.last.problems))
+
+
+def round_report(report: RoundReport, out: Out, *, even_if_nothing: bool) -> None:
+    """What one round changed, and what went wrong in it."""
+    for change in report.changes:
+        out.line(fmt.one_line(_change(change)))
+    for problem in report.problems:
+        out.note(fmt.one_line(f"{problem.node or 'stoker'}: {problem.message}"))
+    if even_if_nothing or report.changes:
+        counts = f"{report.running} running, {report.waiting} waiting"
+        out.line((f"round of {fmt.duration(report.elapsed_s)}: {counts}", "dim"))
 
 
 def events(stream: EventStream, out: Out) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stoker.dispatch.model import Change
-from stoker.dispatch.states import check_job
+from stoker.dispatch.states import TransitionError, check_job
 from stoker.store import Transaction
 from stoker.store.queues import pause
 
@@ -13,10 +13,13 @@ _FAILURES = frozenset({"failed", "lost", "dead"})
 def apply_change(transaction: Transaction, change: Change, now: float) -> bool:
     """Write one change and its event. False, and nothing written, when the job is no longer as it was seen.
 
-    Raises TransitionError for a change that the table of states does not know.
+    Raises TransitionError for a change that the table of states does not know, or that history would not tell.
     """
     job = change.seen
-    check_job(job.state, str(change.values.get("state", job.state)))
+    after = str(change.values.get("state", job.state))
+    check_job(job.state, after)
+    if after != job.state and change.event is None:
+        raise TransitionError(f"the way of {job.id} from {job.state} to {after} has no event")
     if change.values and not transaction.change_job(job, change.values):
         return False
     if change.attempt is not None and change.claim:

@@ -108,7 +108,7 @@ def due(state: State, now: float) -> list[str]:
     def is_due(node: NodeInfo) -> bool:
         row = state.known.get(node.name)
         last = max((row.last_seen or 0.0, row.missed_at or 0.0)) if row is not None else 0.0
-        return node.name not in quiet and now - last >= rules.probe_s
+        return node.name not in quiet and not 0 <= now - last < rules.probe_s
 
     return sorted(node.name for node in state.nodes if is_due(node))
 

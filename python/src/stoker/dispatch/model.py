@@ -34,7 +34,8 @@ class RoundRequest:
     few nodes are asked). Of each log the last `log_keep_bytes` are copied. `parts` of the nodes themselves are read
     too (cpu, memory, disks, network, gpus, containers), with `busy_processes` (patterns of names; None: the node's own)
     and `quarantine_s` for the GPUs. `telemetry` and `membership` are the settings of that name, as far as they are not
-    the defaults. `probe`: nodes that were not heard of for a while are asked, too.
+    the defaults. `probe`: nodes that were not heard of for a while are asked, too. `epoch` is that of the dispatcher
+    that leads, where it makes the round.
     """
 
     mode: Mode = "dispatch"
@@ -48,6 +49,7 @@ class RoundRequest:
     telemetry: Mapping[str, float] = field(default_factory=dict)
     membership: Rules = field(default_factory=Rules)
     probe: bool = False
+    epoch: int | None = None
 
     @classmethod
     def parse(cls, asked: Mapping[str, Any]) -> RoundRequest:
@@ -72,10 +74,12 @@ class RoundRequest:
                 {str(key): float(value) for key, value in (asked.get("telemetry") or {}).items()},
                 Rules.of(asked.get("membership") or {}),
                 bool(asked.get("probe")),
+                None if asked.get("epoch") is None else int(asked["epoch"]),
             )
         except (TypeError, ValueError):
             raise UsageError(
-                "stoker_round: wait_s, log_keep_bytes, quarantine_s and the values of telemetry have to be numbers"
+                "stoker_round: wait_s, log_keep_bytes, quarantine_s, epoch and the values of telemetry"
+                " have to be numbers"
             ) from None
 
 

@@ -187,6 +187,8 @@ def _history(job: JobRow, attempts: Mapping[int, AttemptRow], answer: Answer, no
         known = (row.observation or {}).get("state") or row.state
         if observation["state"] != known:
             data = {"from": known, "to": observation["state"], "evidence": observation.get("evidence")}
+            # The event is told of its own node, not of the one where the job went.
+            values["node"] = row.node
             yield Change(job, attempt=number, attempt_values=values, event="attempt.late", data=data)
         elif "stop_due" in values:
             yield Change(job, attempt=number, attempt_values=values)
@@ -197,16 +199,23 @@ def _unknown(answer: Answer, job: JobRow, number: int) -> bool:
     return (stop.get("error") or {}).get("code") == "unknown_job"
 
 
-def left_behind(job: JobRow, attempt: AttemptRow, message: str, clock: Clock | None, now: float) -> Change | None:
+def left_behind(job: JobRow, attempt: AttemptRow, clock: Clock | None, now: float) -> Change | None:
     """The loss of an attempt on a node that could not be asked just now, when its lease has surely run out."""
     lease = lease_of(job, attempt)
     if lease is None or not surely_over(lease, job, clock):
         return None
     detail = (
-        f"{attempt.node} cannot be asked ({message}), and the lease of {lease.seconds:.0f} s ran out: "
-        f"nobody renewed it for {longest_s(lease.seconds, job.spec):.0f} s or more, after which the node has ended it"
+        f"{attempt.node} cannot be asked, and nobody renewed the lease of {lease.seconds:.0f} s for more than "
+        f"{longest_s(lease.seconds, job.spec):.0f} s: the node has ended it by then"
     )
     change = ended_unseen(job, attempt, "lost", "expired", detail, now)
+    return replace(change, attempt_values={**change.attempt_values, "stop_due": True})
+
+
+def given_up(job: JobRow, attempt: AttemptRow, message: str, now: float) -> Change:
+    """The end that a user declares of a job whose node cannot be asked: nothing proves it, and no other one follows."""
+    detail = f"given up: {attempt.node} cannot be asked ({message}), and what became of it there is not known"
+    change = ended_unseen(job, attempt, "lost", None, detail, now)
     return replace(change, attempt_values={**change.attempt_values, "stop_due": True})
 
 

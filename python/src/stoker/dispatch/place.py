@@ -62,7 +62,7 @@ def place(job: JobRow, state: State, load: Load, closed: Mapping[str, str] | Non
     part, away = [name for name in part if name not in left], [name for name in part if name in left]
     if not part:
         words = ", ".join(f"attempt {left[name]} of it may be alive on {name}" for name in away[:3])
-        return Placement(reason=f"{words}, which has not answered since")
+        return Placement(reason=f"{words}: it starts when that is known to have ended")
     full = tuple(name for name in part if name in closed)
     allowed = [name for name in part if name not in closed]
     if not allowed:
@@ -73,6 +73,11 @@ def place(job: JobRow, state: State, load: Load, closed: Mapping[str, str] | Non
     if not answering:
         return Placement(reason=f"{_list(allowed)} cannot be reached", ask=tuple(allowed))
     found = _among(answering, job, state.known, load)
+    away = [name for name in allowed if name not in answering]
+    if found.node is None and away:
+        # One of them may be back: nobody else would ask it.
+        reason = f"{found.reason}; {_list(away)} cannot be reached"
+        found = replace(found, ask=(*found.ask, *away), reason=reason)
     # Those that have no room may be the only ones that could.
     return found if found.node is not None else replace(found, full=full)
 

@@ -73,6 +73,9 @@ class _Draft:
         if node not in self.inventory:
             self.waiting[job.id] = f"its node {node} is not in the inventory"
             return
+        if node in self.unasked:
+            self.waiting[job.id] = f"its node {node} was removed"
+            return
         self.observe.setdefault(node, []).append(job.id)
         if self.request.mode != "dispatch":
             return
@@ -152,7 +155,7 @@ class _Draft:
         """Renew the leases on every node that is asked, and end there what jobs went on without."""
         if self.request.mode == "adopt":
             return
-        left = list(end_orders(self.state, self.observe, self.named))
+        left = list(end_orders(self.state, self.observe, self.named, self.unasked))
         for node, order in left:
             self.observe.setdefault(node, [])
             # First: it may hold what another job is started for.
@@ -172,7 +175,10 @@ class _Draft:
     def _stop(self, job: JobRow, attempt: AttemptRow) -> Mapping[str, Any]:
         # Naming the grace again would begin it again.
         grace = job.stop_grace_s if job.stop_ordered_at is None else None
-        return {"order": "stop", "job": job.id, "attempt": attempt.number, "grace_s": grace, "reason": "cancelled"}
+        return {
+            "order": "stop", "job": job.id, "uid": job.uid, "attempt": attempt.number, "grace_s": grace,
+            "reason": "cancelled",
+        }  # fmt: skip
 
 
 def _with_those_before(state: State) -> frozenset[str] | None:

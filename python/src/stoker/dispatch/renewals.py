@@ -60,18 +60,21 @@ def start_order(job: JobRow, number: int, lease: Lease | None) -> Mapping[str, A
     return {"order": "start", "spec": spec, "attempt": number, **lease.promise()}
 
 
-def end_orders(state: State, asked: Mapping[str, Any], named: frozenset[str] | None) -> Iterator[Order]:
+def end_orders(
+    state: State, asked: Mapping[str, Any], named: frozenset[str] | None, unasked: frozenset[str]
+) -> Iterator[Order]:
     """End what is left of attempts that their jobs went on without, on every node that is asked.
 
-    A round for everything (`named` None), or for one of these jobs, asks their nodes for that alone.
+    A round for everything (`named` None), or for one of these jobs, asks their nodes for that alone, but for those that
+    nobody may ask.
     """
     inventory = {node.name for node in state.nodes}
     for attempt in state.left:
         chosen = state.request.nodes is None or attempt.node in state.request.nodes
-        meant = chosen and (named is None or attempt.job_id in named)
+        meant = chosen and attempt.node not in unasked and (named is None or attempt.job_id in named)
         if attempt.node in inventory and (meant or attempt.node in asked):
             yield (
                 attempt.node,
                 {"order": "stop", "job": attempt.job_id, "attempt": attempt.number, "grace_s": None,
-                 "reason": "expired"},
+                 "reason": "expired" if attempt.reason == "expired" else "cancelled"},
             )  # fmt: skip

@@ -21,6 +21,7 @@ from stoker.dispatch.observations import Answer, judge, left_behind
 from stoker.dispatch.plan import plan
 from stoker.dispatch.telemetry import TREND_S, Limits, sample_of, trend
 from stoker.dispatch.telemetry import judge as judge_sample
+from stoker.dispatch.workflows import advance_workflows
 from stoker.errors import NodeError, UsageError
 from stoker.store import LIVE_STATES, NodeRow, Store, Transaction
 
@@ -37,12 +38,15 @@ def begin_round(
 
     One transaction: when an order leaves, its attempt is in the store; two rounds at once never claim the same job.
     `dry_run` writes nothing. `clock`: this machine's, read here by default. Raises UsageError for a node that the
-    inventory does not have, StokerError when the store fails.
+    inventory does not have, SupersededError when the dispatcher whose round this is leads no more, StokerError when the
+    store fails.
     """
     missing = sorted(set(request.nodes or ()) - {node.name for node in nodes})
     if missing:
         raise UsageError(f"there is no node {missing[0]!r} in the inventory", next_step="stoker nodes lists them")
-    with store.write() as transaction:
+    with store.under(request.epoch).write() as transaction:
+        if request.mode == "dispatch" and not dry_run:
+            advance_workflows(store, transaction, now)
         state = _load(transaction, nodes, request, store.snapshots.here(), clock or read_clock())
         decided = decisions.by_themselves(state, now)
         state = replace(state, members={**state.members, **{one.member.name: one.member for one in decided}})
@@ -99,10 +103,12 @@ def finish_round(
 ) -> RoundSummary:  # fmt: skip
     """Write down what came back from the nodes of a round, and return what it changed.
 
-    One transaction for each job that changed. A node whose answer cannot be used counts among the failed ones and does
-    not hold up the others. `clock`: this machine's, read here by default. Raises StokerError when the store fails.
+    One transaction for each job that changed; none once another dispatcher leads than the one whose round this is
+    (SupersededError). A node whose answer cannot be used counts among the failed ones and does not hold up the others.
+    `clock`: this machine's, read here by default. Raises StokerError when the store fails.
     """
     request = request or RoundRequest()
+    store = store.under(request.epoch)
     summary, clock = RoundSummary(), clock or read_clock()
     answers = _answers(results, summary)
     informed = _record_nodes(store, answers, summary, request.membership, now, clock)
@@ -116,10 +122,20 @@ def finish_round(
     _record_jobs(store, answers, summary, now)
     settle(store, now)
     informed = _record_losses(store, summary, now, clock) or informed
+    follow = request.mode == "dispatch" and _advance(store, now)
     if informed and request.mode == "dispatch":
         waiting = store.jobs(states=("queued",))
         summary.again = any(job.node is None and (job.not_before or 0.0) <= now for job in waiting)
+    summary.again = summary.again or follow
     return summary
+
+
+def _advance(store: Store, now: float) -> bool:
+    """Whether workflows have new jobs. Most stores have none under way: then nothing is locked."""
+    if not store.workflows.running():
+        return False
+    with store.write() as transaction:
+        return advance_workflows(store, transaction, now)
 
 
 def _answers(results: Mapping[str, NodeResult], summary: RoundSummary) -> list[Answer]:
@@ -224,7 +240,7 @@ def _record_losses(store: Store, summary: RoundSummary, now: float, clock: Clock
             attempt = transaction.attempt(job.id, seen.attempt) if seen is not None else None
             if seen is None or attempt is None or not attempt.live or attempt.node not in silent:
                 continue  # another controller was faster
-            change = left_behind(seen, attempt, silent[attempt.node], clock, now)
+            change = left_behind(seen, attempt, clock, now)
             if change is not None and apply_change(transaction, change, now):
                 summary.changed.append(_told(change))
                 moved = True

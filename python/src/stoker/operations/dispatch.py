@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from stoker.errors import StokerError, UsageError
 from stoker.operations import quantities
+from stoker.operations.loop import LEASE_S, DispatchLoop, pause_s
 from stoker.operations.registry import operation
 from stoker.operations.results import fetch
 from stoker.operations.rounds import make_round
@@ -34,9 +35,7 @@ class RoundStream:
         return make_round(self._session, "dispatch", probe=True)
 
     def _pause_s(self, report: RoundReport, interval_s: float) -> float:
-        """A lease is renewed when half of it is left: three rounds in that time, and one may fail."""
-        shortest = self._session.store.shortest_lease_s()
-        return interval_s if shortest is None else max(1.0, min(interval_s, shortest / 6))
+        return pause_s(self._session, interval_s)
 
     def _round(self) -> RoundReport:
         began = time.monotonic()
@@ -58,17 +57,40 @@ class RoundStream:
         return RoundReport(changes, waiting, len(rows) - waiting, time.monotonic() - began, problems)
 
 
+class _LoopRound(RoundStream):
+    """One round of a loop: under the epoch of its leader, or for some jobs only."""
+
+    def __init__(self, session: Session, epoch: int | None, jobs: Sequence[str] | None) -> None:
+        super().__init__(session, 0.0)
+        self._epoch = epoch
+        self._jobs = jobs
+
+    def _make(self) -> tuple[Problem, ...]:
+        return make_round(self._session, "dispatch", jobs=self._jobs, epoch=self._epoch, probe=self._jobs is None)
+
+
+def _round(session: Session, epoch: int | None, jobs: Sequence[str] | None) -> RoundReport:
+    return next(iter(_LoopRound(session, epoch, jobs)))
+
+
 @operation("dispatch", "dispatch", "operate", method="rounds")
-def dispatch(session: Session, *, loop: bool = False, interval: float | str = "10s") -> RoundStream:
+def dispatch(
+    session: Session, *, loop: bool = False, interval: float | str = "10s", lease: float | str = LEASE_S
+) -> RoundStream | DispatchLoop:
     """Make a dispatch round: ask the nodes, start what is queued, retry what failed, stop what was to stop.
 
-    `stoker run` makes its own; a loop (or cron) lets queued and failed jobs start while nobody is there.
+    `stoker run` makes its own; a loop (or cron) lets queued and failed jobs start while nobody is there. Several loops
+    on one store share the work: one leads, the others stand by and take over when it ends.
 
     Args:
-        loop: Go on, one round after the other, until Ctrl-C.
+        loop: Go on, one round after the other, until Ctrl-C or SIGTERM.
         interval: Pause between rounds (10s); at most a sixth of the shortest lease.
+        lease: How long the others wait for this loop when it leads and gives no sign of life (20s).
     """
     pause = quantities.seconds(interval, "--interval")
     if loop and pause < 1:
         raise UsageError(f"--interval: {interval} is less than a second")
-    return RoundStream(session, pause if loop else None)
+    patience = quantities.seconds(lease, "--lease")
+    if patience < 1:
+        raise UsageError(f"--lease: {lease} is less than a second")
+    return DispatchLoop(session, _round, pause, patience) if loop else RoundStream(session, None)

@@ -34,6 +34,7 @@ def list_jobs(
     state: Sequence[str] = (),
     on: str | None = None,
     limit: int = 100,
+    skip: int = 0,
     live: bool = False,
     stored: bool = False,
 ) -> JobList:
@@ -43,24 +44,24 @@ def list_jobs(
         state: Only jobs in this state. Repeatable.
         on: Only jobs of this node or group.
         limit: At most this many; 0 for all.
+        skip: Leave out this many of the newest ones: the next page.
         live: Ask the nodes first.
         stored: Answer from the store (the default).
     """
     if unknown := [name for name in state if name not in STATES]:
         raise UsageError(f"--state: there is no state {unknown[0]!r}", next_step=f"one of {', '.join(STATES)}")
-    if limit < 0:
-        raise UsageError(f"--limit: {limit} is not a number of 0 or more", next_step="0 shows all")
+    for name, value in (("--limit", limit), ("--skip", skip)):
+        if value < 0:
+            raise UsageError(f"{name}: {value} is not a number of 0 or more", next_step="--limit 0 shows all")
     asked_live = _live(live, stored)
     nodes = session.inventory.match(on) if on is not None else None
     problems = make_round(session, "observe", nodes=nodes) if asked_live else ()
-    rows = [
-        row
-        for row in session.store.jobs(states=list(state) or None)
-        if nodes is None or row.node in nodes or row.target == on
-    ]
-    shown = rows[:limit] if limit else rows
-    jobs = jobs_of(session, shown)
-    return JobList(jobs, freshness_of(jobs, live=asked_live), problems, len(rows) - len(shown))
+    store = session.store
+    from stoker.store.listing import page
+
+    rows, total = page(store, list(state) or None, nodes, on, limit, skip)
+    jobs = jobs_of(session, rows)
+    return JobList(jobs, freshness_of(jobs, live=asked_live), problems, max(0, total - skip - len(rows)))
 
 
 @operation("jobs", "job", "read", method="get")
@@ -113,7 +114,7 @@ def wait(session: Session, job: str, *, timeout: float | str | None = None) -> E
 
 
 @operation("jobs", "stop", "operate")
-def stop(session: Session, *jobs: str, grace: float | str | None = None) -> StopList:
+def stop(session: Session, *jobs: str, grace: float | str | None = None, give_up: bool = False) -> StopList:
     """Stop jobs: the signal to end, the grace, then kill, until no process of theirs is left.
 
     A job that is over is left as it is, and that is said.
@@ -121,6 +122,7 @@ def stop(session: Session, *jobs: str, grace: float | str | None = None) -> Stop
     Args:
         jobs: Ids of jobs, or the beginnings of them.
         grace: How long they may take to end before they are killed (10s); by default what they were submitted with.
+        give_up: Call those lost whose node cannot be reached, without proof. Should it answer again, they are ended.
     """
     if not jobs:
         raise UsageError("which job?", next_step="stoker jobs lists them; then stoker stop ID")
@@ -132,8 +134,12 @@ def stop(session: Session, *jobs: str, grace: float | str | None = None) -> Stop
     for job in asked:
         session.store.request_stop(job, "cancelled", _grace(session, job, grace_s))
     problems = _until_over(session, asked, longest + 15.0)
+    gone = _give_up(session, asked) if give_up else set[str]()
     after = {view.id: view for view in jobs_of(session, [job_row(session, row.id) for row in rows])}
-    return StopList(tuple(_stop_result(before[i], after[i], i in asked) for i in before), problems)
+    return StopList(
+        tuple(_given_up(after[i]) if i in gone else _stop_result(before[i], after[i], i in asked) for i in before),
+        problems,
+    )
 
 
 @operation("jobs", "adopt", "operate")
@@ -180,6 +186,30 @@ def _until_over(session: Session, jobs: Sequence[str], patience_s: float) -> tup
     return problems
 
 
+def _give_up(session: Session, jobs: Sequence[str]) -> set[str]:
+    """Those of the jobs that are lost now because their node cannot be reached."""
+    from stoker.dispatch.apply import apply_change
+    from stoker.dispatch.observations import given_up
+
+    now, gone = time.time(), set()
+    for view in jobs_of(session, [job_row(session, job) for job in jobs]):
+        if view.unreachable_since is None:
+            continue
+        with session.store.write() as transaction:
+            row = transaction.job(view.id)
+            attempt = transaction.attempt(view.id, row.attempt) if row is not None else None
+            # Written down meanwhile: what another controller saw is the truth.
+            if row is not None and attempt is not None and attempt.live and row.stop_requested is not None:
+                message = view.unreachable_message or "no reason told"
+                apply_change(transaction, given_up(row, attempt, message, now), now)
+                gone.add(view.id)
+    return gone
+
+
+def _given_up(job: Job) -> StopResult:
+    return StopResult(job, "given_up", f"{job.id} {job.detail}; when {job.node} answers, what is left of it is ended")
+
+
 def _stop_result(before: Job, after: Job, asked: bool) -> StopResult:
     if not asked:
         return StopResult(after, "already_over", f"{after.id} was over already: nothing to stop")
@@ -190,6 +220,8 @@ def _stop_result(before: Job, after: Job, asked: bool) -> StopResult:
         return StopResult(after, "already_over", f"{after.id} was over before the stop reached it")
     if after.unreachable_since is not None:
         return StopResult(
-            after, "unreachable", f"{after.id}: {after.node} cannot be reached; it is stopped when it can be"
+            after,
+            "unreachable",
+            f"{after.id}: {after.node} cannot be reached; it is stopped when it can be (--give-up calls it lost)",
         )
     return StopResult(after, "stopping", f"{after.id} was told to stop and has not ended yet")

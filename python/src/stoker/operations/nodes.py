@@ -126,7 +126,7 @@ def execute(
         "timeout_s": quantities.seconds(timeout, "--timeout") if timeout is not None else None,
     }
     request = {key: value for key, value in request.items() if value is not None}
-    answers, problems = ask_nodes(session, "stoker.fleet.exec", {"*": request}, names)
+    answers, problems = ask_nodes(session, "stoker.fleet.exec", {"*": request}, names, tied=True)
     told = {problem.node: problem for problem in problems}
     outputs = tuple(_output(name, answers[name].res if name in answers else None, told.get(name)) for name in names)
     after = files.fetch(outputs) if files is not None else ()

@@ -7,17 +7,17 @@ be fetched), and what came of that: `done_at`, `tried_at`, `problem`, `files`, `
 
 from __future__ import annotations
 
-import fcntl
 import platform
 import shlex
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stoker.errors import StokerError
 from stoker.operations.values import Problem, Results
-from stoker.paths import state_dir
 
 if TYPE_CHECKING:
     from stoker.operations.session import Session
@@ -48,19 +48,57 @@ def fetch(session: Session, jobs: Sequence[str] | None = None) -> tuple[Problem,
     Each is fetched once, also after a failure of the job, and only on the machine that it was submitted from. One that
     fails stays due; without `jobs`, it is not tried again within a minute.
     """
-    due = [row for row in session.store.jobs_with_results_due() if jobs is None or row.id in jobs]
+    due = [row for row in session.store.due.jobs() if jobs is None or row.id in jobs]
     problems = []
     for row in due:
         results = row.results or {}
         recently = time.time() - (results.get("tried_at") or 0.0) < PAUSE_S
         if results.get("host") != platform.node() or (jobs is None and recently):
             continue
-        with _alone():
-            # Another process of ours may have done it while this one waited.
-            now = session.store.job(row.id)
-            if now is not None and now.results_due and now.finished and (problem := _fetch(session, now)) is not None:
-                problems.append(problem)
+        claimed = _claimed(session, row.id, wait=jobs is not None)
+        if claimed is None:
+            continue
+        with _holding(session, claimed):
+            problem = _fetch(session, claimed)
+        if problem is not None:
+            problems.append(problem)
     return tuple(problems)
+
+
+def _claimed(session: Session, job: str, *, wait: bool) -> JobRow | None:
+    """The job, its results claimed for this process. None: they are fetched. Without `wait`, also: somebody does it."""
+    while True:
+        claimed = session.store.due.claim(job)
+        if claimed is not None or not wait:
+            return claimed
+        now = session.store.job(job)
+        if now is None or not now.results_due:
+            return None
+        time.sleep(0.2)
+
+
+@contextmanager
+def _holding(session: Session, job: JobRow) -> Iterator[None]:
+    """Keep the claim while it takes its time, and no longer than this process lives."""
+    from stoker.store.due import LEASE_S
+
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(LEASE_S / 3):
+            try:
+                if not session.store.due.renew(job):
+                    return
+            except StokerError:
+                continue  # writing down what came tells whether the claim still holds
+
+    keeper = threading.Thread(target=renew, daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        keeper.join()
 
 
 def _fetch(session: Session, row: JobRow) -> Problem | None:
@@ -69,7 +107,7 @@ def _fetch(session: Session, row: JobRow) -> Problem | None:
     results = {**(row.results or {}), "tried_at": time.time()}
     if row.node is None:
         results.update(done_at=time.time(), files=0, bytes=0, problem=None)
-        session.store.put_results(row, results, due=False)
+        session.store.due.put(row, results, due=False)
         return None
     remote = remote_folder(row, session.store.node(row.node))
     if remote is None:
@@ -79,7 +117,7 @@ def _fetch(session: Session, row: JobRow) -> Problem | None:
         words = problems[0].message if problems else f"{row.node} did not answer"
         return _failed(session, row, results, words)
     results.update(done_at=time.time(), files=len(report.changes), bytes=report.bytes, problem=None)
-    session.store.put_results(row, results, due=False)
+    session.store.due.put(row, results, due=False)
     count = len(report.changes)
     session.say(f"{row.id}: {count} file{'s' * (count != 1)} fetched from {row.node}:{report.remote} to {report.local}")
     for note in report.notes:
@@ -91,7 +129,7 @@ def _fetch(session: Session, row: JobRow) -> Problem | None:
 
 def _failed(session: Session, row: JobRow, results: dict[str, Any], why: str) -> Problem:
     results["problem"] = why
-    session.store.put_results(row, results, due=True)
+    session.store.due.put(row, results, due=True)
     text = f"the results of {row.id} could not be fetched: {why}"
     return Problem(row.node, text, command(row, session.store.node(row.node or "")))
 
@@ -131,10 +169,3 @@ def command_of(node: str, paths: Sequence[str], remote: str, local: str) -> str:
     words = ["stoker", "sync", "pull", node, *paths, "--remote", remote, "--local", local]
     # Quoted: ~ is the home folder of the node, not of this shell.
     return " ".join(shlex.quote(word) for word in words)
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    with open(state_dir() / "results.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -25,12 +25,13 @@ def make_round(
     wait_s: float = 0.0,
     parts: Sequence[str] = (),
     probe: bool = False,
+    epoch: int | None = None,
 ) -> tuple[Problem, ...]:
     """Make one round; return what went wrong on single nodes. `None` leaves the choice of nodes and jobs to it.
 
     `wait_s` lets nodes hold their answer that long for something to change; `parts` of the nodes themselves are read in
-    the same round trip; `probe` asks nodes that were not heard of for a while, too. Raises StokerError when no round
-    could be made.
+    the same round trip; `probe` asks nodes that were not heard of for a while, too; `epoch` is that of the leader whose
+    round it is. Raises StokerError when no round could be made.
     """
     request: dict[str, Any] = {
         "mode": mode,
@@ -41,6 +42,8 @@ def make_round(
         "membership": membership(session),
         "probe": probe,
     }
+    if epoch is not None:
+        request["epoch"] = epoch
     if parts:
         request |= looks(session, parts)
     played = session.runner.play(
@@ -76,15 +79,20 @@ def _import_store() -> None:
 
 
 def ask_nodes(
-    session: Session, playbook: str, requests: Mapping[str, Mapping[str, Any]], nodes: Sequence[str]
+    session: Session,
+    playbook: str,
+    requests: Mapping[str, Mapping[str, Any]],
+    nodes: Sequence[str],
+    *,
+    tied: bool = False,
 ) -> tuple[dict[str, TaskResult], tuple[Problem, ...]]:
     """Run one of the small playbooks on `nodes`, each with its request (by node, `*` for all others).
 
-    Returns the answers by node, and what went wrong on the others. The requests travel as base64: text such as `{{ x
-    }}` in a command is data, and Ansible must not take it for a template.
+    Returns the answers by node, and what went wrong on the others. `tied`: the nodes stop when this process ends. The
+    requests travel as base64: text such as `{{ x }}` in a command is data, and Ansible must not take it for a template.
     """
     packed = base64.b64encode(json.dumps(requests).encode()).decode()
-    played = session.runner.play(playbook, extra_vars={"stoker_requests": packed}, limit=",".join(nodes))
+    played = session.runner.play(playbook, extra_vars={"stoker_requests": packed}, limit=",".join(nodes), tied=tied)
     return {result.host: result for result in played.results if result.status == "ok"}, problems_of(played)
 
 

@@ -200,10 +200,13 @@ class Ended:
 
 @dataclass(frozen=True)
 class StopResult:
-    """What became of a stop. `stopping`: asked, not yet seen to end; `unreachable`: to be asked when it can be."""
+    """What became of a stop.
+
+    `stopping`: asked, not yet seen to end; `unreachable`: to be asked when it can be; `given_up`: called lost instead.
+    """
 
     job: Job
-    outcome: Literal["stopped", "already_over", "stopping", "unreachable"]
+    outcome: Literal["stopped", "already_over", "stopping", "unreachable", "given_up"]
     message: str
 
 

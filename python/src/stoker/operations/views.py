@@ -47,7 +47,7 @@ def _job(row: JobRow, attempt: AttemptRow | None, node: NodeRow | None, now: flo
         state=row.state,
         reason=row.reason,
         detail=row.detail,
-        evidence=seen.get("evidence"),
+        evidence=seen.get("evidence") if not _overtaken(attempt, seen) else row.detail,
         node=row.node,
         target=row.target,
         attempt=row.attempt,
@@ -94,6 +94,11 @@ def _job(row: JobRow, attempt: AttemptRow | None, node: NodeRow | None, now: flo
         user=row.spec.get("user"),
         lease_s=_lease_s(row, attempt),
     )
+
+
+def _overtaken(attempt: AttemptRow | None, seen: Mapping[str, Any]) -> bool:
+    """Whether something else than its node's last word decided how the attempt is: what that proved counts no more."""
+    return attempt is not None and seen.get("state", attempt.state) != attempt.state
 
 
 def _lease_s(row: JobRow, attempt: AttemptRow | None) -> float | None:

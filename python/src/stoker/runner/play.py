@@ -84,10 +84,12 @@ class Runner:
         cancel: Callable[[], bool] | None = None,
         timeout_s: float | None = None,
         meanwhile: Callable[[], None] | None = None,
+        tied: bool = False,
     ) -> PlayResult:
         """Run `playbook` (a path, or a name as ``stoker.fleet.dispatch``) and wait for its end.
 
         `meanwhile` is called in a thread while Ansible works: imports, for which a caller would wait afterwards.
+        `tied`: the run ends when the calling thread does, even by SIGKILL; otherwise it goes on to its end.
 
         A failed or unreachable host is in the result, not an exception. Raises StokerError when the run as a whole
         could not be made (syntax error, Ansible missing, cancelled, `timeout_s` seconds over).
@@ -101,7 +103,7 @@ class Runner:
         try:
             _write_private(folder / "env" / "extravars", dict(extra_vars))
             _write_private(folder / "env" / "settings", {"pexpect_timeout": _POLL_S, "suppress_output_file": True})
-            rc = self._run(folder, inventory, name, limit, collector, end, meanwhile)
+            rc = self._run(folder, inventory, name, limit, collector, end, meanwhile, tied)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         end.check(name, timeout_s)
@@ -111,7 +113,7 @@ class Runner:
 
     def _run(
         self, folder: Path, inventory: list[Path], playbook: str, limit: str | None, collector: Collector, end: _End,
-        meanwhile: Callable[[], None] | None,
+        meanwhile: Callable[[], None] | None, tied: bool,
     ) -> int:  # fmt: skip
         from stoker.runner.process import ansible_runner_run
 
@@ -126,6 +128,7 @@ class Runner:
             command=[*environment.program("ansible-playbook", launcher=self._launcher), playbook],
             ended=end.reached,
             meanwhile=meanwhile,
+            tied=tied,
             private_data_dir=str(folder),
             project_dir=str(cwd),
             inventory=[str(source) for source in inventory],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shlex
+import signal
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,6 +18,7 @@ from stoker.runner import proctree
 
 # What Ansible gets to tell its workers to end, in seconds; ansible-runner alone would leave them behind.
 _GRACE_S = 3.0
+_PR_SET_PDEATHSIG = 1
 _started = threading.local()
 
 
@@ -23,12 +26,25 @@ class _Spawn(pexpect.spawn):  # type: ignore[misc]
     """pexpect's spawn without the sleep of 0.1 s after the end: the program has ended by then, nothing is awaited."""
 
     def __init__(self, *args: Any, env: Mapping[str, str], **kwargs: Any) -> None:
-        super().__init__(*args, env={**os.environ, **env}, **kwargs)
+        first = _tied(os.getpid()) if _started.tied else None
+        super().__init__(*args, env={**os.environ, **env}, preexec_fn=first, **kwargs)
         self.ptyproc.delayafterclose = 0.0
         _started.process = self
         if _started.meanwhile is not None:
             # Not earlier: a process is forked with one thread only.
             threading.Thread(target=_started.meanwhile, daemon=True).start()
+
+
+def _tied(parent: int) -> Callable[[], None]:
+    """What a child does first so that it is told to end when `parent` does, however that ends. Linux."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def tie() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return tie
 
 
 class _Pexpect:
@@ -53,15 +69,17 @@ def _keep_to_ourselves(status: Mapping[str, Any], runner_config: Any) -> None:
 
 
 def ansible_runner_run(
-    *, command: list[str], ended: Callable[[], bool], meanwhile: Callable[[], None] | None = None, **arguments: Any
-) -> int:
+    *, command: list[str], ended: Callable[[], bool], meanwhile: Callable[[], None] | None = None, tied: bool = False,
+    **arguments: Any,
+) -> int:  # fmt: skip
     """Run `command` in a pseudo terminal and wait for it; `ended` is asked now and then whether to stop it.
 
-    `meanwhile` is called in a thread of its own when the program has been started; nobody waits for it. Returns the
+    `meanwhile` is called in a thread of its own when the program has been started; nobody waits for it. `tied`: the
+    program is told to end when this thread does, even by SIGKILL. Returns the
     exit code; 254 when it was stopped or killed. `command` goes by `binary` and `cmdline`, because with `binary`
     ansible-runner drops its own `playbook` argument.
     """
-    _started.process, _started.meanwhile = None, meanwhile
+    _started.process, _started.meanwhile, _started.tied = None, meanwhile, tied
 
     def cancelled() -> bool:
         if not ended():

@@ -48,6 +48,7 @@ def copy(source: Engine, target: Engine, *, without: Sequence[str] = (), replace
     what arrived is not what was sent; `target` is then as it was.
     """
     with reading(source) as read, target.connect().execution_options(stoker_writes=True) as write, write.begin():
+        _let_stand(write)
         if not replace:
             _refuse_filled(write)
         last = max(_last_event(read), _last_event(write))
@@ -71,7 +72,14 @@ def reading(engine: Engine) -> Iterator[Connection]:
     if engine.dialect.name == "postgresql":
         connection = connection.execution_options(isolation_level="REPEATABLE READ")
     with connection, connection.begin():
+        _let_stand(connection)
         yield connection
+
+
+def _let_stand(connection: Connection) -> None:
+    """While one side of a copy works the other one waits: its session is not to be ended for that."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
 
 
 def sums(engine: Engine, *, without: Sequence[str] = ()) -> list[TableCopy]:

@@ -20,6 +20,8 @@ from stoker.store.schema import HEAD, REVISIONS, VERSION_TABLE
 
 # How long a writer waits for another one.
 BUSY_S = 30.0
+# How long a transaction of a PostgreSQL store may stand still: its session is ended then, and nothing of it is written.
+IDLE_S = 15.0
 # All writers of a PostgreSQL store take this lock, so that event numbers appear in the order of their commits.
 _WRITE_LOCK = 0x73746F6B6572
 _DRIVERS = {
@@ -133,6 +135,12 @@ def _use_wal(connection: Any) -> None:
 def _postgresql(url: URL) -> Engine:
     engine = create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
 
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        # A process that was stopped in the middle of a transaction must not hold up the others.
+        connection.execute(f"SET idle_in_transaction_session_timeout = {int(IDLE_S * 1000)}")
+        connection.commit()
+
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         if connection.get_execution_options().get("stoker_writes", False):
@@ -147,13 +155,13 @@ def _bring_up_to_date(engine: Engine) -> None:
     if version == HEAD:
         return
     _refuse_newer(version, engine.url)
+    from stoker.store.migrations import upgrade  # slow to import: not while the others wait
+
     with engine.connect().execution_options(stoker_writes=True) as connection, connection.begin():
         # Another process may have done it while this one waited for the lock.
         version = _version(connection)
         _refuse_newer(version, engine.url)
         if version != HEAD:
-            from stoker.store.migrations import upgrade
-
             upgrade(connection)
 
 

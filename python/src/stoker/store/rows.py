@@ -20,8 +20,9 @@ class JobRow:
     newest attempt's number, 0: there was none. `number` grows with each job of the store: the order in which they came.
     `stop_ordered_at` is when the node took the order to stop. `template` is the name of the one it was made from, which
     may have been changed or deleted since. `results` says where its results lie and where they go (see
-    `stoker.operations.results`); `results_due`: they are to be fetched when it is over, and have not been. `queue` is
-    the one it stands in, None: none; `place` its place among jobs of one priority where that is not its `number`.
+    `stoker.operations.results`); `results_due`: they are to be fetched when it is over, and have not been. Until
+    `results_until` somebody fetches them, under the `results_epoch`-th claim (`stoker.store.due`). `queue` is the one
+    it stands in, None: none; `place` its place among jobs of one priority where that is not its `number`.
     `retry_on` are the failures that it is tried again for, with commas between (`stoker.dispatch.retry`), None: all.
     `put_back`: why its attempt is stopped to be followed by another one elsewhere, None: it is not.
     `moves` is how often it went elsewhere because a lease ran out.
@@ -57,6 +58,8 @@ class JobRow:
     template: str | None = None
     results: Mapping[str, Any] | None = None
     results_due: bool | None = None
+    results_until: float | None = None
+    results_epoch: int | None = None
     queue: str | None = None
     place: float | None = None
     retry_on: str | None = None
@@ -172,6 +175,49 @@ class QueueRow:
     def paused(self) -> bool:
         """Whether nothing of it is started."""
         return self.paused_at is not None
+
+
+@dataclass(frozen=True)
+class WorkflowRow:
+    """Jobs that depend on each other. `body` is what was submitted (see `stoker.dispatch.workflow`).
+
+    `state` is running, succeeded, failed or cancelled. `resumed` counts how often it went on after it was over.
+    """
+
+    id: str
+    number: int
+    name: str
+    body: Mapping[str, Any]
+    state: str
+    stop_requested: bool
+    resumed: int
+    created_at: float
+    updated_at: float
+    ended_at: float | None
+    submitted_by: str | None
+
+
+@dataclass(frozen=True)
+class PartRow:
+    """One job of a step of a workflow, made or to be made; a step without a matrix has one part.
+
+    `state` is waiting, running, succeeded, failed, cancelled or skipped. `result` says how its job ended: job_state,
+    reason, exit_code, signal, node, elapsed_s, outputs, stdout.
+    """
+
+    workflow_id: str
+    step: str
+    part: int
+    state: str
+    job_id: str | None
+    detail: str | None
+    result: Mapping[str, Any] | None
+    updated_at: float
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more becomes of it by itself."""
+        return self.state not in ("waiting", "running")
 
 
 @dataclass(frozen=True)

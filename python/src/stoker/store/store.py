@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, or_, select
@@ -14,16 +15,19 @@ from stoker.errors import NotFound, UsageError
 from stoker.paths import state_dir
 from stoker.store import schema
 from stoker.store.benchmarks import Benchmarks
+from stoker.store.dispatchers import Dispatchers, refuse_superseded
+from stoker.store.due import DueResults
 from stoker.store.engine import connect, shown, speaking, store_url
 from stoker.store.identity import new_id
 from stoker.store.logs import LogCopies
 from stoker.store.members import Members
 from stoker.store.queues import Queues
-from stoker.store.rows import FINISHED_STATES, LIVE_STATES, AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
+from stoker.store.rows import LIVE_STATES, AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
 from stoker.store.samples import Samples
 from stoker.store.snapshots import Snapshots
 from stoker.store.templates import Templates
 from stoker.store.transaction import Transaction
+from stoker.store.workflows import Workflows
 
 if TYPE_CHECKING:
     from stoker.store.copying import TableCopy
@@ -55,8 +59,12 @@ class Store:
         self.templates = Templates(self)
         self.queues = Queues(self)
         self.members = Members(self)
+        self.workflows = Workflows(self)
         self.benchmarks = Benchmarks(self)
         self.samples = Samples(self)
+        self.dispatchers = Dispatchers(self)
+        self.due = DueResults(self)
+        self._epoch: int | None = None
 
     def close(self) -> None:
         """Give back the connections."""
@@ -68,13 +76,38 @@ class Store:
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
+    def under(self, epoch: int | None) -> Store:
+        """This store as a leader of that epoch writes to it: `write` raises SupersededError once another one leads.
+
+        None: this store as it is.
+        """
+        if epoch is None:
+            return self
+        fenced = copy(self)
+        fenced._epoch = epoch
+        return fenced
+
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """A transaction that is the only writer; committed at the end of the block, rolled back by any exception."""
         with speaking(self._engine.url):
             connection = self._engine.connect().execution_options(stoker_writes=True)
             with connection, connection.begin():
+                if self._epoch is not None:
+                    refuse_superseded(connection, self._epoch)
                 yield Transaction(connection)
+
+    @contextmanager
+    def touch(self) -> Iterator[Connection]:
+        """A transaction for rows of the caller's own that tells no event.
+
+        On PostgreSQL it waits for nobody but those who write the same row; SQLite has one writer at a time.
+        """
+        with speaking(self._engine.url):
+            only_writer = self._engine.dialect.name == "sqlite"
+            connection = self._engine.connect().execution_options(stoker_writes=only_writer)
+            with connection, connection.begin():
+                yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -99,8 +132,9 @@ class Store:
         retry_on: str | None = None,
         results: Mapping[str, Any] | None = None,
         now: float | None = None,
+        within: Transaction | None = None,
     ) -> JobRow:
-        """Add a job that is `queued`, with an id made from `name`.
+        """Add a job that is `queued`, with an id made from `name`, in a transaction of its own or `within` another.
 
         `spec` is a stoker.spec/1; job, uid and name are filled in here. A `queue` that is not there is made. `results`
         are due when their `asked` is true.
@@ -113,7 +147,7 @@ class Store:
         for _ in range(_ID_TRIES):
             job_id = new_id(name)
             checked = checked_spec({**spec, "schema": "stoker.spec/1", "job": job_id, "uid": uid, "name": name})
-            with self.write() as transaction:
+            with nullcontext(within) if within is not None else self.write() as transaction:
                 if transaction.job(job_id) is None:
                     more: dict[str, Any] = {
                         "retry_of": retry_of, "submitted_by": submitted_by, "template": template, "queue": queue,
@@ -210,32 +244,18 @@ class Store:
         with self.read() as connection:
             return [JobOutcome(*row) for row in connection.execute(query)]
 
-    def jobs_with_results_due(self) -> list[JobRow]:
-        """Jobs that are over and whose results are to be fetched and have not been, oldest first."""
-        table = schema.jobs
-        query = select(table).where(table.c.results_due.is_(True), table.c.state.in_(FINISHED_STATES))
-        with self.read() as connection:
-            return [JobRow(**row) for row in connection.execute(query.order_by(table.c.number)).mappings()]
-
-    def put_results(self, job: JobRow, results: Mapping[str, Any], due: bool, *, now: float | None = None) -> None:
-        """Write down what came of fetching the results of a job that is over."""
-        at = time.time() if now is None else now
-        with self.write() as transaction:
-            transaction.change_job(job, {"results": results, "results_due": due})
-            if not due:
-                data = {"local": results.get("local"), "files": results.get("files"), "bytes": results.get("bytes")}
-                transaction.event("job.results", at, **_where(job), data=data)
-
     def request_stop(
-        self, job_id: str, reason: str = "cancelled", grace_s: float | None = None, *, now: float | None = None
-    ) -> JobRow:
+        self, job_id: str, reason: str = "cancelled", grace_s: float | None = None, *, now: float | None = None,
+        within: Transaction | None = None,
+    ) -> JobRow:  # fmt: skip
         """Ask for the end of a job and return it as it is then.
 
         A job that waits in the store is `cancelled` at once; for one on a node the next round sends the order; one that
-        is over stays as it is. Asking twice keeps the first reason. `grace_s` None: the job's own. Raises NotFound.
+        is over stays as it is. Asking twice keeps the first reason. `grace_s` None: the job's own. `within` another
+        transaction, or in one of its own. Raises NotFound.
         """
         at = time.time() if now is None else now
-        with self.write() as transaction:
+        with nullcontext(within) if within is not None else self.write() as transaction:
             job = _known(transaction, job_id)
             if job.finished:
                 return job

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import Connection, Delete, Insert, Table, Update, delete, insert, select, update
 
 from stoker.store import samples, schema
 from stoker.store.rows import AlertRow, AttemptRow, JobRow, MemberRow, NodeRow, QueueRow, SampleRow, TemplateRow
+from stoker.store.workflows import WorkflowWriting
+
+Found = TypeVar("Found")
 
 
 class Transaction:
@@ -19,6 +22,7 @@ class Transaction:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.workflows = WorkflowWriting(connection)
 
     # ---- reading, under the write lock ----
 
@@ -183,6 +187,14 @@ class Transaction:
     def add_benchmark(self, values: Mapping[str, Any]) -> None:
         """Insert one figure of a node."""
         self._insert(schema.benchmarks, values)
+
+    def found(self, read: Callable[[Connection], Found]) -> Found:
+        """What `read` finds, under the write lock."""
+        return read(self._connection)
+
+    def change(self, statement: Insert | Update | Delete) -> int:
+        """Carry out one statement of a module of the store, and return how many rows it changed."""
+        return self._connection.execute(statement).rowcount
 
     def _insert(self, table: Table, values: Mapping[str, Any]) -> None:
         self._connection.execute(insert(table).values(**values))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from stoker.store.schema import VERSION_TABLE, metadata
@@ -11,10 +14,6 @@ from stoker.store.schema import VERSION_TABLE, metadata
 
 def upgrade(connection: Connection, to: str = "head") -> None:
     """Run the migrations up to `to` that `connection`'s database lacks. The caller holds the write lock and commits."""
-    from alembic.config import Config
-    from alembic.runtime.environment import EnvironmentContext
-    from alembic.script import ScriptDirectory
-
     script = ScriptDirectory(str(Path(__file__).parent))
     environment = EnvironmentContext(Config(), script, fn=lambda revision, _: script._upgrade_revs(to, revision))
     with environment:

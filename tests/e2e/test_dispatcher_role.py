@@ -1,0 +1,100 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role `dispatcher`: molecule against a node with systemd. Stoker is the wheel; what it needs comes from here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+from testbed import Bed, Network, PlainNode, SystemdNode, write_inventory
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(folder), "python"]
+    subprocess.run(build, cwd=ROOT, check=True, timeout=120, capture_output=True)
+    (built,) = folder.glob("stoker-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def controller(bed: Bed, network: Network, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The inventory of s8, which is to dispatch to itself."""
+    folder = tmp_path_factory.mktemp("dispatcher")
+    # The node sees this machine's files: all that the wheel needs is there, and it has no way to an index.
+    here = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "stoker_launch": ["subreaper"],
+        "stoker_state_dir": "/srv/root/.stoker",
+    }
+    (folder / "nodes.yml").write_text(yaml.safe_dump({"all": {"hosts": {"here": here}}}))
+    own = {
+        "dispatcher_wheel": str(wheel),
+        "dispatcher_pip_args": ["--no-index", "--no-deps"],
+        "dispatcher_python": os.path.realpath(sys.executable),
+        "dispatcher_inventory": str(folder / "nodes.yml"),
+        "dispatcher_environment": {
+            "PYTHONPATH": sysconfig.get_path("purelib"),
+            "PATH": f"{BIN}:/usr/sbin:/usr/bin",
+            "WORDS": 'a "quoted" \\ word',
+        },
+        "dispatcher_store_url": "sqlite:////srv/root/jobs.db",
+        "dispatcher_interval": "1s",
+        # Nobody tells systemd in there that a control group is empty: it waits that long for each stop.
+        "dispatcher_stop_timeout_s": 10,
+    }
+    node = SystemdNode(bed, network, "s8", python="/usr/bin/python3", host_vars=own)
+    node.start()
+    yield write_inventory(bed.folder / "dispatcher.yml", [node])
+    node.close()
+
+
+@pytest.mark.root
+@pytest.mark.slow
+@pytest.mark.accepts("B16")
+@pytest.mark.timeout(900)
+def test_converge_idempotence_verify(controller: Path, tmp_path: Path) -> None:
+    env = {
+        **os.environ, "STOKER_MOLECULE_INVENTORY": str(controller), "PATH": f"{BIN}:{os.environ['PATH']}",
+        "MOLECULE_EPHEMERAL_DIRECTORY": str(tmp_path / "molecule"), "HOME": str(tmp_path), "NO_COLOR": "1",
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(controller.parent / "cp"),
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache/collections"), "ANSIBLE_PIPELINING": "True",
+    }  # fmt: skip
+    subprocess.run([sys.executable, ".ci/link-collection", ".cache/collections"], cwd=ROOT, check=True, timeout=60)
+    done = subprocess.run(
+        [BIN / "molecule", "test", "--scenario-name", "dispatcher", "--destroy", "never"], cwd=ROOT / "extensions",
+        env=env, stdin=subprocess.DEVNULL, text=True, timeout=850, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert "[dispatcher > idempotence] Executed: Successful" in done.stdout
+    assert "[dispatcher > verify] Executed: Successful" in done.stdout
+
+
+def test_a_machine_without_systemd_is_left_as_it_is(node: PlainNode, tmp_path: Path) -> None:
+    """Decided by a folder that is there or not: here it is looked for where there is none."""
+    if Path("/run/systemd/system").exists():
+        pytest.skip("this machine runs systemd")
+    inventory = write_inventory(tmp_path / "inventory.yml", [node])
+    (tmp_path / "play.yml").write_text(
+        yaml.safe_dump([{"hosts": "all", "gather_facts": False, "roles": ["stoker.fleet.dispatcher"]}])
+    )
+    done = subprocess.run(
+        [BIN / "ansible-playbook", "-i", inventory, "play.yml"], stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, timeout=120, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stdout
+    assert "n1 has no systemd: nothing was changed. A cron line" in " ".join(done.stdout.split())
+    assert not (Path(node.home) / ".local").exists()
