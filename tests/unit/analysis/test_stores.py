@@ -199,3 +199,17 @@ def test_other_databases_are_no_runs(tmp_path: Path) -> None:
     base.close()
     (tmp_path / "text.db").write_text("hello")
     assert runs_in(tmp_path) == []
+
+
+def test_a_damaged_store_hides_nothing_else(trackio: Path, tmp_path: Path, stoker: Asked) -> None:
+    content = bytearray((trackio / "pine.db").read_bytes())
+    content[4096] = 0  # the kind of a page
+    (tmp_path / "bad.db").write_bytes(content)
+    shutil.copy(trackio / "pine.db", tmp_path / "good.db")
+    said = stoker("list", tmp_path)
+    assert said.code == 1
+    assert "bad.db cannot be read: not a readable store" in said.err
+    assert said.out.count("trackio") == 2
+    alone = stoker("list", tmp_path / "bad.db")
+    assert (alone.code, alone.out) == (1, "")
+    assert "bad.db cannot be read" in alone.err

@@ -48,7 +48,7 @@ def find(path: Path, problems: list[str]) -> list[Source]:
     try:
         if path.is_dir():
             found = _folders(path, problems)
-            return [source for folder, files in found for source in _in_folder(folder, files, path)]
+            return [source for folder, files in found for source in _in_folder(folder, files, path, problems)]
         if not stat.S_ISREG(path.stat().st_mode):
             raise Unreadable(f"{path} is no regular file", next_step="name a file or a folder")
         return _of_file(path)
@@ -69,7 +69,7 @@ def _folders(top: Path, problems: list[str]) -> Iterator[tuple[Path, list[str]]]
         yield Path(folder), sorted(files)
 
 
-def _in_folder(folder: Path, files: list[str], top: Path) -> Iterator[Source]:
+def _in_folder(folder: Path, files: list[str], top: Path, problems: list[str]) -> Iterator[Source]:
     """What of a folder is a run; a log counts only where nothing better is."""
     where = "" if folder == top else str(folder.relative_to(top))
     kinds: dict[Kind, list[Path]] = defaultdict(list)
@@ -85,12 +85,12 @@ def _in_folder(folder: Path, files: list[str], top: Path) -> Iterator[Source]:
     if kinds["trainer_state"]:
         yield Source("trainer_state", (folder / "trainer_state.json",), where or folder.resolve().name)
     yield from _exported(kinds["neptune"], where)
-    yield from (source for path in kinds["trackio"] for source in _of_store("trackio", path, where))
+    yield from (source for path in kinds["trackio"] for source in _of_store("trackio", path, where, problems))
     for path in kinds["mlflow"]:
         if path.name == "meta.yaml":
             yield Source("mlflow", (path,), where or folder.resolve().name)
         else:
-            yield from _of_store("mlflow", path, where)
+            yield from _of_store("mlflow", path, where, problems)
     rows: tuple[Kind, ...] = ("jsonl", "csv")
     for kind in rows:
         for path in kinds[kind]:
@@ -145,8 +145,16 @@ def _exported(parts: Sequence[Path], where: str) -> Iterator[Source]:
         yield Source("neptune", tuple(path for _, path in sorted(numbered)), str(Path(where) / name))
 
 
-def _of_store(kind: Kind, path: Path, where: str) -> Iterator[Source]:
-    for run in sqlite_store.runs_of(kind, str(path)):
+def _of_store(kind: Kind, path: Path, where: str, problems: list[str] | None = None) -> Iterator[Source]:
+    """The runs in a store; one that is damaged is told in `problems`, and raises OSError without them."""
+    try:
+        runs = sqlite_store.runs_of(kind, str(path))
+    except OSError as problem:
+        if problems is None:
+            raise
+        problems.append(f"{path} cannot be read: {problem}")
+        return
+    for run in runs:
         yield Source(kind, (path,), str(Path(where) / path.name / run), run)
 
 
