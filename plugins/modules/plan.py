@@ -60,6 +60,11 @@ options:
         type: list
         elements: str
         choices: [cpu, memory, disks, network, gpus, containers]
+      placement:
+        description:
+          - How nodes are chosen, as C(placement) of C(stoker.yml) says it. What is not named is as by default.
+          - V(weights) of the parts of a score, V(group_limits), V(pass_limit), V(pass_s), V(gang_start_s).
+        type: dict
 attributes:
   check_mode:
     support: full

@@ -10,10 +10,12 @@ from typing import Any
 
 from stoker.dispatch.adopt import adopt
 from stoker.dispatch.apply import apply_change
+from stoker.dispatch.gang import ends
 from stoker.dispatch.model import Change, NodeInfo, NodeResult, Plan, RoundRequest, RoundSummary, State, wishes
 from stoker.dispatch.nodes import heard, missed, tells_more
 from stoker.dispatch.observations import Answer, judge
 from stoker.dispatch.plan import plan
+from stoker.dispatch.score import SAMPLE_S, keys_of
 from stoker.dispatch.telemetry import TREND_S, Limits, sample_of, trend
 from stoker.dispatch.telemetry import judge as judge_sample
 from stoker.errors import NodeError, UsageError
@@ -22,6 +24,8 @@ from stoker.store import LIVE_STATES, NodeRow, Store, Transaction
 # What one node may send of logs in one round, before packing.
 LOG_BYTES_PER_NODE = 4 * 1024 * 1024
 _LEAST_LOG_BYTES = 16 * 1024
+# For so many waiting jobs a round looks up where others ran with the same files.
+SOUGHT = 20
 
 
 def begin_round(
@@ -37,7 +41,7 @@ def begin_round(
     if missing:
         raise UsageError(f"there is no node {missing[0]!r} in the inventory", next_step="stoker nodes lists them")
     with store.write() as transaction:
-        state = _load(transaction, nodes, request, store.snapshots.here())
+        state = _load(transaction, nodes, request, store.snapshots.here(), now)
         planned = plan(state, now)
         for change in () if dry_run else planned.changes:
             apply_change(transaction, change, now)
@@ -48,16 +52,21 @@ def begin_round(
 
 
 def _load(
-    transaction: Transaction, nodes: Sequence[NodeInfo], request: RoundRequest, snapshots: frozenset[str]
+    transaction: Transaction, nodes: Sequence[NodeInfo], request: RoundRequest, snapshots: frozenset[str], now: float
 ) -> State:
+    jobs = tuple(transaction.jobs(LIVE_STATES))
+    waiting = [job for job in jobs if job.state == "queued" and job.node is None]
+    words = {key: text for job in waiting[:SOUGHT] for key, text in keys_of(job).items()}
     return State(
-        jobs=tuple(transaction.jobs(LIVE_STATES)),
+        jobs=jobs,
         attempts={attempt.job_id: attempt for attempt in transaction.attempts_of_now(LIVE_STATES)},
         nodes=tuple(nodes),
         known={node.name: node for node in transaction.nodes()},
         request=request,
         queues={queue.name: queue for queue in transaction.queues()},
         snapshots=snapshots,
+        samples=transaction.recent_samples(now - SAMPLE_S) if waiting else {},
+        ran_with=transaction.ran_with(words) if len(nodes) > 1 else {},
     )
 
 
@@ -76,7 +85,7 @@ def _request(
         "schema": "stoker.request/1", "op": "reconcile",
         "orders": [dict(order) for order in planned.orders.get(node, ())],
         "observe": observe, "gpus": node in planned.gpus, "wait": planned.wait_s,
-        **wishes(request),
+        **({"parts": ["cpu", "memory", "disks"]} if node in planned.parts else {}), **wishes(request),
     }  # fmt: skip
 
 
@@ -195,7 +204,8 @@ def _judged(transaction: Transaction, job_id: str, answers: Sequence[Answer], no
     numbers = {number for answer in answers for (seen, number) in answer.seen if seen == job_id} | {job.attempt}
     rows = {number: transaction.attempt(job_id, number) for number in numbers if number > 0}
     attempts = {number: row for number, row in rows.items() if row is not None}
-    return [change for answer in answers for change in judge(job, attempts, answer, now)]
+    changes = [change for answer in answers for change in judge(job, attempts, answer, now)]
+    return ends(changes, transaction.gang(job.gang), now) if job.gang is not None else changes
 
 
 def _told(change: Change) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stoker.dispatch.retry import backoff_s, worth_retrying
-from stoker.store import FINISHED_STATES, JobRow
+from stoker.store import FINISHED_STATES, GANG_AGAIN, GANG_OVER, JobRow
 
 _ENDED = frozenset({"succeeded", "failed", "cancelled", "lost"})
 
@@ -48,9 +48,19 @@ def after_end(
     """What becomes of `job` when its attempt ended as `state` (`reason`).
 
     Returns the event's type, and the job's new values. A job that may be tried again is `dead` when its retries are
-    spent, or when this is no failure that it is tried again for.
+    spent, or when this is no failure that it is tried again for. A rank that was stopped because of another one of its
+    gang begins again with it, or failed with it.
     """
     ended: dict[str, Any] = {"state": state, "reason": reason, "not_before": None}
+    if job.stop_requested == GANG_AGAIN:
+        return "job.retry", {
+            "state": "queued", "reason": None, "node": None, "not_before": job.not_before, "ended_at": None,
+            "started_at": None, "elapsed_s": None, "exit_code": None, "signal": None, "stop_requested": None,
+            "stop_ordered_at": None, "detail": "begins again with the other ranks of its gang",
+        }  # fmt: skip
+    if job.stop_requested == GANG_OVER and state == "cancelled":
+        why = f"stopped: another rank of its gang {job.gang} is over"
+        return "job.failed", {**ended, "state": "failed", "reason": "gang", "detail": why}
     failed = state == "failed" or (state == "lost" and reason is not None)
     if job.stop_requested is not None or not failed:
         return f"job.{state}", ended

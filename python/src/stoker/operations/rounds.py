@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
+from stoker.config import Placement
 from stoker.operations.values import Problem
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ def make_round(
         "wait_s": wait_s,
         "log_keep_bytes": session.config.log_keep_bytes,
     }
+    if session.config.placement != Placement():
+        request["placement"] = asdict(session.config.placement)
     if parts:
         request |= looks(session, parts)
     played = session.runner.play(

@@ -9,6 +9,9 @@ from typing import Any
 LIVE_STATES = ("queued", "starting", "running")
 FINISHED_STATES = ("succeeded", "failed", "cancelled", "lost", "dead")
 JOB_STATES = LIVE_STATES + FINISHED_STATES
+# Why a rank is stopped when another one of its gang is over: to begin again with all of them, or for good.
+GANG_AGAIN, GANG_OVER = "gang again", "gang over"
+GANG_STOPS = (GANG_AGAIN, GANG_OVER)
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,9 @@ class JobRow:
     `stoker.operations.results`); `results_due`: they are to be fetched when it is over, and have not been. `queue` is
     the one it stands in, None: none; `place` its place among jobs of one priority where that is not its `number`.
     `retry_on` are the failures that it is tried again for, with commas between (`stoker.dispatch.retry`), None: all.
+    `wants` is what it asks of its place beyond its spec (`stoker.dispatch.demand`). The ranks of a gang are jobs with
+    the same `gang`, which is the id of `rank` 0; `rank_env` is what its newest attempt finds in its environment of the
+    others. `passed` counts later jobs that took room it waits for, `blocked_since` is when it first found none.
     """
 
     id: str
@@ -58,6 +64,12 @@ class JobRow:
     queue: str | None = None
     place: float | None = None
     retry_on: str | None = None
+    wants: Mapping[str, Any] | None = None
+    gang: str | None = None
+    rank: int | None = None
+    rank_env: Mapping[str, Any] | None = None
+    passed: int | None = None
+    blocked_since: float | None = None
 
     @property
     def turn(self) -> tuple[int, float, int]:

@@ -52,6 +52,16 @@ def newest(connection: Connection, node: str) -> SampleRow | None:
     return SampleRow(**row) if row is not None else None
 
 
+def recent(connection: Connection, at: float) -> dict[str, list[SampleRow]]:
+    """By node, those from `at` on, oldest first."""
+    table = schema.samples
+    found: dict[str, list[SampleRow]] = {}
+    query = select(table).where(table.c.at >= at).order_by(table.c.at)
+    for row in connection.execute(query).mappings():
+        found.setdefault(str(row["node"]), []).append(SampleRow(**row))
+    return found
+
+
 def add(connection: Connection, sample: SampleRow, keep_s: float) -> None:
     """Write a sample; once a minute what has become old is thinned out, and what is older than `keep_s` removed."""
     before = newest(connection, sample.node)

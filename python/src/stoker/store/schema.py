@@ -26,7 +26,7 @@ from sqlalchemy.engine import Dialect
 from stoker.errors import StokerError
 
 # The newest migration, and all before it. Kept here so that opening a store that is up to date needs no Alembic.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0007")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0007", "0009")
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "stoker_version"
 
@@ -130,8 +130,15 @@ jobs = Table(
     Column("retry_on", Words),
     Column("results", Document("stoker.results")),
     Column("results_due", Boolean),
+    Column("wants", Document("stoker.wants")),
+    Column("gang", String(63)),
+    Column("rank", Integer),
+    Column("rank_env", Document("stoker.rank_env")),
+    Column("passed", Integer),
+    Column("blocked_since", Double),
     Index("jobs_by_state", "state"),
     Index("jobs_by_number", "number"),
+    Index("jobs_by_gang", "gang"),
 )
 
 attempts = Table(

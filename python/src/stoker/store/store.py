@@ -18,7 +18,7 @@ from stoker.store.engine import connect, shown, speaking, store_url
 from stoker.store.identity import new_id
 from stoker.store.logs import LogCopies
 from stoker.store.queues import Queues
-from stoker.store.rows import FINISHED_STATES, AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
+from stoker.store.rows import FINISHED_STATES, GANG_STOPS, AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
 from stoker.store.samples import Samples
 from stoker.store.snapshots import Snapshots
 from stoker.store.templates import Templates
@@ -96,9 +96,13 @@ class Store:
         queue: str | None = None,
         retry_on: str | None = None,
         results: Mapping[str, Any] | None = None,
+        wants: Mapping[str, Any] | None = None,
+        ranks: int = 1,
         now: float | None = None,
     ) -> JobRow:
         """Add a job that is `queued`, with an id made from `name`.
+
+        With `ranks` above 1 it is a gang of so many jobs, all of this spec; rank 0, which gives it its id, is returned.
 
         `spec` is a stoker.spec/1; job, uid and name are filled in here. A `queue` that is not there is made. `results`
         are due when their `asked` is true.
@@ -106,21 +110,30 @@ class Store:
         Raises UsageError for a spec that is not valid, or that holds values of secrets (only their names belong in it).
         """
         at = time.time() if now is None else now
-        uid = str(uuid.uuid4())
         refuse_secrets(spec)
         for _ in range(_ID_TRIES):
             job_id = new_id(name)
-            checked = checked_spec({**spec, "schema": "stoker.spec/1", "job": job_id, "uid": uid, "name": name})
+            ids = [job_id, *(f"{job_id}-{rank}" for rank in range(1, ranks))]
+            checked = [
+                checked_spec({**spec, "schema": "stoker.spec/1", "job": i, "uid": str(uuid.uuid4()), "name": name})
+                for i in ids
+            ]
             with self.write() as transaction:
-                if transaction.job(job_id) is None:
+                if not any(transaction.job(i) for i in ids):
                     more: dict[str, Any] = {
                         "retry_of": retry_of, "submitted_by": submitted_by, "template": template, "queue": queue,
                         "retry_on": retry_on, "results": results,
                         "results_due": True if results and results.get("asked") else None,
+                        "wants": wants, "gang": job_id if ranks > 1 else None,
                     }  # fmt: skip
                     if queue is not None:
                         self.queues.ensure(transaction, queue, at)
-                    return _add(transaction, checked, target, max_retries, priority, more, at)
+                    rows = [
+                        _add(transaction, each, target, max_retries, priority,
+                             {**more, "rank": rank if ranks > 1 else None}, at)
+                        for rank, each in enumerate(checked)
+                    ]  # fmt: skip
+                    return rows[0]
         raise UsageError(
             f"no free job id begins with {job_id[:-5]!r}: there are too many jobs of this name",
             next_step="choose another --name, or remove old jobs with stoker clean",
@@ -167,6 +180,11 @@ class Store:
             query = query.limit(limit)
         with self.read() as connection:
             return [JobRow(**row) for row in connection.execute(query).mappings()]
+
+    def gang(self, gang: str) -> list[JobRow]:
+        """The ranks of a gang, in order."""
+        with self.read() as connection:
+            return Transaction(connection).gang(gang)
 
     def attempts(self, job_id: str) -> list[AttemptRow]:
         """All attempts of one job, oldest first."""
@@ -223,22 +241,14 @@ class Store:
         """Ask for the end of a job and return it as it is then.
 
         A job that waits in the store is `cancelled` at once; for one on a node the next round sends the order; one that
-        is over stays as it is. Asking twice keeps the first reason. `grace_s` None: the job's own. Raises NotFound.
+        is over stays as it is. Asking twice keeps the first reason. `grace_s` None: the job's own. With a rank of a
+        gang all of them are stopped. Raises NotFound.
         """
         at = time.time() if now is None else now
         with self.write() as transaction:
             job = _known(transaction, job_id)
-            if job.finished:
-                return job
-            if job.state == "queued" and job.node is None:
-                _cancel_waiting(transaction, job, reason, at)
-            elif job.stop_requested is None or grace_s != job.stop_grace_s:
-                asked = job.stop_requested or reason
-                values = {"stop_requested": asked, "stop_grace_s": grace_s, "stop_ordered_at": None, "updated_at": at}
-                transaction.change_job(job, values)
-                if job.stop_requested is None:
-                    data = {"reason": asked, "grace_s": grace_s}
-                    transaction.event("job.stop_requested", at, **_where(job), data=data)
+            for each in transaction.gang(job.gang) if job.gang is not None else [job]:
+                _request_stop(transaction, each, reason, grace_s, at)
             return _known(transaction, job_id)
 
     def delete_jobs(self, ids: Iterable[str], *, now: float | None = None) -> int:
@@ -412,6 +422,22 @@ def _known(transaction: Transaction, job_id: str) -> JobRow:
     if job is None:
         raise NotFound(f"there is no job {job_id!r}", next_step="stoker jobs lists them")
     return job
+
+
+def _request_stop(transaction: Transaction, job: JobRow, reason: str, grace_s: float | None, at: float) -> None:
+    if job.finished:
+        return
+    # A gang's own stop may bring its ranks back; somebody's does not.
+    first = None if job.stop_requested in GANG_STOPS else job.stop_requested
+    if job.state == "queued" and job.node is None:
+        _cancel_waiting(transaction, job, reason, at)
+    elif first is None or grace_s != job.stop_grace_s:
+        asked = first or reason
+        values = {"stop_requested": asked, "stop_grace_s": grace_s, "stop_ordered_at": None, "updated_at": at}
+        transaction.change_job(job, values)
+        if first is None:
+            data = {"reason": asked, "grace_s": grace_s}
+            transaction.event("job.stop_requested", at, **_where(job), data=data)
 
 
 def _cancel_waiting(transaction: Transaction, job: JobRow, reason: str, at: float) -> None:

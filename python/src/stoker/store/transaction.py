@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
-from stoker.store import samples, schema
+from stoker.store import localities, samples, schema
 from stoker.store.rows import AlertRow, AttemptRow, JobRow, NodeRow, QueueRow, SampleRow, TemplateRow
 
 
@@ -48,6 +48,19 @@ class Transaction:
             .where(jobs.c.state.in_(states))
         )
         return [AttemptRow(**row) for row in self._connection.execute(query).mappings()]
+
+    def gang(self, gang: str) -> list[JobRow]:
+        """The ranks of a gang, in order."""
+        query = select(schema.jobs).where(schema.jobs.c.gang == gang).order_by(schema.jobs.c.rank)
+        return [JobRow(**row) for row in self._connection.execute(query).mappings()]
+
+    def recent_samples(self, at: float) -> dict[str, list[SampleRow]]:
+        """By node, the samples from `at` (Unix seconds) on, oldest first."""
+        return samples.recent(self._connection, at)
+
+    def ran_with(self, words: Mapping[str, str]) -> dict[str, frozenset[str]]:
+        """By key, the nodes on which a job began whose spec or wishes hold these words (as they stand in JSON)."""
+        return localities.ran_with(self._connection, words)
 
     def nodes(self) -> list[NodeRow]:
         """Every node that was ever asked, by name."""
