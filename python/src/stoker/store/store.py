@@ -18,9 +18,10 @@ from stoker.store.engine import connect, shown, speaking, store_url
 from stoker.store.identity import new_id
 from stoker.store.logs import LogCopies
 from stoker.store.queues import Queues
-from stoker.store.rows import FINISHED_STATES, GANG_STOPS, AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
+from stoker.store.rows import FINISHED_STATES, AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
 from stoker.store.samples import Samples
 from stoker.store.snapshots import Snapshots
+from stoker.store.stopping import request_stop, where_of
 from stoker.store.templates import Templates
 from stoker.store.transaction import Transaction
 
@@ -233,7 +234,7 @@ class Store:
             transaction.change_job(job, {"results": results, "results_due": due})
             if not due:
                 data = {"local": results.get("local"), "files": results.get("files"), "bytes": results.get("bytes")}
-                transaction.event("job.results", at, **_where(job), data=data)
+                transaction.event("job.results", at, **where_of(job), data=data)
 
     def request_stop(
         self, job_id: str, reason: str = "cancelled", grace_s: float | None = None, *, now: float | None = None
@@ -248,7 +249,7 @@ class Store:
         with self.write() as transaction:
             job = _known(transaction, job_id)
             for each in transaction.gang(job.gang) if job.gang is not None else [job]:
-                _request_stop(transaction, each, reason, grace_s, at)
+                request_stop(transaction, each, reason, grace_s, at)
             return _known(transaction, job_id)
 
     def delete_jobs(self, ids: Iterable[str], *, now: float | None = None) -> int:
@@ -270,7 +271,7 @@ class Store:
                         next_step=f"stoker stop {job.id}",
                     )
                 transaction.remove_job(job.id)
-                transaction.event("job.removed", at, **_where(job), data={"state": job.state})
+                transaction.event("job.removed", at, **where_of(job), data={"state": job.state})
                 removed.append(job.id)
         for job_id in removed:
             self.log_copies.remove(job_id)
@@ -422,33 +423,3 @@ def _known(transaction: Transaction, job_id: str) -> JobRow:
     if job is None:
         raise NotFound(f"there is no job {job_id!r}", next_step="stoker jobs lists them")
     return job
-
-
-def _request_stop(transaction: Transaction, job: JobRow, reason: str, grace_s: float | None, at: float) -> None:
-    if job.finished:
-        return
-    # A gang's own stop may bring its ranks back; somebody's does not.
-    first = None if job.stop_requested in GANG_STOPS else job.stop_requested
-    if job.state == "queued" and job.node is None:
-        _cancel_waiting(transaction, job, reason, at)
-    elif first is None or grace_s != job.stop_grace_s:
-        asked = first or reason
-        values = {"stop_requested": asked, "stop_grace_s": grace_s, "stop_ordered_at": None, "updated_at": at}
-        transaction.change_job(job, values)
-        if first is None:
-            data = {"reason": asked, "grace_s": grace_s}
-            transaction.event("job.stop_requested", at, **_where(job), data=data)
-
-
-def _cancel_waiting(transaction: Transaction, job: JobRow, reason: str, at: float) -> None:
-    values = {
-        "state": "cancelled", "stop_requested": reason, "not_before": None, "ended_at": at, "updated_at": at,
-        "detail": "stopped before it was started" if not job.attempt else "stopped before its next attempt",
-    }  # fmt: skip
-    transaction.change_job(job, values)
-    data = {"from": job.state, "to": "cancelled", "reason": reason}
-    transaction.event("job.cancelled", at, **_where(job), data=data)
-
-
-def _where(job: JobRow) -> dict[str, Any]:
-    return {"job": job.id, "attempt": job.attempt or None, "node": job.node}
