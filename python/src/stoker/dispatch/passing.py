@@ -3,7 +3,8 @@
 A job that finds no room waits in the store. Whenever a later one gets a place on a node that it could have used, it was
 passed. When that happened `pass_limit` times, or it has waited for `pass_s` seconds and was passed at all, the nodes on
 which it will have room first are held for it: jobs behind it get no place there. Those before it, and of a higher
-priority, are not held up, so that of all that wait the first one always moves on.
+priority, are not held up, so that of all that wait the first one always moves on. So it is enough to count for the
+first few.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from typing import Any
 
 from stoker.config import Placement
 from stoker.store import JobRow
+
+# For so many of those that wait it is counted how often they are passed.
+COUNTED = 20
 
 
 @dataclass
@@ -32,8 +36,10 @@ class Passing:
         self._waiting: dict[str, _Waiting] = {}
         self._held: dict[str, str] = {}
 
-    def wait(self, job: JobRow, nodes: Sequence[str], needs: int, shortage: Callable[[str], float]) -> None:
-        """`job` found no room on these nodes, and `needs` so many of them at once."""
+    def wait(self, job: JobRow, nodes: Sequence[str], needs: int, shortage: Callable[[str], float]) -> bool:
+        """`job` found no room on these nodes, and `needs` so many of them at once; whether some are held for it now."""
+        if len(self._waiting) >= COUNTED:
+            return False
         since = self._now if job.blocked_since is None else job.blocked_since
         passed = job.passed or 0
         self._waiting[job.id] = _Waiting(job, frozenset(nodes), passed, since)
@@ -42,6 +48,8 @@ class Passing:
             for node in sorted(free, key=lambda name: (shortage(name), name))[:needs]:
                 times = "once" if passed == 1 else f"{passed} times"
                 self._held[node] = f"{node} is held for {job.id}, which was passed {times}"
+            return bool(free)
+        return False
 
     def held(self, nodes: Sequence[str]) -> dict[str, str]:
         """Those of the nodes that are held for a job that came before, each with the reason."""

@@ -48,17 +48,20 @@ class Places:
         self._meant: dict[tuple[str | None, tuple[str, ...]], list[str]] = {}
         self._labels: dict[str, dict[str, str]] = {}
         self._limits = Limits(state.nodes, self._rules.group_limits)
+        self._refused: dict[tuple[Any, ...], Placement] = {}
         self.load = Load()
         self.passing = Passing(self._rules, now)
 
     def add(self, job: JobRow, node: str) -> None:
         """Count `job` as one of `node`."""
+        self._refused.clear()
         self.load.add(node, job)
         if (label := label_of(job)) is not None:
             self._labels.setdefault(label, {})[node] = job.id
 
     def drop(self, job: JobRow, node: str) -> None:
         """Take `job`, which was added just now, away again."""
+        self._refused.clear()
         self.load.drop(node, job)
         if (label := label_of(job)) is not None:
             self._labels[label].pop(node, None)
@@ -81,6 +84,16 @@ class Places:
         A job that names a node goes there, also when all GPUs are taken: the node lets it wait, in order, also while no
         controller is awake. A `rank` of a gang does not wait on a node: it would hold the GPUs of the others.
         """
+        wants = job.wants or {}
+        key = (job.target, tuple(wants.get("where") or ()), Demand.of(job), label_of(job), rank, tuple(closed.items()))
+        # Thousands that ask for the same find the same, as long as nothing was placed in between.
+        if (found := self._refused.get(key)) is None:
+            found = self._found(job, closed, rank=rank)
+            if found.node is None:
+                self._refused[key] = found
+        return found
+
+    def _found(self, job: JobRow, closed: Mapping[str, str], *, rank: bool) -> Placement:
         named = self.meant(job)
         if not named:
             return Placement(reason=self._why_none(job))
@@ -108,9 +121,10 @@ class Places:
         """`job` found no room: later ones may pass it, within limits."""
         if placement.short:
             demand = Demand.of(job)
-            self.passing.wait(
+            if self.passing.wait(
                 job, placement.short, needs, lambda name: self.load.shortage(name, demand, self._facts(name))
-            )
+            ):
+                self._refused.clear()
 
     def unmet(self, job: JobRow) -> tuple[str, ...]:
         """The nodes that the job may run on and that never answered so far, nor failed to."""
@@ -207,7 +221,7 @@ class Places:
 # What a demand is said to be about, by the part of the facts.
 _PARTS = {"gpus": "GPUs", "memory": "memory", "cpu": "CPUs", "disks": "disks"}
 # So many of the nodes that were not chosen are kept with the event of a claim.
-_TOLD = 5
+_TOLD = 3
 
 
 def targeted(target: str | None, nodes: Iterable[NodeInfo]) -> list[str]:

@@ -56,7 +56,8 @@ def _load(
 ) -> State:
     jobs = tuple(transaction.jobs(LIVE_STATES))
     waiting = [job for job in jobs if job.state == "queued" and job.node is None]
-    words = {key: text for job in waiting[:SOUGHT] for key, text in keys_of(job).items()}
+    wanted = [job for job in waiting if request.jobs is None or job.id in request.jobs]
+    words = {key: text for job in wanted[:SOUGHT] for key, text in keys_of(job).items()}
     return State(
         jobs=jobs,
         attempts={attempt.job_id: attempt for attempt in transaction.attempts_of_now(LIVE_STATES)},

@@ -55,7 +55,7 @@ class Transaction:
         return [JobRow(**row) for row in self._connection.execute(query).mappings()]
 
     def recent_samples(self, at: float) -> dict[str, list[SampleRow]]:
-        """By node, the samples from `at` (Unix seconds) on, oldest first."""
+        """By node, the two newest samples from `at` (Unix seconds) on, the older one first."""
         return samples.recent(self._connection, at)
 
     def ran_with(self, words: Mapping[str, str]) -> dict[str, frozenset[str]]:
