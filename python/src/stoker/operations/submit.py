@@ -166,8 +166,10 @@ def _place(session: Session, row: JobRow) -> tuple[Problem, ...]:
     for _ in range(PLACING_ROUNDS):
         problems = make_round(session, "dispatch", jobs=[row.id])
         now = job_row(session, row.id)
+        # What this round asked the nodes for, the next one knows.
+        asked = now.node is None and (now.detail or "").startswith("asking ") and not problems
         if now.state not in ("queued", "starting") or (
-            now.state == "queued" and (now.reason or now.detail or problems)
+            now.state == "queued" and not asked and (now.reason or now.detail or problems)
         ):
             break
     return problems
