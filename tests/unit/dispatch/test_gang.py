@@ -26,13 +26,13 @@ NODES = (
 class Gang:
     """A gang of two with a GPU each, on nodes with one GPU each, and rounds at moments of the test's choosing."""
 
-    def __init__(self, store: Store, ranks: int = 2, gpus: int = 1, **fields: Any) -> None:
+    def __init__(self, store: Store, ranks: int = 2, gpus: int = 1, on: str = "gpu", **fields: Any) -> None:
         self.store = store
         with store.write() as transaction:
             for each in NODES:
                 transaction.put_node(known(each.name, 1))
         spec = {"argv": ["true"], "gpus": gpus, "env": {"LR": "1"}}
-        self.id = store.add_job("g", spec, "gpu", now=1.0, ranks=ranks, wants={"ranks": ranks}, **fields).id
+        self.id = store.add_job("g", spec, on, now=1.0, ranks=ranks, wants={"ranks": ranks}, **fields).id
 
     @property
     def ranks(self) -> list[JobRow]:
@@ -222,10 +222,17 @@ def test_a_round_for_one_rank_is_for_all(store: Store) -> None:
     assert gang.states == [("starting", 1, "n1"), ("starting", 1, "n2")]
 
 
-def test_two_gangs_on_one_first_node_get_two_ports(store: Store) -> None:
-    first, second = Gang(store, gpus=0), Gang(store, gpus=0)
-    ports = [order["spec"]["env"]["MASTER_PORT"] for orders in first.begin(10.0).values() for order in orders]
-    assert len({*ports}) == len({first.id, second.id})
+def test_gangs_on_one_first_node_get_a_port_each(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of one round, and those under way."""
+    monkeypatch.setattr("stoker.dispatch.gang.PORTS", 3)
+    gangs = [Gang(store, gpus=0, on="n1:n2"), Gang(store, gpus=0, on="n1:n2")]
+    gangs[0].begin(10.0)
+    gangs.append(Gang(store, gpus=0, on="n1:n2"))
+    gangs[0].begin(11.0)
+    told = [(rank.node, (rank.rank_env or {})["MASTER_PORT"]) for each in gangs for rank in each.ranks[:1]]
+    assert {node for node, _ in told} == {"n1"}
+    assert len({*told}) == 3
+    assert {port for _, port in told} <= {"20000", "20001", "20002"}
 
 
 @pytest.mark.parametrize(

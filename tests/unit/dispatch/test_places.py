@@ -178,6 +178,25 @@ def test_what_is_not_known_is_asked() -> None:
     assert (found.waiting["a-2222"], found.parts) == ("asking n1 for their disks", {"n1"})
 
 
+def test_a_node_that_may_have_room_is_asked_before_a_job_waits_on_a_full_one() -> None:
+    rows = [row("n1"), dataclasses.replace(row("n2"), facts={}), row("spark", gpus=0)]
+    found = planned([on("n1", "b-2222", gpus=2), asking(gpus=1)], rows=rows)
+    assert (where_to(found), found.waiting) == ({}, {"a-2222": "asking n2 for their GPUs"})
+
+
+def test_nobody_stands_in_line_on_a_node_before_who_waits_for_it() -> None:
+    """The small one takes the last GPU; now one could wait on the node, and that is the first one that waits."""
+    busy = [on("n1", "b-2222", gpus=1), on("spark", "c-2222", gpus=2), on("spark", "d-2222"), on("spark", "e-2222")]
+    first, small, last = (
+        asking(f"{name}-2222", i, gpus=n) for i, (name, n) in enumerate((("x", 2), ("y", 1), ("z", 2)))
+    )
+    rows = [row("n1"), row("n2", gpus=0), row("spark", gpus=1)]
+    found = planned([*busy, first, small, last], rows=rows)
+    assert where_to(found) == {"y-2222": "n1"}
+    now = dataclasses.replace(small, state="starting", attempt=1, node="n1")
+    assert list(where_to(planned([*busy, now, first, last], rows=rows))) == ["x-2222", "z-2222"]
+
+
 def with_vars(name: str, groups: tuple[str, ...] = ("lab",), **variables: Any) -> NodeInfo:
     return NodeInfo(name, groups, variables)
 

@@ -20,6 +20,7 @@ from stoker.store import GANG_AGAIN, GANG_OVER, JobRow
 
 # Below the ports that systems give to outgoing connections.
 FIRST_PORT, PORTS = 20000, 10000
+Port = tuple[str, str]  # node, number
 _BAD = frozenset({"failed", "lost", "dead", "cancelled"})
 
 
@@ -76,14 +77,17 @@ def _refused(ranks: Sequence[JobRow], last: Placement, with_room: Sequence[str],
 
 
 def environments(
-    ranks: Sequence[JobRow], placements: Sequence[Placement], nodes: Sequence[NodeInfo], state: State
+    ranks: Sequence[JobRow], placements: Sequence[Placement], nodes: Sequence[NodeInfo], taken: set[Port]
 ) -> list[dict[str, str]]:
-    """What each rank finds in its environment of the others. `MASTER_ADDR` and `MASTER_PORT` of --env win."""
+    """What each rank finds in its environment of the others. `MASTER_ADDR` and `MASTER_PORT` of --env win.
+
+    `taken` are the ports that gangs have; that of this one is added.
+    """
     first, master = ranks[0], str(placements[0].node)
     given = first.spec.get("env") or {}
     common = {
         "MASTER_ADDR": given.get("MASTER_ADDR") or address_of(next(node for node in nodes if node.name == master)),
-        "MASTER_PORT": given.get("MASTER_PORT") or str(_port(first, master, state)),
+        "MASTER_PORT": given.get("MASTER_PORT") or _port(first, master, taken),
         "WORLD_SIZE": str(len(ranks)), "LOCAL_WORLD_SIZE": "1", "LOCAL_RANK": "0", "STOKER_GANG": str(first.gang),
     }  # fmt: skip
     return [{**common, "RANK": str(rank), "NODE_RANK": str(rank)} for rank in range(len(ranks))]
@@ -98,12 +102,19 @@ def address_of(node: NodeInfo) -> str:
     return node.name
 
 
-def _port(first: JobRow, master: str, state: State) -> int:
+def ports_of(state: State) -> set[Port]:
+    """The ports that gangs under way have, each on the node of its rank 0."""
+    first = [job for job in state.jobs if job.rank == 0 and job.node is not None]
+    return {(str(job.node), str((job.rank_env or {}).get("MASTER_PORT"))) for job in first}
+
+
+def _port(first: JobRow, master: str, taken: set[Port]) -> str:
     """One that no gang of this store has on that node; another one for each attempt."""
-    taken = {(job.rank_env or {}).get("MASTER_PORT") for job in state.jobs if job.rank == 0 and job.node == master}
     start = zlib.crc32(f"{first.uid}/{first.attempt + 1}".encode())
-    ports = (FIRST_PORT + (start + step) % PORTS for step in range(PORTS))
-    return next(port for port in ports if str(port) not in taken)
+    ports = [(master, str(FIRST_PORT + (start + step) % PORTS)) for step in range(len(taken) + 1)]
+    found = next(port for port in ports if port not in taken)
+    taken.add(found)
+    return found[1]
 
 
 def late(state: State, now: float) -> Iterator[Change]:

@@ -35,9 +35,11 @@ class Passing:
         self._rules, self._now = rules, now
         self._waiting: dict[str, _Waiting] = {}
         self._held: dict[str, str] = {}
+        self._sought: set[str] = set()
 
     def wait(self, job: JobRow, nodes: Sequence[str], needs: int, shortage: Callable[[str], float]) -> bool:
         """`job` found no room on these nodes, and `needs` so many of them at once; whether some are held for it now."""
+        self._sought.update(nodes)
         if len(self._waiting) >= COUNTED:
             return False
         since = self._now if job.blocked_since is None else job.blocked_since
@@ -54,6 +56,10 @@ class Passing:
     def held(self, nodes: Sequence[str]) -> dict[str, str]:
         """Those of the nodes that are held for a job that came before, each with the reason."""
         return {node: self._held[node] for node in nodes if node in self._held}
+
+    def sought(self, node: str) -> bool:
+        """Whether a job that came before waits for room on `node`: nobody stands in line there before it does."""
+        return node in self._sought
 
     def placed(self, node: str) -> None:
         """A later job got a place on `node`."""

@@ -169,7 +169,11 @@ class Places:
             if name not in unknown and demand.lacks(name, self._facts(name), self._now) is None
         ]
         short = {name: why for name in able if (why := self.load.short(name, demand, self._facts(name))) is not None}
-        ahead = [name for name in short if not rank and self.load.may_wait(name, demand, self._facts(name))]
+        ahead = [
+            name
+            for name in short
+            if not rank and not self.passing.sought(name) and self.load.may_wait(name, demand, self._facts(name))
+        ]
         if roomy := [name for name in able if name not in short]:
             return self._highest(job, roomy, demand)
         if ahead and not unknown:

@@ -48,6 +48,7 @@ class _Draft:
         self.now = now
         self.inventory = {node.name for node in state.nodes}
         self.places = Places(state, now)
+        self.ports = gang.ports_of(state)
         self.lines = Lines(state)
         self.named = _with_those_before(state)
         self.orders: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
@@ -112,7 +113,7 @@ class _Draft:
                 if self.state.live_attempt(rank) is None:
                     self.wait(rank, str(found.reason), found if rank is job else None, len(ranks))
             return
-        told = gang.environments(ranks, found, self.state.nodes, self.state)
+        told = gang.environments(ranks, found, self.state.nodes, self.ports)
         for rank, placement, env in zip(ranks, found, told, strict=True):
             self.claim(rank, placement, env)
 
