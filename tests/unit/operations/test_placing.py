@@ -126,7 +126,7 @@ def test_why_a_node_was_chosen_in_words() -> None:
     part = {"cpu": {"value": 0.8, "why": "CPU 20% used"}, "disk": {"value": None, "why": "emptiest disk unknown"}}
     first = {"node": "n1", "score": 0.8269, "sample_age_s": 5.0, "parts": part}
     told = {"why": "score", "chosen": first, "others": [{**first, "node": "n2", "score": 0.5, "sample_age_s": None}]}
-    said = "cpu 0.80 (CPU 20% used), disk unknown (emptiest disk unknown)"
+    said = "CPU 20% used, emptiest disk unknown"
     assert list(lines(told)) == [
         "the highest score", f"n1 0.83: {said}; sample of 5.0 s ago", f"n2 0.50: {said}; no sample that is new enough"
     ]  # fmt: skip

@@ -16,16 +16,11 @@ _WHY = {
 
 
 def lines(placement: Mapping[str, Any]) -> Iterator[str]:
-    """The reason; where nodes were compared, each with its score, and the parts that make it."""
+    """The reason; where nodes were compared, each with its score and what makes it (the figures are in the JSON)."""
     chosen, why = placement.get("chosen"), str(placement.get("why"))
     yield _WHY.get(why, why)
     for node in [chosen, *placement.get("others", ())] if chosen and why == "score" else []:
-        parts = node["parts"].items()
-        told = ", ".join(f"{name} {_value(part['value'])} ({part['why']})" for name, part in parts)
+        told = ", ".join(part["why"] for part in node["parts"].values())
         age = node["sample_age_s"]
         seen = "no sample that is new enough" if age is None else f"sample of {fmt.duration(age)} ago"
         yield f"{node['node']} {node['score']:.2f}: {told}; {seen}"
-
-
-def _value(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.2f}"
