@@ -17,6 +17,9 @@ description:
   - A machine is named by its DNS name without the part that all machines of the tailnet share, C(spark) for
     C(spark.tail1234.ts.net). One that another tailnet lends has its whole DNS name.
   - Each is in the group C(tailscale), in C(os_<system>), and in C(tag_<name>) for each of its tags.
+  - That a machine is in a tailnet is nobody's word that it may run jobs. Each but the controller has the variable
+    C(stoker_needs_approval), and gets nothing of Stoker before C(stoker node approve). The setting
+    C(membership.auto_approve) of C(stoker.yml) names groups that need no approval, such as C(tag_gpu).
   - What the tailnet says is data. A machine whose name is none for a host, is C(localhost) or the name of a group, is
     left out with a warning, and no value is ever read as a template.
 extends_documentation_fragment:
@@ -224,6 +227,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         }
         if machine.get("own"):
             variables["ansible_connection"] = "local"
+        else:
+            variables["stoker_needs_approval"] = True
         for key, value in variables.items():
             # Never a template, also where Ansible itself would take one from an inventory.
             self.inventory.set_variable(name, key, wrap_var(value))

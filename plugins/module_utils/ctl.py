@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 
-from . import schemas
+from . import leases, schemas
 from .statedir import NodeError, StateDir, from_os_error
 
 MARK = "STOKER-REPLY "
@@ -68,7 +68,9 @@ class Node:
         }
         try:
             if kind == "start":
-                result["changed"], started = self.backend.start(spec, order["attempt"], order.get("secrets"))
+                result["changed"], started = self.backend.start(
+                    spec, order["attempt"], order.get("secrets"), leases.promised(order)
+                )
                 if started:
                     launches.append((result, started))
             elif kind == "stop":
@@ -79,7 +81,10 @@ class Node:
                 result["changed"] = self.backend.signal(order["job"], order["attempt"], order["signal"])
             elif kind == "lease":
                 result["changed"] = self.backend.renew_lease(
-                    order["job"], order["attempt"], order.get("policy", "keep"), order.get("seconds")
+                    order["job"],
+                    order["attempt"],
+                    {"policy": order.get("policy", "keep"), "seconds": order.get("seconds")},
+                    leases.promised(order),
                 )
             else:
                 result["changed"] = bool(self.backend.remove(order["job"]))
@@ -166,6 +171,7 @@ class Node:
             "user_id": os.geteuid(),
             "python": platform.python_version(),
             "now": identity.now(),
+            "clock_s": identity.boottime(),
             "boot": identity.boot_identity(),
             "cpus": len(os.sched_getaffinity(0)),
             "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),

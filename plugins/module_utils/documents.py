@@ -159,6 +159,8 @@ ORDER = record(
         "wait_s": SECONDS,
         "seconds": POSITIVE,
         "policy": LEASE_POLICY,
+        "until_boot_s": POSITIVE,
+        "boot_id": TEXT,
         "signal": SIGNAL,
     },
 )
@@ -353,6 +355,7 @@ ERROR_CODES = [
     "unknown_schema",
     "conflict",
     "stale_attempt",
+    "late_order",
     "unknown_job",
     "no_space",
     "read_only",

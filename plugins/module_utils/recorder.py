@@ -212,7 +212,7 @@ class Guard:
         self._reap()
         if self._gone():
             self._reap()  # it may have ended between the two looks
-            return self._end(None)
+            return self._end(self._begun_stop())
         stop = self.attempt.read("stop.json")
         if stop:
             return self._stop(stop)
@@ -224,6 +224,7 @@ class Guard:
 
     def _stop(self, stop):
         """Checkpoint signal, TERM to all, grace, then freeze and KILL until nothing is left."""
+        self.attempt.update_state(stop_began=True)
         name = self.spec.get("checkpoint_signal")
         if name and self.family.send_to_catchers(getattr(signal, "SIG" + name)):
             self._wait_until_gone(lambda: float(self.spec.get("checkpoint_grace_s", 30.0)))
@@ -239,6 +240,11 @@ class Guard:
             self.wake.wait(5.0)
             return False
         return self._end(stop)
+
+    def _begun_stop(self):
+        """The request to stop, once it is being carried out: a command that ended before that ended by itself."""
+        began = (self.attempt.read("state.json") or {}).get("stop_began")
+        return self.attempt.read("stop.json") if began else None
 
     def _proxy(self):
         """Who is left out of a friendly signal: it would end before the command, whose end it is to tell."""

@@ -16,7 +16,7 @@ import time
 import traceback
 import uuid
 
-from . import cgroups, gpu_gate, gpu_queue, identity, launch, logs, recorder, sandbox, snapshots
+from . import cgroups, gpu_gate, gpu_queue, identity, launch, leases, logs, recorder, sandbox, snapshots
 from .processes import Family, send_signal
 from .samples import Sampler
 from .statedir import Lock, NodeError, StateDir, from_os_error
@@ -80,6 +80,8 @@ class Supervisor:
                 sandbox.check(self.spec)
             if self.spec.get("gpus") and not self._wait_for_gpus():
                 return False
+            # An image may have taken longer: what may run elsewhere by now does not begin here.
+            self._enforce_lease()
             if self.attempt.read("stop.json"):
                 return self._never_ran(self.attempt.read("stop.json"))
             self._make_groups()
@@ -206,7 +208,7 @@ class Supervisor:
             sampler.tick(Family(self.attempt))
             logs.scan(self.attempt, self.spec, SCAN_BYTES_PER_TICK)
         except OSError:
-            traceback.print_exc()  # a full disk, for example; it goes to supervisor.log
+            _note()  # a full disk, for example
 
     def ask_to_stop(self, reason):
         if not self.attempt.read("stop.json") and not self.attempt.finished():
@@ -227,16 +229,29 @@ class Supervisor:
             self.ask_to_stop("timeout")
 
     def _enforce_lease(self):
-        lease = self.attempt.read("lease.json")
-        if lease and lease.get("policy") == "move" and identity.boottime() > lease["until_boot_s"]:
+        if not leases.ran_out(self.attempt.read("lease.json")):
+            return
+        try:
             self.ask_to_stop("expired")
+        except OSError:
+            # A full disk is no reason to live on: it may begin elsewhere now.
+            _note()
+            Family(self.attempt).kill(recorder.reap)
 
     def _tidy(self):
         try:
             logs.scan(self.attempt, self.spec, None)
         except OSError:
-            traceback.print_exc()
+            _note()
         self.groups.remove()
+
+
+def _note():
+    """What went wrong, to supervisor.log; on a full disk there is no place to say it, and the work goes on."""
+    try:
+        traceback.print_exc()
+    except OSError:
+        pass
 
 
 def _take_over_container(attempt):

@@ -65,6 +65,14 @@ options:
           - How nodes are chosen, as C(placement) of C(stoker.yml) says it. What is not named is as by default.
           - V(weights) of the parts of a score, V(group_limits), V(pass_limit), V(pass_s), V(gang_start_s).
         type: dict
+      membership:
+        description: The settings C(membership) of C(stoker.yml), as far as they are not the defaults.
+        type: dict
+        default: {}
+      probe:
+        description: Ask nodes, too, that have not been heard of for a while.
+        type: bool
+        default: false
 attributes:
   check_mode:
     support: full

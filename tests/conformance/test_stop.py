@@ -124,6 +124,42 @@ def test_leases(backend: Backend, job: str) -> None:
         backend.cancel(f"{job}-{kept}", grace_s=0)
 
 
+@pytest.mark.accepts("B10", "V20")
+def test_a_promised_moment(backend: Backend, job: str) -> None:
+    """A lease runs until a moment of the node's own clock: what comes late, or of another boot, gives nothing."""
+    facts = backend.side.ask("reconcile", observe={"jobs": []})["node"]
+    now, boot = facts["clock_s"], facts["boot"]["boot_id"]
+
+    def renewed(until: float, boot_id: str = boot) -> bool:
+        order = {"order": "lease", "job": job, "attempt": 1, "seconds": 600, "policy": "move"}
+        answer = backend.side.order({**order, "until_boot_s": until, "boot_id": boot_id})["orders"][0]
+        return bool(answer["changed"])
+
+    spec = backend.side.spec(job, argv=["sleep", "74.95"], lease={"policy": "move", "seconds": 600})
+    late = backend.try_start(spec, until_boot_s=now - 1, boot_id=boot)
+    assert (late["ok"], late["error"]["code"]) == (False, "late_order"), late
+    other = backend.try_start(spec, until_boot_s=now + 600, boot_id="another")
+    assert (other["ok"], other["error"]["code"]) == (False, "late_order"), other
+    assert backend.try_start(spec, until_boot_s=now + 600, boot_id=boot)["changed"] is True
+    # Ordered again, with less: what was promised stands.
+    assert backend.try_start(spec, until_boot_s=now - 1, boot_id=boot)["ok"] is True
+    assert [renewed(now + 600), renewed(now + 1), renewed(now + 900, "another"), renewed(now + 900)] == [
+        False, False, False, True,
+    ]  # fmt: skip
+    assert backend.observe(job)["state"] == "running"
+    assert backend.cancel(job, grace_s=0)[0]["state"] == "cancelled"
+    assert renewed(now + 1200) is False, "it is over"
+
+
+@pytest.mark.accepts("V20")
+def test_an_attempt_that_is_to_stop_is_not_kept(backend: Backend, job: str) -> None:
+    backend.start(job, script="trap '' TERM; while :; do sleep 0.1; done", lease={"policy": "move", "seconds": 60})
+    assert backend.cancel(job, wait_s=0.0, grace_s=5)[1] is True
+    renewal = {"order": "lease", "job": job, "attempt": 1, "seconds": 60, "policy": "move"}
+    assert backend.side.order(renewal)["orders"][0]["changed"] is False
+    assert backend.cancel(job, grace_s=0)[0]["state"] == "cancelled"
+
+
 @pytest.mark.root
 def test_limits(backend: Backend, job: str) -> None:
     """Half a core for a second and a half of work; memory as the kernel's group says."""

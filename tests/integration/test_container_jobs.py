@@ -270,7 +270,6 @@ def test_monitor_and_ours_killed(side: NodeSide) -> None:
     job = start(side)
     side.node.ssh(f"kill -9 {inspect(side, job)['State']['ConmonPid']}")
     side.kill(job, "supervisor", "recorder")
-    assert gpu_locks(side) == [job]
     seen = side.wait(job, lambda seen: seen["supervised"] is True)
     assert seen["state"] == "running"
     wait_until(lambda: gpu_locks(side) == [job], "its new supervisor holds the GPU", timeout_s=10, every_s=0.2)
@@ -407,6 +406,23 @@ def test_an_engine_that_hangs(side: NodeSide) -> None:
         tool.unlink()
     seen = side.wait(job, timeout_s=60)
     assert (seen["state"], seen["signal"]) == ("failed", 9), seen
+
+
+@pytest.mark.accepts("C51")
+def test_an_engine_that_fails_during_a_stop(side: NodeSide) -> None:
+    """What ended on request was cancelled, however long it takes until its engine tells of the end."""
+    job = start(side)
+    tool = node_of(side).bin / "podman"
+    tool.write_text('#!/bin/sh\n[ "$2" = inspect ] && { echo busy >&2; exit 125; }\nexec /usr/bin/podman "$@"\n')
+    tool.chmod(0o755)
+    try:
+        side.order({"order": "stop", "job": job, "attempt": 1, "grace_s": 0, "wait_s": 3})
+        log = f"cat {side.state_dir}/jobs/{job}/1/supervisor.log"
+        wait_until(lambda: "exit record: podman" in side.node.ssh(log).stdout, "it asks", timeout_s=20, every_s=0.2)
+    finally:
+        tool.unlink()
+    seen = side.wait(job)
+    assert seen["state"] == "cancelled", seen
 
 
 # ---- Podman without root; Docker's command line

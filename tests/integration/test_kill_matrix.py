@@ -282,6 +282,33 @@ def test_disk_full(small_disk: NodeSide) -> None:
 
 @pytest.mark.root
 @pytest.mark.slow
+@pytest.mark.accepts("B10")
+def test_a_full_disk_keeps_no_attempt_alive_whose_lease_ran_out(small_disk: NodeSide) -> None:
+    side = small_disk
+    side.start("full", "sleep", "616.5", lease={"policy": "move", "seconds": 4})
+    side.node.ssh(f"dd if=/dev/zero of={side.state_dir}/filler bs=64k; true")
+    side.wait("full", lambda seen: seen["state"] != "running", timeout_s=40)
+    assert side.node.ssh("pgrep -fx 'sleep 616.5'").stdout == ""
+
+
+@pytest.mark.root
+@pytest.mark.slow
+@pytest.mark.accepts("B10")
+def test_a_stopped_supervisor_does_what_it_is_asked_for(isolated_nodes: Any) -> None:
+    """Supervisor and recorder were frozen and outlived the lease: an order to end the attempt wakes them."""
+    (node,) = isolated_nodes(1)
+    side = NodeSide(node)
+    side.start("frozen", "sleep", "617.5", lease={"policy": "move", "seconds": 5})
+    state = side.file("frozen", "state.json")
+    stopped = f"kill -STOP {state['supervisor']['pid']} {state['recorder']['pid']}; sleep 6; pgrep -fx 'sleep 617.5'"
+    assert side.node.ssh(stopped).stdout != ""
+    seen = side.stop("frozen", reason="expired", grace_s=0)
+    assert (seen["state"], seen["reason"]) == ("lost", "expired"), seen
+    assert side.node.ssh("pgrep -fx 'sleep 617.5'").stdout == ""
+
+
+@pytest.mark.root
+@pytest.mark.slow
 @pytest.mark.accepts("D15")
 def test_read_only(small_disk: NodeSide) -> None:
     """While the record cannot be written the state says so; it is written when it can be, with the true code."""

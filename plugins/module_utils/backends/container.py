@@ -25,13 +25,13 @@ class ContainerBackend(ProcessBackend):
         self.engine = engine
         self.always = always
 
-    def start(self, spec, attempt_number, secrets=None):
+    def start(self, spec, attempt_number, secrets=None, promise=None):
         """Begin one attempt. Raises NodeError where the node has no engine for it, before anything is written."""
         spec = schemas.require(spec, "stoker.spec")
         spec = container_words.complete(spec, self.image, self.engine, "container" if self.always else None)
         if spec.get("container"):
             engines.find(spec["container"].get("engine"))
-        return super().start(spec, attempt_number, secrets)
+        return super().start(spec, attempt_number, secrets, promise)
 
     def relaunch(self, attempt):
         """Give a container that lost supervisor and recorder a new supervisor: the container tells how it ends."""

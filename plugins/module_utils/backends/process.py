@@ -11,7 +11,7 @@ import shutil
 import signal
 import time
 
-from .. import gpu_queue, identity, launch, logs, schemas, snapshots
+from .. import gpu_queue, identity, launch, leases, logs, schemas, snapshots
 from ..observe import Evidence, observe
 from ..processes import Family, send_signal
 from ..statedir import NodeError, is_locked
@@ -31,8 +31,8 @@ class ProcessBackend:
 
     # -- start -------------------------------------------------------------------------------------------------
 
-    def start(self, spec, attempt_number, secrets=None):
-        """Begin one attempt. Returns (changed, launch or None)."""
+    def start(self, spec, attempt_number, secrets=None, promise=None):
+        """Begin one attempt. Returns (changed, launch or None). ``promise``: until when its lease runs, see leases."""
         spec = schemas.require(spec, "stoker.spec")
         if spec.get("gpu_uuids"):
             spec["gpus"] = len(spec["gpu_uuids"])
@@ -52,11 +52,15 @@ class ProcessBackend:
         if self.busy_processes is not None:
             files["gate.json"] = {"busy_processes": self.busy_processes}
         if spec.get("lease"):
-            files["lease.json"] = _lease(spec["lease"].get("policy"), spec["lease"].get("seconds"))
+            files["lease.json"] = leases.lease(spec["lease"], promise)
+            if not self.state.has_attempt(spec["job"], attempt_number):
+                leases.refuse_late(files["lease.json"])
         created = self.state.create_attempt(spec["job"], attempt_number, files)
         attempt = self.state.attempt(spec["job"], attempt_number)
         if not created:
             self._check_same(attempt, spec)
+            if spec.get("lease") and promise:
+                leases.renew(attempt, files["lease.json"])
         return created, self._launch(attempt)
 
     def _check_attempts(self, spec, number):
@@ -125,6 +129,8 @@ class ProcessBackend:
             who = (evidence.state or {}).get(role)
             if identity.is_alive(who):
                 send_signal(who["pid"], who["start"], signal.SIGUSR1)
+                # One that somebody stopped (a debugger, a frozen machine) could not do what it is asked for.
+                send_signal(who["pid"], who["start"], signal.SIGCONT)
         if not is_locked(attempt.file("supervisor.lock")) and not identity.is_alive(
             (evidence.state or {}).get("recorder")
         ):
@@ -146,13 +152,9 @@ class ProcessBackend:
             )
         return True
 
-    def renew_lease(self, job, number, policy, seconds):
+    def renew_lease(self, job, number, wanted, promise=None):
         """Move the end of the lease. Returns True where it changed."""
-        attempt = self.state.attempt(job, number)
-        if attempt.finished():
-            return False
-        attempt.write("lease.json", _lease(policy, seconds))
-        return True
+        return leases.renew(self.state.attempt(job, number), leases.lease(wanted, promise))
 
     # -- observe -----------------------------------------------------------------------------------------------
 
@@ -224,12 +226,6 @@ def _let_go(attempt):
 
 def _over(attempt):
     return Evidence(attempt).judge()[0] not in ("queued", "starting", "running")
-
-
-def _lease(policy, seconds):
-    if policy == "move" and not seconds:
-        raise NodeError("bad_request", "a lease with policy move needs seconds")
-    return {"policy": policy, "until_boot_s": None if seconds is None else identity.boottime() + seconds}
 
 
 def _bytes_in(path):

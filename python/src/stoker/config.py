@@ -73,6 +73,19 @@ class Defaults:
 
 
 @dataclass(frozen=True)
+class Lease:
+    """What becomes of a job whose node cannot be reached. None: its node's variable `stoker_lease` says it, else keep.
+
+    With `move` the node ends it when nobody renewed its lease for `seconds`, and it starts elsewhere.
+    """
+
+    __pydantic_config__ = _FORBID
+
+    policy: Annotated[Literal["keep", "move"] | None, Is("keep or move")] = None
+    seconds: Annotated[float, Is("a number of seconds, 5 or more", least=5)] = 600.0
+
+
+@dataclass(frozen=True)
 class LogPattern:
     """An own error pattern: each line that `regex` finds is a finding called `name`."""
 
@@ -166,6 +179,22 @@ class Placement:
 
 
 @dataclass(frozen=True)
+class Membership:
+    """When a node may take jobs, and when it is offline.
+
+    A request to join can be approved for `pending_s`; hosts of a group in `auto_approve` need no approval. A node that
+    was not heard of for `probe_s` is asked, and is offline after `misses` misses running.
+    """
+
+    __pydantic_config__ = _FORBID
+
+    pending_s: Positive = 300.0
+    auto_approve: Annotated[tuple[Name, ...], Is("a list of groups")] = ()
+    probe_s: Positive = 15.0
+    misses: Annotated[int, Is("a whole number, 1 or more", least=1)] = 3
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings. `file` is the `stoker.yml` they came from, None for the defaults alone."""
 
@@ -175,6 +204,7 @@ class Config:
     store: Annotated[str | None, Is("a database URL")] = None
     launcher: Annotated[Launcher, Is("a mapping with enabled, idle_s")] = field(default_factory=Launcher)
     defaults: Annotated[Defaults, Is("a mapping with on, gpus, retries, grace_s")] = field(default_factory=Defaults)
+    lease: Annotated[Lease, Is("a mapping with policy, seconds")] = field(default_factory=Lease)
     log_patterns: Annotated[tuple[LogPattern, ...], Is("a list of {name, regex, severity}")] = ()
     metrics: Annotated[tuple[Metric, ...], Is("a list of {name, regex, keep}")] = ()
     preflight: Annotated[Preflight, Is("a mapping with busy_load_pct, busy_processes, cooldown_s, quarantine_s")] = (
@@ -185,6 +215,9 @@ class Config:
     ] = field(default_factory=Telemetry)
     placement: Annotated[Placement, Is("a mapping with weights, group_limits, pass_limit, pass_s, gang_start_s")] = (
         field(default_factory=Placement)
+    )
+    membership: Annotated[Membership, Is("a mapping with pending_s, auto_approve, probe_s, misses")] = field(
+        default_factory=Membership
     )
     log_keep_bytes: Bytes = 16 * 1024 * 1024
     connect_timeout_s: Annotated[int, Is("a whole number of seconds, 1 or more", least=1)] = 10

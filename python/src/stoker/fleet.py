@@ -27,11 +27,13 @@ from stoker.operations import (
     containers,
     disk,
     dispatch,
+    drain,
     environments,
     events,
     gpus,
     jobs,
     logs,
+    membership,
     nodes,
     queue,
     registry,
@@ -172,6 +174,12 @@ class Nodes(Namespace):
     telemetry = bound(telemetry.telemetry)
     top = bound(top.top)
     execute = bound(nodes.execute)
+    members = bound(membership.members)
+    add = bound(membership.add)
+    approve = bound(membership.approve)
+    resume = bound(drain.resume)
+    drain = bound(drain.drain)
+    remove = bound(membership.remove)
 
 
 class Sync(Namespace):

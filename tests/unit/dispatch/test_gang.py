@@ -257,3 +257,23 @@ def test_what_somebody_gives_as_the_address_wins(store: Store) -> None:
     orders = [order for orders in gang.begin(10.0).values() for order in orders]
     told = [order["spec"]["env"] for order in orders if order["spec"]["job"].startswith(other.id)]
     assert [(env["MASTER_ADDR"], env["MASTER_PORT"]) for env in told] == [("proxy", "1234")] * 2
+
+
+@pytest.mark.accepts("V34")
+@pytest.mark.parametrize("end", ["put back", "expired"])
+def test_a_rank_that_leaves_its_node_takes_the_others_along(store: Store, end: str) -> None:
+    """A node is drained, or a lease ran out: no retry is used up, and all begin again together."""
+    gang = Gang(store)
+    gang.run()
+    if end == "put back":
+        with store.write() as transaction:
+            transaction.change_job(gang.ranks[1], {"put_back": "n2 is drained"})
+        assert [order["order"] for order in gang.begin(12.0)["n2"]] == ["stop"]
+        gang.tell(13.0, 1, "cancelled")
+    else:
+        gang.tell(13.0, 1, "lost", reason="expired")
+    assert gang.ranks[0].stop_requested == GANG_AGAIN
+    gang.begin(14.0)
+    gang.tell(15.0, 0, "cancelled")
+    assert [(job.state, job.retries_used, job.put_back) for job in gang.ranks] == [("queued", 0, None)] * 2
+    assert [order["attempt"] for orders in gang.begin(100.0).values() for order in orders] == [2, 2]

@@ -89,7 +89,7 @@ def test_what_is_no_way_to_fail(word: str) -> None:
         ("failed", "start", "dead", "dead", "failed"),
         ("lost", "reboot", "queued", "dead", "lost"),
         ("lost", "killed", "queued", "dead", "lost"),
-        ("lost", "expired", "queued", "dead", "lost"),
+        ("lost", "expired", "queued", "queued", "queued"),
         ("lost", None, "lost", "lost", "lost"),
         ("cancelled", None, "cancelled", "cancelled", "cancelled"),
     ],

@@ -36,6 +36,10 @@ _VALUES = {
         "NodeList": "render_nodes.node_list",
         "GpuList": "render_gpus.gpu_list",
     },
+    "stoker.operations.members": {
+        "MemberList": "render_members.member_list",
+        "MemberChange": "render_members.member_change",
+    },
     "stoker.operations.gpus": {
         "GpuReleased": "render_gpus.released",
     },
@@ -94,6 +98,7 @@ _STREAMS = {
     "stoker.operations.watch": {"WatchStream": "render_streams.watch"},
     "stoker.operations.dispatch": {"RoundStream": "render_streams.rounds"},
     "stoker.operations.queue": {"QueueStream": "render_queue.queue_stream"},
+    "stoker.operations.drain": {"DrainStream": "render_members.drain_stream"},
     "stoker.operations.events": {"EventStream": "render_streams.events"},
     "stoker.operations.telemetry": {"SampleStream": "render_telemetry.stream"},
     "stoker.operations.top": {"TopStream": "render_top.show"},

@@ -69,6 +69,13 @@ def _last_seen(job: Job) -> str:
     return f"last seen {job.state}" if job.confirmed else "offered to the node, not yet taken"
 
 
+def _lease(job: Job) -> str:
+    """What becomes of a job while its node is away."""
+    if job.lease_s is None:
+        return "it is left alone until the node answers, and is not started elsewhere"
+    return f"after {fmt.duration(job.lease_s)} without a word the node ends it, and it starts elsewhere"
+
+
 def submitted(value: Submitted, out: Out) -> None:
     """`stoker run` without --follow."""
     job = value.job
@@ -215,9 +222,10 @@ def job_detail(value: JobDetail, out: Out) -> None:
         told = [f"{a.number} {a.state} on {a.node} ({fmt.duration(a.elapsed_s)})" for a in value.attempts]
         rows.append(("attempts", ", ".join(told)))
     if job.unreachable_since is not None:
-        rows.append(
-            ("node", fmt.one_line(f"{job.node} cannot be reached: {job.unreachable_message}; {_last_seen(job)}"))
-        )
+        away = f"{job.node} cannot be reached: {job.unreachable_message}; {_last_seen(job)}; {_lease(job)}"
+        rows.append(("node", fmt.one_line(away)))
+    elif job.lease_s is not None and not job.finished:
+        rows.append(("lease", f"{fmt.duration(job.lease_s)}: {_lease(job)}"))
     if results := _results(job):
         rows.append(("results", results))
     if job.left_behind:

@@ -92,8 +92,17 @@ def _table(nodes: tuple[Node, ...], out: Out) -> None:
 
 
 def _reachable(node: Node, now: float) -> Piece:
+    if node.membership in ("pending", "expired", "removed"):
+        return node.membership, "yellow"
+    text, style = _heard(node, now)
+    return (text, style) if node.membership == "active" else (f"{node.membership}, {text}", "yellow")
+
+
+def _heard(node: Node, now: float) -> tuple[str, str]:
     if not node.in_inventory:
         return "not in the inventory", "yellow"
+    if node.offline_since is not None:
+        return f"offline {fmt.age(now - (node.unreachable_since or node.offline_since))}", "yellow"
     if node.reachable is None:
         return "never asked", "dim"
     if node.unreachable_since is not None:

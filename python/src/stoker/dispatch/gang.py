@@ -21,6 +21,8 @@ from stoker.store import GANG_AGAIN, GANG_OVER, JobRow
 # Below the ports that systems give to outgoing connections.
 FIRST_PORT, PORTS = 20000, 10000
 Port = tuple[str, str]  # node, number
+# Another attempt follows: after a failure, a drained node, or a lease that ran out.
+_AGAIN = frozenset({"job.retry", "job.requeued", "job.moved"})
 _BAD = frozenset({"failed", "lost", "dead", "cancelled"})
 
 
@@ -48,12 +50,12 @@ def size_of(job: JobRow) -> int:
     return int((job.wants or {}).get("ranks") or 1)
 
 
-def place_gang(ranks: Sequence[JobRow], places: Places) -> Sequence[Placement] | Placement:
+def place_gang(ranks: Sequence[JobRow], places: Places, closed: Mapping[str, str]) -> Sequence[Placement] | Placement:
     """A node for each rank, all of them counted, or one `Placement` without node that says why not; nothing counted."""
     found: list[Placement] = []
-    taken: dict[str, str] = {}
+    taken = dict[str, str]()
     for job in ranks:
-        placement = places.find(job, taken, rank=True)
+        placement = places.find(job, {**closed, **taken}, rank=True)
         if placement.node is None:
             break
         taken[placement.node] = f"rank {job.rank} is on {placement.node}"
@@ -61,14 +63,19 @@ def place_gang(ranks: Sequence[JobRow], places: Places) -> Sequence[Placement] |
         found.append(placement)
     else:
         return found
+    undo(ranks, found, places)
+    return _refused(ranks, placement, list(taken), places.unmet(ranks[0], closed))
+
+
+def undo(ranks: Sequence[JobRow], found: Sequence[Placement], places: Places) -> None:
+    """Count the ranks no more that were given a node."""
     for job, done in zip(ranks, found, strict=False):
         places.drop(job, str(done.node))
-    return _refused(ranks, placement, list(taken), places)
 
 
-def _refused(ranks: Sequence[JobRow], last: Placement, with_room: Sequence[str], places: Places) -> Placement:
+def _refused(ranks: Sequence[JobRow], last: Placement, with_room: Sequence[str], unmet: Sequence[str]) -> Placement:
     size, could = len(ranks), [*with_room, *last.short]
-    ask = last.ask or places.unmet(ranks[0])
+    ask = last.ask or unmet
     if with_room and not last.short and not ask:
         return Placement(reason=f"needs {size} nodes at once, only {', '.join(with_room)} can take it ({last.reason})")
     many = f"{len(with_room)} {'has' if len(with_room) == 1 else 'have'} room"
@@ -91,6 +98,14 @@ def environments(
         "WORLD_SIZE": str(len(ranks)), "LOCAL_WORLD_SIZE": "1", "LOCAL_RANK": "0", "STOKER_GANG": str(first.gang),
     }  # fmt: skip
     return [{**common, "RANK": str(rank), "NODE_RANK": str(rank)} for rank in range(len(ranks))]
+
+
+def with_env(job: JobRow, env: Mapping[str, str] | None) -> JobRow:
+    """The job with what its attempt finds in its environment of its gang."""
+    if not env:
+        return job
+    own = {name: value for name, value in env.items() if name != "schema"}
+    return replace(job, spec={**job.spec, "env": {**(job.spec.get("env") or {}), **own}})
 
 
 def address_of(node: NodeInfo) -> str:
@@ -124,7 +139,7 @@ def late(state: State, now: float) -> Iterator[Change]:
         ranks = ranks_of(first, state)
         attempts = [attempt for job in ranks if (attempt := state.live_attempt(job)) is not None]
         missing = [each for each in attempts if each.state != "running" and now - each.claimed_at > limit]
-        if not missing or any(job.stop_requested is not None for job in ranks):
+        if not missing or any(job.stop_requested is not None or job.put_back is not None for job in ranks):
             continue
         why = f"{missing[0].job_id} did not begin on {missing[0].node} within {limit:.0f} s"
         for job in ranks:
@@ -136,7 +151,7 @@ def ends(changes: Sequence[Change], ranks: Sequence[JobRow], now: float) -> list
     """`changes` of one rank, with what they mean for the others."""
     found = list(changes)
     for index, change in enumerate(changes):
-        job, again = change.seen, change.event == "job.retry"
+        job, again = change.seen, change.event in _AGAIN
         # Who was told to stop ends because of somebody else.
         if job.stop_requested is not None or not (again or change.values.get("state") in _BAD):
             continue
@@ -165,7 +180,7 @@ def _with(other: JobRow, change: Change, again: bool, why: str, now: float) -> C
             "updated_at": now,
         }
         return Change(other, values, event="job.failed", data={"from": other.state, "to": "failed", "reason": "gang"})
-    same = {name: change.values[name] for name in ("retries_used", "not_before")} if again else {}
+    same = {name: change.values[name] for name in ("retries_used", "not_before") if again and name in change.values}
     return _stopped(other, GANG_AGAIN if again else GANG_OVER, why, same, now)
 
 

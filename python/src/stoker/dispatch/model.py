@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
 from stoker.config import Placement, Weights
+from stoker.dispatch.leases import Clock
+from stoker.dispatch.membership import Rules
 from stoker.errors import UsageError
-from stoker.store import AttemptRow, JobRow, NodeRow, QueueRow, SampleRow
+from stoker.store import AttemptRow, JobRow, MemberRow, NodeRow, QueueRow, SampleRow
 
 Mode = Literal["dispatch", "observe", "adopt"]
 LOG_KEEP_BYTES = 1024 * 1024
@@ -27,12 +29,13 @@ class NodeInfo:
 class RoundRequest:
     """What a round is for.
 
-    `dispatch` starts, stops and retries; `observe` only asks; `adopt` reads jobs back that the store does not know.
+    `dispatch` starts, stops and retries; `observe` only asks; `adopt` reads jobs back that the store does not know. All
+    but `adopt` renew the leases on the nodes that they ask, and end there what jobs went on without.
     `nodes` and `jobs` None: all that matter. `wait_s` lets a node hold its answer until something changes (only when
     few nodes are asked). Of each log the last `log_keep_bytes` are copied. `parts` of the nodes themselves are read
     too (cpu, memory, disks, network, gpus, containers), with `busy_processes` (patterns of names; None: the node's own)
-    and `quarantine_s` for the GPUs. `telemetry` are the settings of that name, as far as they are not the defaults;
-    `placement` are all of that name.
+    and `quarantine_s` for the GPUs. `telemetry` and `membership` are the settings of that name, as far as they are not
+    the defaults; `placement` are all of that name. `probe`: nodes that were not heard of for a while are asked, too.
     """
 
     mode: Mode = "dispatch"
@@ -44,6 +47,8 @@ class RoundRequest:
     busy_processes: tuple[str, ...] | None = None
     quarantine_s: float | None = None
     telemetry: Mapping[str, float] = field(default_factory=dict)
+    membership: Rules = field(default_factory=Rules)
+    probe: bool = False
     placement: Placement = field(default_factory=Placement)
 
     @classmethod
@@ -67,6 +72,8 @@ class RoundRequest:
                 _names(asked.get("busy_processes"), "busy_processes"),
                 None if asked.get("quarantine_s") is None else float(asked["quarantine_s"]),
                 {str(key): float(value) for key, value in (asked.get("telemetry") or {}).items()},
+                Rules.of(asked.get("membership") or {}),
+                bool(asked.get("probe")),
                 placement_of(asked.get("placement") or {}),
             )
         except (TypeError, ValueError):
@@ -116,9 +123,11 @@ def wishes(request: RoundRequest) -> dict[str, Any]:
 class State:
     """All that the planner looks at.
 
-    Jobs that are not over, their newest attempts by job id, the inventory, by name what is known of the nodes and how
-    the queues run, and the digests of the snapshots on this machine. `samples` are the recent ones of each node, oldest
-    first; `ran_with` says where jobs ran with which files, image or data (`stoker.dispatch.score`).
+    Jobs that are not over, their newest attempts by job id, the inventory, by name what is known of the nodes, how the
+    queues run and what was decided of nodes, and the digests of the snapshots on this machine. `clock` is this
+    machine's; `left` are attempts that their jobs went on without and that may be alive on nodes that were away.
+    `samples` are the two newest of each node, the older one first; `ran_with` says where jobs ran with which files,
+    image or data (`stoker.dispatch.score`).
     """
 
     jobs: tuple[JobRow, ...]
@@ -130,6 +139,13 @@ class State:
     queues: Mapping[str, QueueRow] = field(default_factory=dict)
     samples: Mapping[str, Sequence[SampleRow]] = field(default_factory=dict)
     ran_with: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    members: Mapping[str, MemberRow] = field(default_factory=dict)
+    clock: Clock | None = None
+    left: tuple[AttemptRow, ...] = ()
+
+    def left_on(self, job: JobRow) -> dict[str, int]:
+        """The nodes where an older attempt of `job` may be alive, with its number: no other one starts there."""
+        return {attempt.node: attempt.number for attempt in self.left if attempt.job_id == job.id}
 
     def lacks_files(self, job: JobRow) -> str | None:
         """Why a round of this machine cannot start `job`: its snapshot is not here. None: it can."""

@@ -6,11 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from stoker.dispatch.leases import Clock, reading
+from stoker.dispatch.membership import Rules
 from stoker.store import NodeRow
 
 
-def heard(known: NodeRow | None, name: str, facts: Mapping[str, Any], now: float) -> NodeRow:
-    """The row of a node that answered. What it was not asked this time (its GPUs) stays as it was told last."""
+def heard(
+    known: NodeRow | None, name: str, facts: Mapping[str, Any], now: float, clock: Clock | None = None
+) -> NodeRow:
+    """The row of a node that answered. What it was not asked this time (its GPUs) stays as it was told last.
+
+    `clock` is this machine's after the answer came.
+    """
     merged = dict(known.facts) if known is not None else {}
     if "gpus" in facts:
         merged.pop("gpus_unknown", None)
@@ -18,14 +25,21 @@ def heard(known: NodeRow | None, name: str, facts: Mapping[str, Any], now: float
     if "cpu" in facts:
         merged["read_at"] = now
     merged.update({key: value for key, value in facts.items() if key != "schema"})
-    return NodeRow(name, merged, now, None, None, 0)
+    return NodeRow(name, merged, now, None, None, 0, reading(facts, clock))
 
 
-def missed(known: NodeRow | None, name: str, message: str, now: float) -> NodeRow:
-    """The row of a node that could not be asked: since when, how often, and why in its own or Ansible's words."""
+def missed(known: NodeRow | None, name: str, message: str, now: float, rules: Rules) -> NodeRow:
+    """The row of a node that could not be asked: since when, how often, and why in its own or Ansible's words.
+
+    However many ask, one miss is counted in each interval of a probe; too many, and it is offline.
+    """
     row = known or NodeRow(name, {}, None, None, None, 0)
     since = row.unreachable_since if row.unreachable_since is not None else now
-    return replace(row, unreachable_since=since, unreachable_message=message, misses=row.misses + 1)
+    row = replace(row, unreachable_since=since, unreachable_message=message)
+    if row.missed_at is not None and row.misses and 0 <= now - row.missed_at < rules.probe_s:
+        return row
+    row = replace(row, misses=row.misses + 1, missed_at=now)
+    return replace(row, offline_since=now) if row.offline_since is None and row.misses >= rules.misses else row
 
 
 def tells_more(before: NodeRow | None, after: NodeRow) -> bool:

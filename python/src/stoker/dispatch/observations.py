@@ -7,13 +7,17 @@ history.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from stoker.dispatch.leases import Clock, lease_of, longest_s, surely_over
 from stoker.dispatch.model import Change, NodeResult, State
 from stoker.dispatch.states import ATTEMPT_TRANSITIONS, after_end, follows
 from stoker.errors import NodeError
 from stoker.store import LIVE_STATES, AttemptRow, JobRow
+
+# After these a further attempt follows.
+AGAIN = frozenset({"job.retry", "job.moved", "job.requeued"})
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,11 @@ class Answer:
         """Every job that the answer says something about, or that it was asked about."""
         return {job for job, _ in self.seen} | {job for _, job, _ in self.orders} | set(self.asked or ())
 
+    def numbers(self, job_id: str) -> set[int]:
+        """The attempts of one job that the answer says something about."""
+        seen = {number for job, number in self.seen if job == job_id}
+        return seen | {number for _, job, number in self.orders if job == job_id}
+
 
 def _order_key(order: Mapping[str, Any]) -> tuple[str, str, int]:
     return str(order.get("order")), str(order.get("job")), int(order["attempt"])
@@ -87,8 +96,10 @@ def _current(job: JobRow, attempt: AttemptRow, answer: Answer, now: float) -> Ch
     if observation is not None:
         return _observed(job, attempt, observation, stop, now)
     start = answer.orders.get(("start", job.id, attempt.number))
+    if start is not None and (start.get("error") or {}).get("code") == "late_order":
+        return None  # it was under way for too long, and is ordered again
     if start is not None and not start.get("ok"):
-        return _ended(job, attempt, "failed", "start", _words(answer.node, start), now)
+        return ended_unseen(job, attempt, "failed", "start", _words(answer.node, start), now)
     if stop is not None and (stop.get("error") or {}).get("code") == "unknown_job":
         return _nothing_to_stop(job, attempt, now)
     if start is not None:
@@ -122,14 +133,14 @@ def _observed(
     if state not in LIVE_STATES:
         event, end = after_end(job, state, reason, now, exit_code=values["exit_code"], signal=values["signal"])
         job_values.update(end)
-    if job_values["state"] == job.state and event != "job.retry":
+    if job_values["state"] == job.state and event not in AGAIN:
         return Change(job, job_values, attempt.number, values)
     data = {"from": job.state, "to": job_values["state"], "attempt_state": state, "reason": reason,
             "evidence": observation.get("evidence"), "exit_code": values["exit_code"]}  # fmt: skip
     return Change(job, job_values, attempt.number, values, event=event, data=data)
 
 
-def _ended(job: JobRow, attempt: AttemptRow, state: str, reason: str | None, detail: str, now: float) -> Change:
+def ended_unseen(job: JobRow, attempt: AttemptRow, state: str, reason: str | None, detail: str, now: float) -> Change:
     """The end of an attempt that nothing was seen of."""
     event, end = after_end(job, state, reason, now)
     values = {"ended_at": now, "updated_at": now, "detail": detail, **end}
@@ -140,9 +151,9 @@ def _ended(job: JobRow, attempt: AttemptRow, state: str, reason: str | None, det
 
 def _nothing_to_stop(job: JobRow, attempt: AttemptRow, now: float) -> Change:
     if attempt.confirmed_at is None:
-        return _ended(job, attempt, "cancelled", None, f"stopped before it began on {attempt.node}", now)
+        return ended_unseen(job, attempt, "cancelled", None, f"stopped before it began on {attempt.node}", now)
     detail = f"stopped, but {attempt.node} has no folder of it any more: how it ended cannot be known"
-    return _ended(job, attempt, "lost", None, detail, now)
+    return ended_unseen(job, attempt, "lost", None, detail, now)
 
 
 def _forgotten(job: JobRow, attempt: AttemptRow, answer: Answer, now: float) -> Change | None:
@@ -151,7 +162,7 @@ def _forgotten(job: JobRow, attempt: AttemptRow, answer: Answer, now: float) -> 
     boot = (answer.facts.get("boot") or {}).get("boot_id")
     if before and boot and before != boot:
         detail = f"{answer.node} booted since, and has no folder of it any more"
-        return _ended(job, attempt, "lost", "reboot", detail, now)
+        return ended_unseen(job, attempt, "lost", "reboot", detail, now)
     detail = f"{answer.node} has no folder of it any more: whether it still runs cannot be known"
     if job.detail == detail:
         return None
@@ -160,20 +171,43 @@ def _forgotten(job: JobRow, attempt: AttemptRow, answer: Answer, now: float) -> 
 
 def _history(job: JobRow, attempts: Mapping[int, AttemptRow], answer: Answer, now: float) -> Iterator[Change]:
     """Late news of attempts that are over for the store: kept on their rows, the job stays as it is."""
-    for (job_id, number), observation in answer.seen.items():
-        row = attempts.get(number)
-        if job_id != job.id or row is None or row.node != answer.node or _own(job, number, answer) is None:
+    for number, row in attempts.items():
+        if row.node != answer.node or (number == job.attempt and row.live):
             continue
-        if number == job.attempt and row.live:
-            continue
-        known = (row.observation or {}).get("state") or row.state
-        if observation["state"] == known:
+        observation = _own(job, number, answer)
+        if observation is None:
+            if row.stop_due and _unknown(answer, job, number):
+                yield Change(job, attempt=number, attempt_values={"stop_due": None})
             continue
         values = attempt_values(observation, now, row.confirmed_at)
         if not row.live:
             values = {name: values[name] for name in ("observation", "observed_at", "confirmed_at")}
-        data = {"from": known, "to": observation["state"], "evidence": observation.get("evidence")}
-        yield Change(job, attempt=number, attempt_values=values, event="attempt.late", data=data)
+        if row.stop_due and observation["state"] not in LIVE_STATES:
+            values["stop_due"] = None
+        known = (row.observation or {}).get("state") or row.state
+        if observation["state"] != known:
+            data = {"from": known, "to": observation["state"], "evidence": observation.get("evidence")}
+            yield Change(job, attempt=number, attempt_values=values, event="attempt.late", data=data)
+        elif "stop_due" in values:
+            yield Change(job, attempt=number, attempt_values=values)
+
+
+def _unknown(answer: Answer, job: JobRow, number: int) -> bool:
+    stop = answer.orders.get(("stop", job.id, number)) or {}
+    return (stop.get("error") or {}).get("code") == "unknown_job"
+
+
+def left_behind(job: JobRow, attempt: AttemptRow, message: str, clock: Clock | None, now: float) -> Change | None:
+    """The loss of an attempt on a node that could not be asked just now, when its lease has surely run out."""
+    lease = lease_of(job, attempt)
+    if lease is None or not surely_over(lease, job, clock):
+        return None
+    detail = (
+        f"{attempt.node} cannot be asked ({message}), and the lease of {lease.seconds:.0f} s ran out: "
+        f"nobody renewed it for {longest_s(lease.seconds, job.spec):.0f} s or more, after which the node has ended it"
+    )
+    change = ended_unseen(job, attempt, "lost", "expired", detail, now)
+    return replace(change, attempt_values={**change.attempt_values, "stop_due": True})
 
 
 def attempt_values(observation: Mapping[str, Any], now: float, confirmed_at: float | None) -> dict[str, Any]:

@@ -85,7 +85,10 @@ class Places:
         controller is awake. A `rank` of a gang does not wait on a node: it would hold the GPUs of the others.
         """
         wants = job.wants or {}
-        key = (job.target, tuple(wants.get("where") or ()), Demand.of(job), label_of(job), rank, tuple(closed.items()))
+        key = (
+            job.target, tuple(wants.get("where") or ()), Demand.of(job), label_of(job), rank, tuple(closed.items()),
+            tuple(self._state.left_on(job).items()),
+        )  # fmt: skip
         # Thousands that ask for the same find the same, as long as nothing was placed in between.
         if (found := self._refused.get(key)) is None:
             found = self._found(job, closed, rank=rank)
@@ -101,6 +104,11 @@ class Places:
         part = [name for name in named if chosen is None or name in chosen]
         if not part:
             return Placement(reason=f"none of {listed(named)} is part of this round")
+        left = self._state.left_on(job)
+        part, away = [name for name in part if name not in left], [name for name in part if name in left]
+        if not part:
+            words = ", ".join(f"attempt {left[name]} of it may be alive on {name}" for name in away[:3])
+            return Placement(reason=f"{words}, which has not answered since")
         others = {**apart(job, part, self._labels), **self.passing.held(part), **self._limits.never(part), **closed}
         limited = self._limits.full(part, self.load)
         shut = {**limited, **others}
@@ -126,9 +134,9 @@ class Places:
             ):
                 self._refused.clear()
 
-    def unmet(self, job: JobRow) -> tuple[str, ...]:
-        """The nodes that the job may run on and that never answered so far, nor failed to."""
-        return tuple(name for name in self.meant(job) if name not in self._state.known)
+    def unmet(self, job: JobRow, closed: Mapping[str, str]) -> tuple[str, ...]:
+        """The nodes that the job may run on, that are not closed, and that never answered so far, nor failed to."""
+        return tuple(name for name in self.meant(job) if name not in self._state.known and name not in closed)
 
     def _could(self, job: JobRow, name: str) -> bool:
         """Whether the node would take the job if nothing else ran there."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from stoker.dispatch import gang
+from stoker.dispatch import gang, membership
 from stoker.dispatch.demand import Demand
+from stoker.dispatch.leases import Lease
 from stoker.dispatch.lines import Lines
 from stoker.dispatch.model import Change, Plan, State
 from stoker.dispatch.place import Placement, Places
+from stoker.dispatch.renewals import Renewals, end_orders, start_order
+from stoker.errors import UsageError
 from stoker.store import AttemptRow, JobRow
 
 # Beyond this a node that holds its answer would hold up the others.
@@ -36,6 +40,7 @@ def plan(state: State, now: float) -> Plan:
                 draft.start(job)
     draft.tell()
     draft.ask_named_nodes()
+    draft.keep_promises()
     return draft.finished()
 
 
@@ -49,8 +54,11 @@ class _Draft:
         self.inventory = {node.name for node in state.nodes}
         self.places = Places(state, now)
         self.ports = gang.ports_of(state)
+        self.shut = membership.closed(state, sorted(self.inventory), now)
         self.lines = Lines(state)
+        self.renewals = Renewals(state)
         self.named = _with_those_before(state)
+        self.unasked = membership.unasked(state, now)
         self.orders: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self.observe: dict[str, list[str]] = {}
         self.gpus: set[str] = set()
@@ -74,12 +82,23 @@ class _Draft:
         self.observe.setdefault(node, []).append(job.id)
         if self.request.mode != "dispatch":
             return
-        if job.stop_requested is not None:
+        job = self.leaving(job, attempt)
+        if job.stop_requested is not None or job.put_back is not None:
             self.orders[node].append(self._stop(job, attempt))
         elif attempt.confirmed_at is None and (lack := self.state.lacks_files(job)):
             self.waiting[job.id] = lack
         elif attempt.confirmed_at is None:
-            self.orders[node].append(_start(job, attempt.number, job.rank_env))
+            lease = self.renewals.kept(job, attempt)
+            self.orders[node].append(start_order(gang.with_env(job, job.rank_env), attempt.number, lease))
+
+    def leaving(self, job: JobRow, attempt: AttemptRow) -> JobRow:
+        """The job, marked where its attempt has to leave its node and go on elsewhere."""
+        why = membership.leaves(self.state.members.get(attempt.node), job, attempt, self.now)
+        if why is None or job.put_back is not None:
+            return job
+        values = {"put_back": why, "updated_at": self.now}
+        self.changes.append(Change(job, values, event="job.put_back", data={"reason": why}))
+        return replace(job, put_back=why)
 
     def start(self, job: JobRow) -> None:
         """A job that waits in the store: claim its next attempt on a node, or say why not."""
@@ -93,13 +112,13 @@ class _Draft:
         if refusal is not None:
             self.wait(job, refusal)
             return
-        placement = self.places.find(job, self.lines.closed(job, self.places.meant(job)))
+        placement = self.places.find(job, {**self.lines.closed(job, self.places.meant(job)), **self.shut})
         if placement.node is None:
             self.lines.close(job, placement.full)
             self.wait(job, str(placement.reason), placement)
             return
         self.places.add(job, placement.node)
-        self.claim(job, placement)
+        self.claim([job], [placement], [None])
 
     def start_gang(self, job: JobRow) -> None:
         """All ranks of a gang that waits in the store, at the turn of its first one, or none."""
@@ -107,25 +126,33 @@ class _Draft:
         if job.id in self.waiting or any(change.seen.id == job.id and change.claim for change in self.changes):
             return
         reason = gang.unready(ranks, self.state, self.now) or self.state.lacks_files(job)
-        found = Placement(reason=reason) if reason else gang.place_gang(ranks, self.places)
+        found = Placement(reason=reason) if reason else gang.place_gang(ranks, self.places, self.shut)
         if isinstance(found, Placement):
             for rank in ranks:
                 if self.state.live_attempt(rank) is None:
                     self.wait(rank, str(found.reason), found if rank is job else None, len(ranks))
             return
-        told = gang.environments(ranks, found, self.state.nodes, self.ports)
-        for rank, placement, env in zip(ranks, found, told, strict=True):
-            self.claim(rank, placement, env)
+        self.claim(ranks, found, gang.environments(ranks, found, self.state.nodes, self.ports))
 
-    def claim(self, job: JobRow, placement: Placement, env: Mapping[str, str] | None = None) -> None:
-        """Claim the next attempt of a job on a node that counts it already."""
-        node = str(placement.node)
-        change = _claim(job, placement, env, self.now)
-        self.changes.append(change)
-        self.places.passing.placed(node)
-        self.lines.add(job, node)
-        self.observe.setdefault(node, []).append(job.id)
-        self.orders[node].append(_start(job, int(change.attempt or 0), env))
+    def claim(
+        self, jobs: Sequence[JobRow], found: Sequence[Placement], envs: Sequence[Mapping[str, str] | None]
+    ) -> None:
+        """Claim the next attempt of a job, or of all ranks of a gang, on nodes that count it already."""
+        try:
+            leases = [self.renewals.begun(job, str(each.node)) for job, each in zip(jobs, found, strict=True)]
+        except UsageError as problem:
+            gang.undo(jobs, found, self.places)
+            for job in jobs:
+                self.wait(job, f"{', '.join(str(each.node) for each in found)}: {problem.message}")
+            return
+        for job, placement, env, lease in zip(jobs, found, envs, leases, strict=True):
+            node = str(placement.node)
+            change = _claim(job, placement, env, self.now, lease)
+            self.changes.append(change)
+            self.places.passing.placed(node)
+            self.lines.add(job, node)
+            self.observe.setdefault(node, []).append(job.id)
+            self.orders[node].append(start_order(gang.with_env(job, env), int(change.attempt or 0), lease))
 
     def wait(self, job: JobRow, reason: str, placement: Placement | None = None, needs: int = 1) -> None:
         """Leave a job in the store, for lack of a `placement` on so many nodes; why is written down at the end."""
@@ -133,8 +160,10 @@ class _Draft:
         if placement is None:
             return
         self.places.wait(job, placement, needs)
+        meant, known = self.places.meant(job), self.state.known
+        away = [name for name in meant if name in self.shut and membership.offline(known.get(name))]
         demand = Demand.of(job)
-        for name in placement.ask:
+        for name in (*placement.ask, *(name for name in away if name not in self.unasked)):
             self.observe.setdefault(name, [])
             self.gpus.add(name)
             if demand.memory or demand.cpus or demand.disk:
@@ -154,15 +183,33 @@ class _Draft:
 
     def ask_named_nodes(self) -> None:
         """Nodes that the request names, and all for an adoption, are asked even when the store has nothing there."""
+        if self.request.probe:
+            for name in membership.due(self.state, self.now):
+                self.observe.setdefault(name, [])
         if self.request.mode == "dispatch" or self.request.jobs is not None:
             return
         named = self.request.nodes
         if named is None and self.request.mode == "adopt":
             named = tuple(sorted(self.inventory))
         for name in named or ():
+            if name in self.unasked:
+                continue
             self.observe.setdefault(name, [])
             if self.request.mode == "observe":
                 self.gpus.add(name)
+
+    def keep_promises(self) -> None:
+        """Renew the leases on every node that is asked, and end there what jobs went on without."""
+        if self.request.mode == "adopt":
+            return
+        left = list(end_orders(self.state, self.observe, self.named))
+        for node, order in left:
+            self.observe.setdefault(node, [])
+            # First: it may hold what another job is started for.
+            self.orders[node].insert(0, order)
+        for node, order in self.renewals.orders(self.observe):
+            self.orders[node].append(order)
+        self.changes += self.renewals.changes
 
     def finished(self) -> Plan:
         wait_s = self.request.wait_s if len(self.observe) <= FEW_NODES else 0.0
@@ -200,22 +247,16 @@ def _with_those_before(state: State) -> frozenset[str] | None:
     return frozenset(state.request.jobs) | named.keys() | before
 
 
-def _start(job: JobRow, number: int, env: Mapping[str, str] | None) -> Mapping[str, Any]:
-    spec = {**job.spec, "env": {**(job.spec.get("env") or {}), **own}} if (own := _plain(env)) else job.spec
-    return {"order": "start", "spec": spec, "attempt": number}
-
-
-def _plain(env: Mapping[str, str] | None) -> dict[str, str]:
-    return {name: value for name, value in (env or {}).items() if name != "schema"}
-
-
-def _claim(job: JobRow, placement: Placement, env: Mapping[str, str] | None, now: float) -> Change:
+def _claim(job: JobRow, placement: Placement, env: Mapping[str, str] | None, now: float, lease: Lease | None) -> Change:
     number, node = job.attempt + 1, placement.node
     values = {
         "state": "starting", "attempt": number, "node": node, "reason": None, "detail": None, "not_before": None,
         "started_at": None, "ended_at": None, "elapsed_s": None, "exit_code": None, "signal": None,
-        "stop_ordered_at": None, "updated_at": now, "rank_env": env, "passed": None, "blocked_since": None,
+        "stop_ordered_at": None, "put_back": None, "updated_at": now, "rank_env": env, "passed": None,
+        "blocked_since": None,
     }  # fmt: skip
+    attempt: dict[str, Any] = {"node": node, "state": "starting", "claimed_at": now, "log_start": 0, "log_end": 0}
+    if lease is not None:
+        attempt["lease"] = lease.row()
     data = {"from": job.state, "to": "starting", "placement": placement.told}
-    attempt = {"node": node, "state": "starting", "claimed_at": now, "log_start": 0, "log_end": 0}
     return Change(job, values, number, attempt, claim=True, event="job.starting", data=data)

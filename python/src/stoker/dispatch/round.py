@@ -6,14 +6,19 @@ import base64
 import binascii
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from stoker.dispatch import decisions
 from stoker.dispatch.adopt import adopt
 from stoker.dispatch.apply import apply_change
 from stoker.dispatch.gang import ends
+from stoker.dispatch.leases import Clock, read_clock
+from stoker.dispatch.members import settle, write_down
+from stoker.dispatch.membership import Rules
 from stoker.dispatch.model import Change, NodeInfo, NodeResult, Plan, RoundRequest, RoundSummary, State, wishes
 from stoker.dispatch.nodes import heard, missed, tells_more
-from stoker.dispatch.observations import Answer, judge
+from stoker.dispatch.observations import Answer, judge, left_behind
 from stoker.dispatch.plan import plan
 from stoker.dispatch.score import SAMPLE_S, keys_of
 from stoker.dispatch.telemetry import TREND_S, Limits, sample_of, trend
@@ -29,19 +34,23 @@ SOUGHT = 20
 
 
 def begin_round(
-    store: Store, nodes: Sequence[NodeInfo], request: RoundRequest, now: float, *, dry_run: bool = False
-) -> dict[str, dict[str, Any]]:
+    store: Store, nodes: Sequence[NodeInfo], request: RoundRequest, now: float, *, dry_run: bool = False,
+    clock: Clock | None = None,
+) -> dict[str, dict[str, Any]]:  # fmt: skip
     """Plan a round, claim what it starts, and return the request (stoker.request/1, op reconcile) for each node to ask.
 
     One transaction: when an order leaves, its attempt is in the store; two rounds at once never claim the same job.
-    `dry_run` writes nothing. Raises UsageError for a node that the inventory does not have, StokerError when the store
-    fails.
+    `dry_run` writes nothing. `clock`: this machine's, read here by default. Raises UsageError for a node that the
+    inventory does not have, StokerError when the store fails.
     """
     missing = sorted(set(request.nodes or ()) - {node.name for node in nodes})
     if missing:
         raise UsageError(f"there is no node {missing[0]!r} in the inventory", next_step="stoker nodes lists them")
     with store.write() as transaction:
-        state = _load(transaction, nodes, request, store.snapshots.here(), now)
+        state = _load(transaction, nodes, request, store.snapshots.here(), clock or read_clock(), now)
+        decided = decisions.by_themselves(state, now)
+        state = replace(state, members={**state.members, **{one.member.name: one.member for one in decided}})
+        write_down(transaction, () if dry_run else decided, now)
         planned = plan(state, now)
         for change in () if dry_run else planned.changes:
             apply_change(transaction, change, now)
@@ -52,8 +61,9 @@ def begin_round(
 
 
 def _load(
-    transaction: Transaction, nodes: Sequence[NodeInfo], request: RoundRequest, snapshots: frozenset[str], now: float
-) -> State:
+    transaction: Transaction, nodes: Sequence[NodeInfo], request: RoundRequest, snapshots: frozenset[str],
+    clock: Clock | None, now: float,
+) -> State:  # fmt: skip
     jobs = tuple(transaction.jobs(LIVE_STATES))
     waiting = [job for job in jobs if job.state == "queued" and job.node is None]
     wanted = [job for job in waiting if request.jobs is None or job.id in request.jobs]
@@ -65,9 +75,12 @@ def _load(
         known={node.name: node for node in transaction.nodes()},
         request=request,
         queues={queue.name: queue for queue in transaction.queues()},
+        members={member.name: member for member in transaction.members()},
         snapshots=snapshots,
         samples=transaction.recent_samples(now - SAMPLE_S) if waiting else {},
         ran_with=transaction.ran_with(words) if len(nodes) > 1 else {},
+        clock=clock,
+        left=tuple(transaction.attempts_to_end()),
     )
 
 
@@ -91,17 +104,18 @@ def _request(
 
 
 def finish_round(
-    store: Store, results: Mapping[str, NodeResult], now: float, *, request: RoundRequest | None = None
-) -> RoundSummary:
+    store: Store, results: Mapping[str, NodeResult], now: float, *, request: RoundRequest | None = None,
+    clock: Clock | None = None,
+) -> RoundSummary:  # fmt: skip
     """Write down what came back from the nodes of a round, and return what it changed.
 
     One transaction for each job that changed. A node whose answer cannot be used counts among the failed ones and does
-    not hold up the others. Raises StokerError when the store fails.
+    not hold up the others. `clock`: this machine's, read here by default. Raises StokerError when the store fails.
     """
     request = request or RoundRequest()
-    summary = RoundSummary()
+    summary, clock = RoundSummary(), clock or read_clock()
     answers = _answers(results, summary)
-    informed = _record_nodes(store, answers, summary, now)
+    informed = _record_nodes(store, answers, summary, request.membership, now, clock)
     if request.parts:
         record_samples(store, answers, Limits.of(request.telemetry), now)
     for answer in answers:
@@ -110,6 +124,8 @@ def finish_round(
     if request.mode == "adopt":
         adopt(store, answers, now, summary)
     _record_jobs(store, answers, summary, now)
+    settle(store, now)
+    informed = _record_losses(store, summary, now, clock) or informed
     if informed and request.mode == "dispatch":
         waiting = store.jobs(states=("queued",))
         summary.again = any(job.node is None and (job.not_before or 0.0) <= now for job in waiting)
@@ -134,14 +150,16 @@ def _answers(results: Mapping[str, NodeResult], summary: RoundSummary) -> list[A
     return answers
 
 
-def _record_nodes(store: Store, answers: Sequence[Answer], summary: RoundSummary, now: float) -> bool:
+def _record_nodes(
+    store: Store, answers: Sequence[Answer], summary: RoundSummary, rules: Rules, now: float, clock: Clock | None
+) -> bool:
     """Whether the planner knows more of some node than before."""
     informed = False
     with store.write() as transaction:
         known = {node.name: node for node in transaction.nodes()}
-        rows = [heard(known.get(answer.node), answer.node, answer.facts, now) for answer in answers]
+        rows = [heard(known.get(answer.node), answer.node, answer.facts, now, clock) for answer in answers]
         for name, message in (summary.unreachable | summary.failed).items():
-            rows.append(missed(known.get(name), name, message, now))
+            rows.append(missed(known.get(name), name, message, now, rules))
         for row in rows:
             before = known.get(row.name)
             transaction.put_node(row)
@@ -173,6 +191,12 @@ def _tell_node(transaction: Transaction, before: NodeRow | None, row: NodeRow, n
         transaction.event("node.unreachable", now, node=row.name, data={"message": row.unreachable_message})
     elif row.unreachable_since is None and was is not None:
         transaction.event("node.reachable", now, node=row.name, data={"unreachable_s": now - was})
+    off = before.offline_since if before is not None else None
+    if row.offline_since is not None and off is None:
+        data = {"misses": row.misses, "since": row.unreachable_since, "message": row.unreachable_message}
+        transaction.event("node.offline", now, node=row.name, data=data)
+    elif row.offline_since is None and off is not None:
+        transaction.event("node.online", now, node=row.name, data={"offline_s": now - off})
 
 
 def _record_jobs(store: Store, answers: Sequence[Answer], summary: RoundSummary, now: float) -> None:
@@ -198,11 +222,30 @@ def _record_jobs(store: Store, answers: Sequence[Answer], summary: RoundSummary,
                     summary.changed.append(_told(change))
 
 
+def _record_losses(store: Store, summary: RoundSummary, now: float, clock: Clock | None) -> bool:
+    """Jobs whose node could not be asked just now, and whose lease has surely run out, go on without it."""
+    silent = summary.unreachable | summary.failed
+    moved = False
+    for job in store.jobs(states=LIVE_STATES) if silent else ():
+        if job.node not in silent:
+            continue
+        with store.write() as transaction:
+            seen = transaction.job(job.id)
+            attempt = transaction.attempt(job.id, seen.attempt) if seen is not None else None
+            if seen is None or attempt is None or not attempt.live or attempt.node not in silent:
+                continue  # another controller was faster
+            change = left_behind(seen, attempt, silent[attempt.node], clock, now)
+            if change is not None and apply_change(transaction, change, now):
+                summary.changed.append(_told(change))
+                moved = True
+    return moved
+
+
 def _judged(transaction: Transaction, job_id: str, answers: Sequence[Answer], now: float) -> list[Change]:
     job = transaction.job(job_id)
     if job is None:
         return []
-    numbers = {number for answer in answers for (seen, number) in answer.seen if seen == job_id} | {job.attempt}
+    numbers = {job.attempt, *(number for answer in answers for number in answer.numbers(job_id))}
     rows = {number: transaction.attempt(job_id, number) for number in numbers if number > 0}
     attempts = {number: row for number, row in rows.items() if row is not None}
     changes = [change for answer in answers for change in judge(job, attempts, answer, now)]

@@ -8,6 +8,8 @@ from typing import Any
 from stoker.dispatch.retry import backoff_s, worth_retrying
 from stoker.store import FINISHED_STATES, GANG_AGAIN, GANG_OVER, JobRow
 
+# So often a job goes elsewhere free of charge when a lease ran out: after that it may be the job that ends its nodes.
+MOST_MOVES = 5
 _ENDED = frozenset({"succeeded", "failed", "cancelled", "lost"})
 
 # A job: "queued" again means that a further attempt follows, or that the node lets it wait for GPUs.
@@ -47,32 +49,40 @@ def after_end(
 ) -> tuple[str, dict[str, Any]]:
     """What becomes of `job` when its attempt ended as `state` (`reason`).
 
-    Returns the event's type, and the job's new values. A job that may be tried again is `dead` when its retries are
-    spent, or when this is no failure that it is tried again for. A rank that was stopped because of another one of its
-    gang begins again with it, or failed with it.
+    Returns the event's type, and the job's new values. A job that was put back uses up no retry. One whose lease ran
+    out (policy `move`) goes elsewhere at once; up to `MOST_MOVES` times that is no failure of its own. One that may be
+    tried again is `dead` when its retries are spent, or when this is no failure that it is tried again for. A rank
+    that was stopped because of another one of its gang begins again with it, or failed with it.
     """
-    ended: dict[str, Any] = {"state": state, "reason": reason, "not_before": None}
+    ended: dict[str, Any] = {"state": state, "reason": reason, "not_before": None, "put_back": None}
     if job.stop_requested == GANG_AGAIN:
-        return "job.retry", {
-            "state": "queued", "reason": None, "node": None, "not_before": job.not_before, "ended_at": None,
-            "started_at": None, "elapsed_s": None, "exit_code": None, "signal": None, "stop_requested": None,
-            "stop_ordered_at": None, "detail": "begins again with the other ranks of its gang",
-        }  # fmt: skip
+        again = _again(job, "begins again with the other ranks of its gang")
+        return "job.retry", {**again, "not_before": job.not_before, "stop_requested": None}
     if job.stop_requested == GANG_OVER and state == "cancelled":
         why = f"stopped: another rank of its gang {job.gang} is over"
         return "job.failed", {**ended, "state": "failed", "reason": "gang", "detail": why}
+    if state == "cancelled" and job.put_back is not None and job.stop_requested is None:
+        return "job.requeued", _again(job, f"attempt {job.attempt} was stopped: {job.put_back}")
     failed = state == "failed" or (state == "lost" and reason is not None)
     if job.stop_requested is not None or not failed:
         return f"job.{state}", ended
+    if reason == "expired" and (job.moves or 0) < MOST_MOVES:
+        return "job.moved", {**_again(job, f"attempt {job.attempt} lost (expired) on {job.node}; it goes elsewhere"),
+                             "moves": (job.moves or 0) + 1}  # fmt: skip
     if job.retries_used < job.max_retries and worth_retrying(job, state, reason, exit_code, signal):
         pause = backoff_s(job)
         told = f"{state} ({reason})" if reason else state
-        again = {
-            "state": "queued", "reason": None, "node": None, "retries_used": job.retries_used + 1,
-            "not_before": now + pause, "ended_at": None, "started_at": None, "elapsed_s": None, "exit_code": None,
-            "signal": None, "detail": f"attempt {job.attempt} {told}; the next one in {pause:.0f} s",
-        }  # fmt: skip
-        return "job.retry", again
+        again = _again(job, f"attempt {job.attempt} {told}; the next one in {pause:.0f} s")
+        return "job.retry", {**again, "retries_used": job.retries_used + 1, "not_before": now + pause}
     if job.max_retries > 0:
         return "job.dead", {**ended, "state": "dead"}
     return f"job.{state}", ended
+
+
+def _again(job: JobRow, detail: str) -> dict[str, Any]:
+    """The values of a job that waits in the store for a further attempt."""
+    return {
+        "state": "queued", "reason": None, "node": None, "not_before": None, "put_back": None, "ended_at": None,
+        "started_at": None, "elapsed_s": None, "exit_code": None, "signal": None, "stop_ordered_at": None,
+        "detail": detail,
+    }  # fmt: skip

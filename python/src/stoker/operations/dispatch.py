@@ -31,10 +31,12 @@ class RoundStream:
             time.sleep(self._pause_s(self.last, self._interval_s))
 
     def _make(self) -> tuple[Problem, ...]:
-        return make_round(self._session, "dispatch")
+        return make_round(self._session, "dispatch", probe=True)
 
     def _pause_s(self, report: RoundReport, interval_s: float) -> float:
-        return interval_s
+        """A lease is renewed when half of it is left: three rounds in that time, and one may fail."""
+        shortest = self._session.store.shortest_lease_s()
+        return interval_s if shortest is None else max(1.0, min(interval_s, shortest / 6))
 
     def _round(self) -> RoundReport:
         began = time.monotonic()
@@ -64,7 +66,7 @@ def dispatch(session: Session, *, loop: bool = False, interval: float | str = "1
 
     Args:
         loop: Go on, one round after the other, until Ctrl-C.
-        interval: Pause between rounds (10s).
+        interval: Pause between rounds (10s); at most a sixth of the shortest lease.
     """
     pause = quantities.seconds(interval, "--interval")
     if loop and pause < 1:

@@ -105,7 +105,8 @@ class Node:
 
     `running`, `queued` count the jobs that the store knows there. `containers` is None when they are not known;
     `containers_unknown` says why, or why one engine of two did not tell. `facts` are as the node told them: processors,
-    memory, disks and network among them, once it was asked for these.
+    memory, disks and network among them, once it was asked for these. `membership` is pending, expired, active,
+    draining, drained or removed; `offline_since`: when it missed too many probes.
     """
 
     name: str
@@ -125,6 +126,8 @@ class Node:
     in_inventory: bool = True
     containers: tuple[Container, ...] | None = None
     containers_unknown: str | None = None
+    membership: str = "active"
+    offline_since: float | None = None
 
 
 @dataclass(frozen=True)

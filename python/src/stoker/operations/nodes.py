@@ -7,6 +7,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from stoker.errors import UsageError
@@ -44,7 +45,7 @@ def status(
     """
     if live and stored:
         raise UsageError("--live and --stored say the opposite of each other")
-    names = session.inventory.match(on) if on is not None else [n.name for n in session.inventory.nodes]
+    names = session.whole_inventory.match(on) if on is not None else [n.name for n in session.whole_inventory.nodes]
     problems = () if stored else make_round(session, "observe", nodes=names, parts=PARTS)
     jobs = _open_jobs(session)
     nodes = tuple(node for node in _nodes(session, jobs) if node.name in names)
@@ -63,8 +64,9 @@ def list_nodes(session: Session, on: str | None = None, *, live: bool = False, s
     """
     if live and stored:
         raise UsageError("--live and --stored say the opposite of each other")
-    names = session.inventory.match(on) if on is not None else None
-    problems = make_round(session, "observe", nodes=names or [n.name for n in session.inventory.nodes]) if live else ()
+    names = session.whole_inventory.match(on) if on is not None else None
+    asked = names or [n.name for n in session.whole_inventory.nodes]
+    problems = make_round(session, "observe", nodes=asked) if live else ()
     nodes = tuple(node for node in _nodes(session, _open_jobs(session)) if names is None or node.name in names)
     return NodeList(nodes, _inventory(session), _freshness(nodes, live=live), problems)
 
@@ -161,13 +163,22 @@ def _open_jobs(session: Session) -> tuple[Job, ...]:
 
 def _nodes(session: Session, jobs: Sequence[Job]) -> list[Node]:
     """The nodes of the inventory in its order, then those it lacks that still have a job that is not over."""
+    from stoker.dispatch.membership import standing
+
     rows = {row.name: row for row in session.store.nodes()}
     running = Counter(job.node for job in jobs if job.state in ("starting", "running"))
     queued = Counter(job.node for job in jobs if job.state == "queued" and job.node)
-    listed = {node.name: node for node in session.inventory.nodes}
+    listed = {node.name: node for node in session.whole_inventory.nodes}
+    members, now = {row.name: row for row in session.store.members.list()}, time.time()
     others = [name for name in rows if name not in listed and (running[name] or queued[name])]
     held = {uuid: job.id for job in jobs for uuid in job.gpus}
-    return [_node(n, listed.get(n), rows.get(n), running[n], queued[n], held) for n in [*listed, *others]]
+    found = [_node(n, listed.get(n), rows.get(n), running[n], queued[n], held) for n in [*listed, *others]]
+    return [
+        replace(
+            node, membership=standing(listed[node.name].vars if node.in_inventory else {}, members.get(node.name), now)
+        )
+        for node in found
+    ]
 
 
 def _node(
@@ -196,6 +207,7 @@ def _node(
         in_inventory=listed is not None,
         containers=containers_of(row),
         containers_unknown=facts.get("containers_unknown"),
+        offline_since=row.offline_since if row else None,
     )
 
 
@@ -205,6 +217,7 @@ def _inventory(session: Session) -> str | None:
 
 def _freshness(nodes: Sequence[Node], *, live: bool) -> Freshness:
     now = time.time()
+    nodes = [node for node in nodes if node.membership not in ("pending", "expired", "removed")]
     if any(node.last_seen is None and node.unreachable_since is None for node in nodes):
         return Freshness("live" if live else "stored", now, None)
     ages = [now - node.last_seen for node in nodes if node.last_seen is not None and node.unreachable_since is None]

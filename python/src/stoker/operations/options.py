@@ -36,6 +36,8 @@ class JobOptions(TypedDict, total=False):
         retries: How often to start it again when it fails.
         retry_on: Only for this failure: an exit code (75), some (64-78), a signal (SIGKILL), or code, signal, oom,
             timeout, lost. Repeatable.
+        lease: What becomes of it when its node cannot be reached: keep (it is left alone), move (after 10 minutes
+            the node ends it, and it starts elsewhere), or move:1h.
         grace: How long it may take to end after the signal to stop, before it is killed (10s).
         checkpoint_signal: Signal to send before a stop so that the job writes a checkpoint (USR1).
         metric: A number to take from the log, NAME=REGEX; the first group is the value. Repeatable.
@@ -70,6 +72,7 @@ class JobOptions(TypedDict, total=False):
     disk: int | str | None
     retries: int | None
     retry_on: Sequence[str]
+    lease: str | None
     grace: float | str | None
     checkpoint_signal: str | None
     metric: Mapping[str, str] | None
@@ -176,6 +179,7 @@ def named_spec(argv: Sequence[str], options: JobOptions) -> dict[str, Any]:
         "timeout_s": _quantity(quantities.seconds, options.get("timeout"), "--timeout"),
         "memory_bytes": _quantity(quantities.size, options.get("memory"), "--memory"),
         "cpus": options.get("cpus"),
+        "lease": _lease(options.get("lease")),
         "grace_s": _quantity(quantities.seconds, options.get("grace"), "--grace"),
         "checkpoint_signal": signal.upper().removeprefix("SIG") if signal else None,
         "split_output": options.get("split_output") or None,
@@ -219,3 +223,11 @@ def names_only(names: Sequence[str]) -> list[str]:
 
 def _quantity(read: Any, value: Any, option: str) -> Any:
     return read(value, option) if value is not None else None
+
+
+def _lease(said: str | None) -> dict[str, Any] | None:
+    if said is None:
+        return None
+    from stoker.dispatch.leases import read_words
+
+    return read_words(said, "--lease")

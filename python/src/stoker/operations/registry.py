@@ -34,6 +34,8 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.events": ("events",),
     "stoker.operations.clean": ("clean",),
     "stoker.operations.nodes": ("status", "nodes", "exec"),
+    "stoker.operations.membership": _of("node", "list add approve remove"),
+    "stoker.operations.drain": _of("node", "drain resume"),
     "stoker.operations.gpus": ("gpus", "gpu release"),
     "stoker.operations.disk": ("disk",),
     "stoker.operations.telemetry": ("telemetry",),
@@ -72,6 +74,7 @@ class Short:
 
 GROUPS = {
     "queue": "Lines of jobs that start in order.",
+    "node": "Which nodes take jobs: add, approve, drain, remove. How they are: stoker nodes.",
     "gpu": "One GPU of a node.",
     "store": "The store as a whole: backup, restore, another database.",
     "container": "Containers of the nodes, by Podman or Docker.",

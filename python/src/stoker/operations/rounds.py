@@ -26,12 +26,13 @@ def make_round(
     jobs: Sequence[str] | None = None,
     wait_s: float = 0.0,
     parts: Sequence[str] = (),
+    probe: bool = False,
 ) -> tuple[Problem, ...]:
     """Make one round; return what went wrong on single nodes. `None` leaves the choice of nodes and jobs to it.
 
     `wait_s` lets nodes hold their answer that long for something to change; `parts` of the nodes themselves are read in
-    the same round trip. Raises StokerError when no round could be
-    made.
+    the same round trip; `probe` asks nodes that were not heard of for a while, too. Raises StokerError when no round
+    could be made.
     """
     request: dict[str, Any] = {
         "mode": mode,
@@ -39,6 +40,8 @@ def make_round(
         "jobs": list(jobs) if jobs is not None else None,
         "wait_s": wait_s,
         "log_keep_bytes": session.config.log_keep_bytes,
+        "membership": membership(session),
+        "probe": probe,
     }
     if session.config.placement != Placement():
         request["placement"] = asdict(session.config.placement)
@@ -53,6 +56,12 @@ def make_round(
     return problems_of(played)
 
 
+def membership(session: Session) -> dict[str, Any]:
+    """The settings of membership, as a round takes them."""
+    told = dict(vars(session.config.membership))
+    return {**told, "auto_approve": list(told["auto_approve"])}
+
+
 def looks(session: Session, parts: Sequence[str]) -> dict[str, Any]:
     """The fields of a round that reads `parts` of the nodes themselves, with the settings that count for these."""
     preflight = session.config.preflight
@@ -61,6 +70,7 @@ def looks(session: Session, parts: Sequence[str]) -> dict[str, Any]:
         "busy_processes": None if preflight.busy_processes is None else list(preflight.busy_processes),
         "quarantine_s": preflight.quarantine_s,
         "telemetry": dict(vars(session.config.telemetry)),
+        "membership": membership(session),
     }
 
 

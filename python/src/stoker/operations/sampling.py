@@ -58,7 +58,11 @@ class Sampling:
 
     def _request(self, node: str) -> dict[str, Any]:
         asked: dict[str, Any] = {"op": "reconcile", "orders": [], "observe": {"jobs": []}, "gpus": False}
-        asked |= {key: value for key, value in self._looks.items() if key != "telemetry" and value is not None}
+        asked |= {
+            key: value
+            for key, value in self._looks.items()
+            if key not in ("telemetry", "membership") and value is not None
+        }
         if self._jobs:
             rows = self._session.store.jobs(states=["queued", "starting", "running"], node=node)
             asked["observe"] = {"jobs": [row.id for row in rows]}

@@ -169,7 +169,7 @@ def start(
         command = ["/bin/sh", "-c", _AGAIN, name, restart, str(restarts), *command]
     options: JobOptions = {
         "env": env, "secret": secret, "gpus": gpus, "workdir": None if container else workdir, "on": where,
-        "retries": 0,
+        "retries": 0, "lease": "keep",
     }  # fmt: skip
     named = named_job(command, options, name)
     seconds = quantities.seconds(start_period, "--start-period")

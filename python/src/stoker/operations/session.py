@@ -82,10 +82,26 @@ class Session:
             connect_timeout_s=self.config.connect_timeout_s,
         )
 
+    @property
+    def whole_inventory(self) -> Inventory:
+        """All nodes and groups, also those that are not approved."""
+        return self.runner.inventory()
+
     @cached_property
     def inventory(self) -> Inventory:
-        """The nodes and groups."""
-        return self.runner.inventory()
+        """The nodes and groups that may be used: not those that wait for approval or were removed."""
+        whole = self.whole_inventory
+        # The variable's name, not imported: most inventories have none of these, and need no store here.
+        if not any("stoker_needs_approval" in node.vars for node in whole.nodes):
+            return whole
+        from stoker.operations.members import outside
+
+        return whole.without(outside(self, whole))
+
+    def forget_inventory(self) -> None:
+        """Read the inventory again when it is asked for next: it was changed."""
+        self.runner.forget_inventory()
+        self.__dict__.pop("inventory", None)
 
     def close(self) -> None:
         """Close the store if it was opened."""

@@ -85,6 +85,8 @@ def submit(
         "metrics": _metrics(session, named.spec.get("metrics") or ()),
     }
     spec |= _preflight(session, spec)
+    if session.config.lease.policy is not None:
+        spec.setdefault("lease", dict(vars(session.config.lease)))
     most = settings.retries if named.retries is None else named.retries
     wants = {**(named.wants or {}), **({"ranks": named.ranks} if named.ranks > 1 else {})} or None
     more: dict[str, Any] = {"template": template, "retry_on": named.retry_on, "results": named.results, "wants": wants}
@@ -204,8 +206,8 @@ def _activated(session: Session, named: Mapping[str, Any], on: str | None) -> di
 def _chosen(session: Session, target: str | None) -> list[InventoryNode]:
     """The nodes that `target` means. Raises UsageError for a name that the inventory does not have."""
     if target is None:
-        return list(session.inventory.nodes)
-    return [session.inventory.node(name) for name in session.inventory.match(target)]
+        return list(session.whole_inventory.nodes)
+    return [session.whole_inventory.node(name) for name in session.whole_inventory.match(target)]
 
 
 def _workdir(spec: Mapping[str, Any], nodes: Sequence[InventoryNode]) -> str | None:

@@ -85,7 +85,8 @@ class Job:
     `confirmed`: the node has shown that it has the newest attempt; until then it was only offered. `snapshot`: which
     files it runs with (digest, files, bytes, commit, changes, folder, host). `preflight` is what was odd about its GPUs
     when it took them, one sentence each. `container` is the image that was asked for, None where it is the node's own
-    or none. A rank of a gang has the id of rank 0 as `gang`, its number, and how many `ranks` there are.
+    or none. `lease_s`: it goes elsewhere when its node was away for so long (policy move); None: it is kept there. A
+    rank of a gang has the id of rank 0 as `gang`, its number, and how many `ranks` there are.
     """
 
     id: str
@@ -139,6 +140,7 @@ class Job:
     gang: str | None = None
     rank: int | None = None
     ranks: int | None = None
+    lease_s: float | None = None
 
     @property
     def finished(self) -> bool:

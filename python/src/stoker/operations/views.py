@@ -30,6 +30,12 @@ def job_of(session: Session, row: JobRow) -> Job:
     return jobs_of(session, [row])[0]
 
 
+def _put_back(row: JobRow) -> int:
+    """How many attempts were stopped to be followed by another one: those use up no retry."""
+    ended = row.attempt if row.state == "queued" and row.node is None else row.attempt - 1
+    return max(0, ended - row.retries_used)
+
+
 def _job(row: JobRow, attempt: AttemptRow | None, node: NodeRow | None, now: float) -> Job:
     seen: Mapping[str, Any] = (attempt.observation if attempt else None) or {}
     live = row.state in ("queued", "starting", "running") and attempt is not None
@@ -45,7 +51,7 @@ def _job(row: JobRow, attempt: AttemptRow | None, node: NodeRow | None, now: flo
         node=row.node,
         target=row.target,
         attempt=row.attempt,
-        max_attempts=row.max_retries + 1,
+        max_attempts=row.max_retries + 1 + _put_back(row),
         next_attempt_at=row.not_before if row.state == "queued" and row.attempt and row.node is None else None,
         exit_code=row.exit_code,
         signal=row.signal,
@@ -89,7 +95,16 @@ def _job(row: JobRow, attempt: AttemptRow | None, node: NodeRow | None, now: flo
         gang=row.gang,
         rank=row.rank,
         ranks=int((row.wants or {}).get("ranks") or 1) if row.gang is not None else None,
+        lease_s=_lease_s(row, attempt),
     )
+
+
+def _lease_s(row: JobRow, attempt: AttemptRow | None) -> float | None:
+    asked = row.spec.get("lease") or {}
+    found = attempt.lease if attempt is not None and attempt.lease is not None else None
+    if found is None and asked.get("policy") == "move":
+        found = asked
+    return float(found["seconds"]) if found is not None else None
 
 
 def why_unreachable(node: NodeRow | None) -> str | None:

@@ -27,11 +27,21 @@ class InventoryNode:
 
 @dataclass(frozen=True)
 class Inventory:
-    """Nodes in inventory order and groups (name -> node names, children included). ``source`` is the file."""
+    """Nodes in inventory order and groups (name -> node names, children included). ``source`` is the file.
+
+    ``outside`` are nodes of the file that may not be used, each with the reason.
+    """
 
     source: Path
     nodes: tuple[InventoryNode, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    outside: Mapping[str, str] = field(default_factory=dict)
+
+    def without(self, outside: Mapping[str, str]) -> Inventory:
+        """The same without these nodes; asked for one of them, it tells the reason."""
+        left = {group: tuple(name for name in members if name not in outside) for group, members in self.groups.items()}
+        nodes = tuple(node for node in self.nodes if node.name not in outside)
+        return Inventory(self.source, nodes, left, dict(outside))
 
     def node(self, name: str) -> InventoryNode:
         """The node named `name`. Raises NotFound with a suggestion."""
@@ -54,6 +64,9 @@ class Inventory:
             raise self._unknown(unknown.part, "node or group", known) from None
 
     def _unknown(self, name: str, what: str, known: list[str]) -> NotFound:
+        if name in self.outside:
+            reason, _, step = self.outside[name].partition(": ")
+            return NotFound(reason, next_step=step or None)
         close = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         return NotFound(f"no {what} '{name}' in {self.source.name}.{hint} (stoker nodes lists them)")

@@ -22,20 +22,20 @@ _SECRET = re.compile(r"pass(word|wd|phrase)?(_|$)|_pass|secret|token|private_key
 _READ_TIMEOUT_S = 120
 
 
-def read_inventory(path: Path, *, launcher: bool = True) -> Inventory:
-    """The inventory at `path` (absolute). Raises StokerError when Ansible cannot read it."""
-    inventory = cached_inventory(path)
+def read_inventory(path: Path, *more: Path, launcher: bool = True) -> Inventory:
+    """The inventory at `path`, and at `more` (absolute). Raises StokerError when Ansible cannot read it."""
+    inventory = cached_inventory(path, *more)
     if inventory is None:
-        key = _cache_key(path)
-        inventory = inventory_of(path, _ask_ansible(path, launcher=launcher))
-        if key is not None and key == _cache_key(path):
+        key = _cache_key(path, *more)
+        inventory = inventory_of(path, _ask_ansible(path, *more, launcher=launcher))
+        if key is not None and key == _cache_key(path, *more):
             _keep(path, key, inventory)
     return inventory
 
 
-def cached_inventory(path: Path) -> Inventory | None:
+def cached_inventory(path: Path, *more: Path) -> Inventory | None:
     """The inventory as read before, if none of its files has changed; None otherwise. Starts no program."""
-    key = _cache_key(path)
+    key = _cache_key(path, *more)
     if key is None:
         return None
     try:
@@ -51,7 +51,7 @@ def cached_inventory(path: Path) -> Inventory | None:
     return Inventory(path, nodes, {name: tuple(members) for name, members in found["groups"].items()})
 
 
-def _ask_ansible(path: Path, *, launcher: bool) -> dict[str, Any]:
+def _ask_ansible(path: Path, *more: Path, launcher: bool) -> dict[str, Any]:
     program = environment.program("ansible-inventory", launcher=launcher)
     env = dict(os.environ)
     env.update(
@@ -62,7 +62,8 @@ def _ask_ansible(path: Path, *, launcher: bool) -> dict[str, Any]:
         ANSIBLE_FORCE_COLOR="False",
         **environment.utf8_locale(),
     )
-    command = [*program, "-i", str(path), "--list"]
+    sources = [word for source in (path, *more) for word in ("-i", str(source))]
+    command = [*program, *sources, "--list"]
     try:
         done = subprocess.run(
             command,
@@ -120,8 +121,13 @@ def _shown(variables: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: _plain(value)
         for name, value in variables.items()
-        if name.startswith(("ansible_", "stoker_")) and not _SECRET.search(name) and not _encrypted(value)
+        if name.startswith(("ansible_", "stoker_")) and not is_secret(name) and not _encrypted(value)
     }
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable of this name holds a secret."""
+    return _SECRET.search(name) is not None
 
 
 def _secret_names(secrets: Any) -> tuple[str, ...] | None:
@@ -146,14 +152,14 @@ def _encrypted(value: Any) -> bool:
     return isinstance(value, dict) and "__ansible_vault" in value
 
 
-def _cache_key(path: Path) -> str | None:
+def _cache_key(*paths: Path) -> str | None:
     """A text that changes when any file of the inventory or a setting of Ansible does; None: not to be kept."""
-    files = list(_inventory_files(path))
+    files = [file for path in paths for file in _inventory_files(path)]
     if not all(_is_plain(file) for file in files):
         return None
-    beside = path if path.is_dir() else path.parent
-    for folder in ("group_vars", "host_vars"):
-        files += sorted(f for f in (beside / folder).rglob("*"))
+    for beside in dict.fromkeys(path if path.is_dir() else path.parent for path in paths):
+        for folder in ("group_vars", "host_vars"):
+            files += sorted(f for f in (beside / folder).rglob("*"))
     config = environment.config_file(os.environ, Path.cwd())
     seen: list[Any] = [_SCHEMA, environment.ansible_version(), [str(config), *_stamp(config)] if config else None]
     seen += [[str(file), *_stamp(file)] for file in files]

@@ -14,7 +14,7 @@ from typing import Any
 
 from stoker.config import working_folder
 from stoker.errors import NotFound, StokerError
-from stoker.runner import environment, failure
+from stoker.runner import environment, failure, own_nodes
 from stoker.runner.collect import Collector
 from stoker.runner.diagnose import diagnose, result_text
 from stoker.runner.inventory import Inventory
@@ -51,12 +51,27 @@ class Runner:
             raise NotFound(f"there is no inventory {path}", next_step="name one that exists: --inventory FILE")
         return path.absolute()
 
+    @property
+    def own_file(self) -> Path:
+        """The inventory file of Stoker's own: what `stoker node add` writes."""
+        return own_nodes.own_file(self._path)
+
+    @property
+    def sources(self) -> list[Path]:
+        """All that Ansible gets as inventory. Raises NotFound when the inventory does not exist."""
+        path, own = self.inventory_path, self.own_file
+        return [path, own] if own.is_file() and not path.is_dir() else [path]
+
+    def forget_inventory(self) -> None:
+        """Read it again when it is asked for next: it was changed."""
+        self._inventory = None
+
     def inventory(self) -> Inventory:
         """The nodes and groups. Raises NotFound when the file is missing, StokerError when it cannot be read."""
         from stoker.runner.listing import read_inventory
 
         if self._inventory is None:
-            self._inventory = read_inventory(self.inventory_path, launcher=self._launcher)
+            self._inventory = read_inventory(*self.sources, launcher=self._launcher)
         return self._inventory
 
     def play(
@@ -77,7 +92,7 @@ class Runner:
         A failed or unreachable host is in the result, not an exception. Raises StokerError when the run as a whole
         could not be made (syntax error, Ansible missing, cancelled, `timeout_s` seconds over).
         """
-        inventory, name = self.inventory_path, _playbook_name(playbook)
+        inventory, name = self.sources, _playbook_name(playbook)
         began = time.monotonic()
         collector = Collector(on_event)
         end = _End(cancel, began + timeout_s if timeout_s is not None else None, collector)
@@ -95,7 +110,7 @@ class Runner:
         return self._result(rc, collector, time.monotonic() - began)
 
     def _run(
-        self, folder: Path, inventory: Path, playbook: str, limit: str | None, collector: Collector, end: _End,
+        self, folder: Path, inventory: list[Path], playbook: str, limit: str | None, collector: Collector, end: _End,
         meanwhile: Callable[[], None] | None,
     ) -> int:  # fmt: skip
         from stoker.runner.process import ansible_runner_run
@@ -113,7 +128,7 @@ class Runner:
             meanwhile=meanwhile,
             private_data_dir=str(folder),
             project_dir=str(cwd),
-            inventory=str(inventory),
+            inventory=[str(source) for source in inventory],
             limit=limit,
             envvars=added,
             event_handler=collector.take,

@@ -29,6 +29,8 @@ class JobRow:
     `wants` is what it asks of its place beyond its spec (`stoker.dispatch.demand`). The ranks of a gang are jobs with
     the same `gang`, which is the id of `rank` 0; `rank_env` is what its newest attempt finds in its environment of the
     others. `passed` counts later jobs that took room it waits for, `blocked_since` is when it first found none.
+    `put_back`: why its attempt is stopped to be followed by another one elsewhere, None: it is not.
+    `moves` is how often it went elsewhere because a lease ran out.
     """
 
     id: str
@@ -70,6 +72,8 @@ class JobRow:
     rank_env: Mapping[str, Any] | None = None
     passed: int | None = None
     blocked_since: float | None = None
+    put_back: str | None = None
+    moves: int | None = None
 
     @property
     def turn(self) -> tuple[int, float, int]:
@@ -88,6 +92,8 @@ class AttemptRow:
 
     `observation` is the newest that the node sent, None: it never told. `confirmed_at` is when the node first showed
     that it knows the attempt. The log copy holds the bytes [`log_start`, `log_end`) of the node's log.
+    `lease` is what was promised to it (`stoker.dispatch.leases`), None: nothing. `stop_due`: the job went on without it
+    while its node was away; when that answers again, what is left of the attempt is ended.
     """
 
     job_id: str
@@ -109,6 +115,8 @@ class AttemptRow:
     observed_at: float | None
     log_start: int
     log_end: int
+    lease: Mapping[str, Any] | None = None
+    stop_due: bool | None = None
 
     @property
     def live(self) -> bool:
@@ -120,7 +128,9 @@ class AttemptRow:
 class NodeRow:
     """What the store knows of a node.
 
-    `unreachable_since` is the first miss after `last_seen`, `misses` how many followed.
+    `unreachable_since` is the first miss after `last_seen`, `misses` how many were counted since (one in a probe
+    interval, the newest at `missed_at`). `offline_since`: when there were too many of them; None: it is not offline.
+    `clock` is what its clock showed in the last answer, and this machine's when that came (`stoker.dispatch.leases`).
     """
 
     name: str
@@ -129,6 +139,29 @@ class NodeRow:
     unreachable_since: float | None
     unreachable_message: str | None
     misses: int
+    clock: Mapping[str, Any] | None = None
+    missed_at: float | None = None
+    offline_since: float | None = None
+
+
+@dataclass(frozen=True)
+class MemberRow:
+    """What was decided of a node. One that a person wrote into the inventory has no row as long as nothing was.
+
+    `state`: pending, expired, active, draining, drained, removed. `source`, where it came from: inventory, added,
+    announced. `asked_*` is when and by whom its membership was asked for, `expires_at` until when that can be approved,
+    `decided_*` the newest decision. A node that is drained stops its jobs at `drain_deadline`.
+    """
+
+    name: str
+    state: str
+    source: str
+    asked_at: float
+    asked_by: str | None = None
+    expires_at: float | None = None
+    decided_at: float | None = None
+    decided_by: str | None = None
+    drain_deadline: float | None = None
 
 
 @dataclass(frozen=True)

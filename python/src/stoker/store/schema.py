@@ -26,7 +26,7 @@ from sqlalchemy.engine import Dialect
 from stoker.errors import StokerError
 
 # The newest migration, and all before it. Kept here so that opening a store that is up to date needs no Alembic.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0007", "0009")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0007", "0008", "0009", "0010")
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "stoker_version"
 
@@ -128,6 +128,7 @@ jobs = Table(
     Column("queue", String(63)),
     Column("place", Double),
     Column("retry_on", Words),
+    Column("moves", Integer),
     Column("results", Document("stoker.results")),
     Column("results_due", Boolean),
     Column("wants", Document("stoker.wants")),
@@ -136,6 +137,7 @@ jobs = Table(
     Column("rank_env", Document("stoker.rank_env")),
     Column("passed", Integer),
     Column("blocked_since", Double),
+    Column("put_back", Words),
     Index("jobs_by_state", "state"),
     Index("jobs_by_number", "number"),
     Index("jobs_by_gang", "gang"),
@@ -163,6 +165,8 @@ attempts = Table(
     Column("observed_at", Double),
     Column("log_start", BigInteger, nullable=False),
     Column("log_end", BigInteger, nullable=False),
+    Column("lease", Document("stoker.lease")),
+    Column("stop_due", Boolean),
 )
 
 nodes = Table(
@@ -174,6 +178,23 @@ nodes = Table(
     Column("unreachable_since", Double),
     Column("unreachable_message", Words),
     Column("misses", Integer, nullable=False),
+    Column("clock", Document("stoker.clock")),
+    Column("missed_at", Double),
+    Column("offline_since", Double),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("asked_at", Double, nullable=False),
+    Column("asked_by", Words),
+    Column("expires_at", Double),
+    Column("decided_at", Double),
+    Column("decided_by", Words),
+    Column("drain_deadline", Double),
 )
 
 events = Table(

@@ -17,8 +17,9 @@ from stoker.store.benchmarks import Benchmarks
 from stoker.store.engine import connect, shown, speaking, store_url
 from stoker.store.identity import new_id
 from stoker.store.logs import LogCopies
+from stoker.store.members import Members
 from stoker.store.queues import Queues
-from stoker.store.rows import FINISHED_STATES, AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
+from stoker.store.rows import FINISHED_STATES, LIVE_STATES, AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
 from stoker.store.samples import Samples
 from stoker.store.snapshots import Snapshots
 from stoker.store.stopping import request_stop, where_of
@@ -54,6 +55,7 @@ class Store:
         self.snapshots = Snapshots(state_dir() / "snapshots")
         self.templates = Templates(self)
         self.queues = Queues(self)
+        self.members = Members(self)
         self.benchmarks = Benchmarks(self)
         self.samples = Samples(self)
 
@@ -206,6 +208,13 @@ class Store:
                 rows = connection.execute(query.where(table.c.job_id.in_(wanted[start : start + 900]))).mappings()
                 found.extend(AttemptRow(**row) for row in rows)
         return found
+
+    def shortest_lease_s(self) -> float | None:
+        """The shortest lease of an attempt that may be under way, in seconds; None: nobody has to renew any."""
+        table = schema.attempts
+        query = select(table.c.lease).where(table.c.state.in_(LIVE_STATES), table.c.lease.is_not(None))
+        with self.read() as connection:
+            return min((float(lease["seconds"]) for (lease,) in connection.execute(query)), default=None)
 
     def outcomes(self, since: float | None = None) -> list[JobOutcome]:
         """How each job stands, in one query and without the observations; those submitted from `since` (Unix) on."""

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from stoker.store import localities, samples, schema
-from stoker.store.rows import AlertRow, AttemptRow, JobRow, NodeRow, QueueRow, SampleRow, TemplateRow
+from stoker.store.rows import AlertRow, AttemptRow, JobRow, MemberRow, NodeRow, QueueRow, SampleRow, TemplateRow
 
 
 class Transaction:
@@ -62,10 +62,20 @@ class Transaction:
         """By key, the nodes on which a job began whose spec or wishes hold these words (as they stand in JSON)."""
         return localities.ran_with(self._connection, words)
 
+    def attempts_to_end(self) -> list[AttemptRow]:
+        """Attempts that their jobs went on without, and that may be alive on nodes that were away."""
+        query = select(schema.attempts).where(schema.attempts.c.stop_due.is_(True))
+        return [AttemptRow(**row) for row in self._connection.execute(query).mappings()]
+
     def nodes(self) -> list[NodeRow]:
         """Every node that was ever asked, by name."""
         query = select(schema.nodes).order_by(schema.nodes.c.name)
         return [NodeRow(**row) for row in self._connection.execute(query).mappings()]
+
+    def members(self) -> list[MemberRow]:
+        """What was decided of nodes, by name."""
+        query = select(schema.members).order_by(schema.members.c.name)
+        return [MemberRow(**row) for row in self._connection.execute(query).mappings()]
 
     def queues(self) -> list[QueueRow]:
         """Every queue."""
@@ -141,6 +151,11 @@ class Transaction:
         )
         if not changed.rowcount:
             self._insert(schema.nodes, values)
+
+    def put_member(self, member: MemberRow) -> None:
+        """Insert what was decided of a node, or replace it."""
+        self._connection.execute(delete(schema.members).where(schema.members.c.name == member.name))
+        self._insert(schema.members, vars(member))
 
     def add_sample(self, sample: SampleRow, keep_s: float) -> None:
         """Insert a sample, and now and then remove what is older than `keep_s` seconds, or too much of what is old."""
