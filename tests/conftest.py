@@ -22,6 +22,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 from testbed import (
     Bed,
+    Browser,
     IsolatedNode,
     MissingError,
     Network,
@@ -186,3 +187,9 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
     url = postgres.new_database()
     yield url
     postgres.drop(url)
+
+
+@pytest.fixture(scope="session")
+def browser(bed: Bed) -> Browser:
+    """A real Chromium, shared by the whole run; `browser.page(file)` opens a tab."""
+    return Browser(bed)

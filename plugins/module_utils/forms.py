@@ -94,6 +94,7 @@ LOG_PATTERN = record(["name", "regex"], {"name": LABEL, "regex": REGEX, "severit
 METRIC = record(
     ["name", "regex"], {"name": LABEL, "regex": REGEX, "keep": {"type": "string", "enum": ["first", "last", "series"]}}
 )
+OUTPUT = record(["name", "regex"], {"name": LABEL, "regex": REGEX})
 ENV = mapping(ENV_NAME, ARGUMENT)
 # They become words of the engine's command line: none may look like an option.
 IMAGE = {

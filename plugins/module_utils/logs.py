@@ -78,6 +78,19 @@ def tail_offset(attempt, stream, lines):
     return 0
 
 
+def last_text(attempt, stream, limit):
+    """The last ``limit`` bytes of a log as text, from the beginning of a line where there is one."""
+    total = size(attempt, stream)
+    if not total:
+        return ""
+    with open(attempt.file(FILES[stream]), "rb") as handle:
+        handle.seek(max(0, total - limit))
+        data = handle.read(limit)
+    if total > limit and b"\n" in data[:-1]:
+        data = data[data.index(b"\n") + 1 :]
+    return data.decode("utf-8", "replace")
+
+
 def wait_for_more(attempt, stream, offset, seconds, ended):
     """Long poll: until there are bytes past ``offset``, the attempt ended, or the time is over."""
     deadline = time.monotonic() + seconds
@@ -125,7 +138,9 @@ def _keep(attempt, found):
 
 def _scan(attempt, spec, budget_bytes, finish):
     saved = attempt.read("scan.json") or {}
-    scanner = LogScanner(spec.get("log_patterns") or [], spec.get("metrics") or [], saved.get("scanner"))
+    scanner = LogScanner(
+        spec.get("log_patterns") or [], spec.get("metrics") or [], saved.get("scanner"), spec.get("outputs") or []
+    )
     total = size(attempt)
     if saved.get("finished") or (scanner.position >= total and not finish):
         return dict(saved, new=False)
@@ -138,6 +153,7 @@ def _scan(attempt, spec, budget_bytes, finish):
         findings=scanner.findings,
         finding_counts=scanner.finding_counts,
         metrics=scanner.metrics,
+        outputs=scanner.outputs,
         last_line=scanner.last_line or None,
         new=True,
     )

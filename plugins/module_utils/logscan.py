@@ -56,7 +56,8 @@ class LogScanner:
     r"""Scans the bytes of one log in order.
 
     `patterns` are the user's: {name, regex, severity}; one that has the name of a default replaces it. `metrics`:
-    {name, regex, keep}. `state` is what `state()` returned before. Raises re.error for a regex that does not compile.
+    {name, regex, keep}. `outputs`: {name, regex}; the texts that were found last are in `outputs`. `state` is what
+    `state()` returned before. Raises re.error for a regex that does not compile.
 
     Lines are counted by \n, as an editor does; a carriage return ends a piece of a line. A line longer than
     64 KiB is scanned in its first 64 KiB and counted in `long_lines`. Patterns of the user that took too long
@@ -68,6 +69,7 @@ class LogScanner:
         patterns: list[dict[str, Any]] | None = None,
         metrics: list[dict[str, Any]] | None = None,
         state: dict[str, Any] | None = None,
+        outputs: list[dict[str, Any]] | None = None,
     ) -> None:
         state = state or {}
         own = {entry["name"]: entry for entry in patterns or []}
@@ -79,6 +81,8 @@ class LogScanner:
             (_Pattern(entry, own=True), Metric(entry.get("keep", "last"), state.get("metrics", {}).get(entry["name"])))
             for entry in metrics or []
         ]
+        self._named = [_Pattern(entry, own=True) for entry in outputs or []]
+        self.outputs: dict[str, str] = dict(state.get("outputs", {}))
         self.position: int = state.get("position", 0)
         self.line: int = state.get("line", 1)
         self.long_lines: int = state.get("long_lines", 0)
@@ -126,6 +130,7 @@ class LogScanner:
             "skipping": self._skipping,
             "tracebacks": dict(self._tracebacks),
             "metrics": {pattern.name: metric.state() for pattern, metric in self._measured},
+            "outputs": dict(self.outputs),
             "rest": base64.b64encode(zlib.compress(self._rest)).decode("ascii") if self._rest else "",
         }
 
@@ -177,7 +182,9 @@ class LogScanner:
         self._count_long(pieces)
         line, counted = self.line, 0
         hits = self._hits(pieces)
-        for start in _starts(pieces) if self._own or self._measured else self._candidates(pieces, sorted(hits)):
+        for start in (
+            _starts(pieces) if self._own or self._measured or self._named else self._candidates(pieces, sorted(hits))
+        ):
             end = pieces.find(b"\n", start)
             line += block.count(b"\n", counted, start)
             counted = start
@@ -249,6 +256,10 @@ class LogScanner:
             value = _number(match.group(pattern.value_group)) if match else None
             if value is not None:
                 metric.add(line, value)
+        for pattern in self._named:
+            match = self._search(pattern, bounded)
+            if match and match.group(pattern.value_group) is not None:
+                self.outputs[pattern.name] = match.group(pattern.value_group)
         if hit or self._tracebacks:
             self._scan_for_defaults(text, line, offset)
 
@@ -314,7 +325,7 @@ class _Watch:
     def __init__(self, scanner: LogScanner) -> None:
         self._scanner = scanner
         self._seen = -1
-        own = bool(scanner._own or scanner._measured)
+        own = bool(scanner._own or scanner._measured or scanner._named)
         self._on = own and threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> None:

@@ -16,6 +16,8 @@ from .statedir import from_os_error, is_locked
 SCAN_BYTES_PER_LOOK = 16 * 1024 * 1024
 # A program may survive running out of memory; it counts as the cause when it is among its last words.
 _LAST_WORDS_BYTES = 16384
+# What of its output a job's followers in a workflow can look at.
+_TAIL_BYTES = 4096
 _OOM_PATTERNS = ("cuda-oom", "host-oom")
 
 
@@ -206,11 +208,20 @@ def _scanned(attempt, evidence, ended):
         # The curve of a running job is long, and goes over the wire in every round: it follows at the end.
         metrics = {name: dict(values, series=None) for name, values in metrics.items()}
     return {
+        **_given_on(attempt, evidence.spec, known, over),
         "last_line": known.get("last_line"),
         "findings": known.get("findings") or [],
         "finding_counts": known.get("finding_counts") or {},
         "metrics": metrics,
     }
+
+
+def _given_on(attempt, spec, known, over):
+    """What a job that is over hands to those that follow it, where its spec names outputs."""
+    if spec.get("outputs") is None or not over:
+        return {"outputs": None, "tail": None}
+    tail = logs.last_text(attempt, "stdout" if spec.get("split_output") else "out", _TAIL_BYTES)
+    return {"outputs": known.get("outputs") or {}, "tail": tail}
 
 
 def _elapsed(evidence, state):

@@ -124,13 +124,13 @@ def _one_command(document: dict[str, Any], path: str) -> list[str]:
 
 
 def regex_fault(regex: str, metric: bool) -> str | None:
-    """Say why a regular expression cannot be used for a log pattern or for a metric; None: it can."""
+    """Say why a regular expression cannot be used for a log pattern, a metric or an output; None: it can."""
     try:
         compiled = re.compile(regex)
     except (re.error, RecursionError, OverflowError) as error:
         return f"not a regular expression: {error}"
     if metric and compiled.groups != 1 and "value" not in compiled.groupindex:
-        return f"needs exactly one group, or one named value, around the number; has {compiled.groups}"
+        return f"needs exactly one group, or one named value, around the value; has {compiled.groups}"
     return None
 
 
@@ -139,11 +139,11 @@ def _spec_rules(spec: dict[str, Any]) -> list[str]:
     both = sorted(set(spec.get("env", {})) & set(spec.get("secret_env", [])))
     if both:
         faults.append(f"spec.secret_env: {', '.join(both)} is in env too")
-    for field in ("log_patterns", "metrics"):
+    for field in ("log_patterns", "metrics", "outputs"):
         seen = set()
-        for index, entry in enumerate(spec.get(field, [])):
+        for index, entry in enumerate(spec.get(field) or []):
             path, name = f"spec.{field}[{index}]", entry["name"]
-            fault = regex_fault(entry["regex"], metric=field == "metrics")
+            fault = regex_fault(entry["regex"], metric=field != "log_patterns")
             if fault:
                 faults.append(f"{path}.regex of {name}: {fault}")
             if name in seen:

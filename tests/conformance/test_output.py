@@ -187,3 +187,24 @@ def test_findings_and_metrics(backend: Backend, job: str) -> None:
     loss = seen["metrics"]["loss"]
     assert (loss["first"], loss["last"], loss["min"], loss["max"], loss["count"]) == (4.5, 3, 2.25, 4.5, 3)
     assert [value for _line, value in loss["series"]] == [4.5, 2.25, 3]
+
+
+def test_what_is_handed_on_to_the_jobs_that_follow(backend: Backend, job: str) -> None:
+    """The text that each output found last, and the end of what was said; only when the job is over."""
+    outputs = [{"name": "path", "regex": "path=(.*)"}, {"name": "none", "regex": "never (x)"}]
+    script = 'echo path=old; echo "path=it\'s {{ new }}"; seq 2000; touch over; while [ -e over ]; do sleep 0.05; done'
+    backend.start(job, script=script, outputs=outputs)
+    backend.wait_for_line(job, "2000")
+    running = backend.observe(job)
+    assert (running["outputs"], running["tail"]) == (None, None)
+    backend.cancel(job, grace_s=0)
+    seen = backend.wait(job)
+    assert seen["outputs"] == {"path": "it's {{ new }}"}
+    assert seen["tail"].endswith("\n1999\n2000\n")
+    assert len(seen["tail"]) <= 4096
+    assert seen["tail"].partition("\n")[0].isdigit(), "it begins with a whole line"
+
+
+def test_who_names_no_outputs_hands_on_nothing(backend: Backend, job: str) -> None:
+    seen = backend.run(job, "echo", "x")
+    assert (seen["outputs"], seen["tail"]) == (None, None)

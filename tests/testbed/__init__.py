@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from .bed import Bed, MissingError, find_python, programs_without, write_inventory
+from .browser import Browser, Page, PageError
 from .gpus import FakeGpus
 from .isolated import IsolatedNode, start_isolated
 from .network import Network
@@ -19,11 +20,14 @@ from .systemd import SystemdNode, start_systemd
 
 __all__ = [
     "Bed",
+    "Browser",
     "FakeGpus",
     "FakeNvml",
     "IsolatedNode",
     "MissingError",
     "Network",
+    "Page",
+    "PageError",
     "PlainNode",
     "PodmanEngine",
     "PodmanNode",

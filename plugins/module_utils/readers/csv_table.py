@@ -32,14 +32,15 @@ def read_csv(path: str) -> Reading:
             if header is None:
                 header = [name.strip() for name in row]
             elif row and row != header:
-                _add(row, header, table, reading)
+                add_row(row, header, table, reading)
     if header is not None and table.rows and not _ends_whole(path):
         reading.notes.append("the last line has no end: its last value may be cut")
     table.finish(reading)
     return reading
 
 
-def _add(row: list[str], header: list[str], table: Table, reading: Reading) -> None:
+def add_row(row: list[str], header: list[str], table: Table, reading: Reading) -> None:
+    """Put the cells of a line into a row; what is no number is counted."""
     if len(row) != len(header):
         reading.skip("row with %s cells than the header" % ("fewer" if len(row) < len(header) else "more"))
         return

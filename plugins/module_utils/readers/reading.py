@@ -49,6 +49,8 @@ class Reading:
         self.notes: list[str] = []
         self.log: list[str] = []
         self.rows = 0
+        # Of a file that grows: where what comes next begins.
+        self.at = 0
 
     def skip(self, reason: str, count: int = 1) -> None:
         """Count what could not be used."""
@@ -57,9 +59,16 @@ class Reading:
 
 
 class Table:
-    """Rows as they are read: for each key its values, and the rows they stood in (None: in all so far)."""
+    """Rows as they are read: for each key its values, and the rows they stood in (None: in all so far).
 
-    def __init__(self) -> None:
+    Of a file that is read on, `first` is the number of the first row, `step` that of the row before it, and `step_key`
+    what was the step so far.
+    """
+
+    def __init__(self, first: int = 0, step: float = 0.0, step_key: str | None = None) -> None:
+        self.first = first
+        self.step = step
+        self.step_key = step_key
         self.rows = 0
         self.values: dict[str, array[float]] = {}
         self.where: dict[str, array[int] | None] = {}
@@ -93,9 +102,11 @@ class Table:
     def finish(self, reading: Reading) -> None:
         """Turn the columns into the series of `reading`: find the step and the time, and give each value its own."""
         reading.rows += self.rows
-        step_key = first_of(STEP_KEYS, self.values)
+        step_key = first_of(STEP_KEYS, [*self.values, self.step_key])
         time_key = first_of([key for key in TIME_KEYS if is_clock(self.values.get(key))], self.values)
         steps = self._whole(step_key, reading)
+        self.step_key = step_key
+        self.step = steps[-1] if len(steps) else self.step
         times = None if time_key is None else scaled(self._spread(time_key))
         for key, values in self.values.items():
             if key in (step_key, time_key) and key != "epoch":
@@ -115,9 +126,9 @@ class Table:
         if key is None:
             if self.rows and self.values:
                 reading.notes.append("no step in it: rows are counted from 0")
-            return array("d", range(self.rows))
-        spread = self._spread(key)
-        without, last = 0, 0.0
+            return array("d", range(self.first, self.first + self.rows))
+        spread = self._spread(key) if key in self.values else array("d", [float("nan")]) * self.rows
+        without, last = 0, self.step
         for row, step in enumerate(spread):
             if not math.isfinite(step):
                 without += 1

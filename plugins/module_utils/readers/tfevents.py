@@ -38,15 +38,19 @@ def read_tfevents(path: str, check: Check | None = None, limit: int = -1) -> Rea
     found = frames(data, reading)
     bad = set((check or check_content)(data, found))
     reading.skip("damaged record", len(bad))
-    events = _Events(reading)
-    for index, (at, length, _unused) in enumerate(found):
-        if index not in bad:
-            try:
-                events.event(data, at, at + length)
-            except (WireError, struct.error):
-                reading.skip("record that is no event")
-    events.close()
+    take(data, [frame for index, frame in enumerate(found) if index not in bad] if bad else found, reading)
     return reading
+
+
+def take(data: bytes, found: Sequence[Frame], reading: Reading) -> None:
+    """Put the events in these records into `reading`."""
+    events = _Events(reading)
+    for at, length, _unused in found:
+        try:
+            events.event(data, at, at + length)
+        except (WireError, struct.error):
+            reading.skip("record that is no event")
+    events.close()
 
 
 def frames(data: bytes, reading: Reading) -> list[Frame]:

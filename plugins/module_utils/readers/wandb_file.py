@@ -21,7 +21,7 @@ from .protobuf import WireError, fields, signed, text, varint
 from .reading import Reading, Table, kind_of
 
 _BLOCK = 32768
-_HEADER = b":W&B" + struct.pack("<HB", 0xBEE1, 0)
+HEADER = b":W&B" + struct.pack("<HB", 0xBEE1, 0)
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 _HISTORY, _SUMMARY, _CONFIG, _METRIC, _OUTPUT, _RUN, _EXIT, _ENVIRONMENT = 2, 3, 5, 12, 13, 17, 18, 26
 _LOG_LINES = 200
@@ -38,33 +38,44 @@ def read_wandb(path: str, parts: Sequence[str] = ("history", "summary")) -> Read
     with open(path, "rb") as file:
         data = file.read()
     table = Table()
-    walk = _Walk(reading, table, parts)
-    if not data.startswith(_HEADER):
+    if not data.startswith(HEADER):
         reading.notes.append(_no_header(data))
         return reading
-    for record in records(data, reading):
+    take(data, table, reading, parts=parts)
+    if not reading.rows and "history" in parts:
+        reading.notes.append("no history in it" + (": it has a header alone" if len(data) == len(HEADER) else ""))
+    return reading
+
+
+def take(
+    data: bytes, table: Table, reading: Reading, start: int = len(HEADER), parts: Sequence[str] = ("history", "summary")
+) -> None:
+    """Put the records from `start` on into `reading`; `data` begins with a block."""
+    walk = _Walk(reading, table, parts)
+    for record in records(data, reading, start):
         try:
             walk.record(record)
         except WireError:
             reading.skip("record that is no protocol buffer")
     table.finish(reading)
     walk.close()
-    if not reading.rows and "history" in parts:
-        reading.notes.append("no history in it" + (": it has a header alone" if len(data) == len(_HEADER) else ""))
-    return reading
 
 
 def _no_header(data):
     if not data:
         return "the file is empty"
-    if _HEADER.startswith(data):
+    if HEADER.startswith(data):
         return "the file ends within its header"
     return "this is no .wandb file, or one of a version that is not known"
 
 
-def records(data: bytes, reading: Reading) -> Iterator[bytes]:
-    """The payload of each whole record. What is damaged is counted; a file that ends within a record is noted."""
-    at, end, parts = len(_HEADER), len(data), None
+def records(data: bytes, reading: Reading, start: int = len(HEADER)) -> Iterator[bytes]:
+    """The payload of each whole record. What is damaged is counted; a file that ends within a record is noted.
+
+    `data` begins with a block. `reading.at` is where the first record begins that was not given yet.
+    """
+    at, end, parts = start, len(data), None
+    reading.at = at
     while at < end:
         left = _BLOCK - at % _BLOCK
         if left < 7:
@@ -90,22 +101,25 @@ def records(data: bytes, reading: Reading) -> Iterator[bytes]:
             reading.skip("damaged record")
             at, parts = _next_block(at, end), None
             continue
-        payload, at = data[at + 7 : stop], stop
+        begin, payload, at = at, data[at + 7 : stop], stop
         if kind == _FULL:
             if parts is not None:
                 reading.skip("record without its end")
                 parts = None
+            reading.at = at
             yield payload
         elif kind == _FIRST:
             if parts is not None:
                 reading.skip("record without its end")
             parts = [payload]
+            reading.at = begin
         elif parts is None:
             if kind == _LAST:
                 reading.skip("record without its beginning")
         else:
             parts.append(payload)
             if kind == _LAST:
+                reading.at = at
                 yield b"".join(parts)
                 parts = None
     if parts is not None:

@@ -14,20 +14,14 @@ from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from stoker.errors import NotFound, StokerError, UsageError
+from stoker.errors import NotFound, UsageError
+from stoker.marked import ConfigError, dotted, line_of, loaded, plain, shown_path
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 FILE_NAME = "stoker.yml"
 _FORBID = {"extra": "forbid", "strict": False}
-
-
-class ConfigError(StokerError):
-    """A setting is wrong. The message begins with file, line and field. Exit code 2."""
-
-    def __init__(self, where: str, line: int | None, what: str, *, next_step: str | None = None) -> None:
-        super().__init__(f"{where}:{line}: {what}" if line else f"{where}: {what}", next_step=next_step, exit_code=2)
 
 
 @dataclass(frozen=True)
@@ -195,6 +189,16 @@ class Membership:
 
 
 @dataclass(frozen=True)
+class Price:
+    """Dollars per GPU-hour of the GPUs whose name fits the pattern `gpu`, such as `*H100*`; the first counts."""
+
+    __pydantic_config__ = _FORBID
+
+    gpu: Name
+    per_hour: Annotated[float, Is("a number of dollars per hour, 0 or more", least=0)]
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings. `file` is the `stoker.yml` they came from, None for the defaults alone."""
 
@@ -219,6 +223,7 @@ class Config:
     membership: Annotated[Membership, Is("a mapping with pending_s, auto_approve, probe_s, misses")] = field(
         default_factory=Membership
     )
+    prices: Annotated[tuple[Price, ...], Is("a list of {gpu, per_hour}")] = ()
     log_keep_bytes: Bytes = 16 * 1024 * 1024
     connect_timeout_s: Annotated[int, Is("a whole number of seconds, 1 or more", least=1)] = 10
     forks: Annotated[int, Is("a whole number, 1 or more", least=1)] = 50
@@ -285,18 +290,9 @@ def inventory_path(config: Config, named: Path | None = None, *, env: Mapping[st
 def _validated(text: str, path: Path) -> Config:
     """`text` as settings; every error is a ConfigError with its line."""
     from pydantic import TypeAdapter, ValidationError
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-    shown = _shown(path)
-    try:
-        data = YAML(typ="rt").load(text)
-    except MarkedYAMLError as problem:
-        mark = problem.problem_mark or problem.context_mark
-        line = mark.line + 1 if mark else None
-        raise ConfigError(shown, line, f"not valid YAML: {problem.problem or problem}") from None
-    except YAMLError as problem:
-        raise ConfigError(shown, None, f"not valid YAML: {problem}") from None
+    shown = shown_path(path)
+    data = loaded(text, shown)
     if data is None:
         return Config(file=path)
     if not isinstance(data, dict):
@@ -304,7 +300,7 @@ def _validated(text: str, path: Path) -> Config:
     if "file" in data:
         _unknown_key(shown, data, ("file",), Config)
     try:
-        config: Config = TypeAdapter(Config).validate_python(_plain(data))
+        config: Config = TypeAdapter(Config).validate_python(plain(data))
     except ValidationError as problem:
         _raise_first(shown, data, problem.errors(include_url=False)[0])
     _check_values(shown, data, config, ())
@@ -319,9 +315,9 @@ def _raise_first(shown: str, data: Any, error: ErrorDetails) -> None:
     if error["type"] in ("missing", "missing_argument"):
         missing = error["loc"][-1]
         parent = error["loc"][:-1]
-        raise ConfigError(shown, _line(data, parent), f"{_dotted(parent)}: {missing} is missing")
+        raise ConfigError(shown, line_of(data, parent), f"{dotted(parent)}: {missing} is missing")
     rule = _rule(loc)
-    raise ConfigError(shown, _line(data, loc), f"{_dotted(loc)}: {_value(data, loc)!r} is not {rule.words}")
+    raise ConfigError(shown, line_of(data, loc), f"{dotted(loc)}: {_value(data, loc)!r} is not {rule.words}")
 
 
 def _unknown_key(shown: str, data: Any, loc: tuple[int | str, ...], owner: type) -> None:
@@ -329,7 +325,7 @@ def _unknown_key(shown: str, data: Any, loc: tuple[int | str, ...], owner: type)
     names = _field_names(owner)
     near = difflib.get_close_matches(key, names, n=1)
     hint = f"Did you mean '{near[0]}'?" if near else f"Known here: {', '.join(names)}"
-    raise ConfigError(shown, _line(data, loc), f"{_dotted(loc)}: there is no such setting. {hint}")
+    raise ConfigError(shown, line_of(data, loc), f"{dotted(loc)}: there is no such setting. {hint}")
 
 
 def _check_values(shown: str, data: Any, value: Any, loc: tuple[int | str, ...]) -> None:
@@ -345,13 +341,13 @@ def _check_values(shown: str, data: Any, value: Any, loc: tuple[int | str, ...])
         inner = getattr(value, name)
         rule = _rule(here)
         if inner is not None and rule.least is not None and inner < rule.least:
-            raise ConfigError(shown, _line(data, here), f"{_dotted(here)}: {inner!r} is not {rule.words}")
+            raise ConfigError(shown, line_of(data, here), f"{dotted(here)}: {inner!r} is not {rule.words}")
         if rule.regex:
             try:
                 re.compile(inner)
             except re.error as problem:
-                sentence = f"{_dotted(here)}: {inner!r} is not a regular expression: {problem}"
-                raise ConfigError(shown, _line(data, here), sentence) from None
+                sentence = f"{dotted(here)}: {inner!r} is not a regular expression: {problem}"
+                raise ConfigError(shown, line_of(data, here), sentence) from None
         _check_values(shown, data, inner, here)
 
 
@@ -416,43 +412,4 @@ def _path_parts(data: Any, loc: tuple[int | str, ...]) -> list[int | str]:
 def _value(data: Any, loc: tuple[int | str, ...]) -> Any:
     for part in loc:
         data = data[part]
-    return _plain(data)
-
-
-def _plain(data: Any) -> Any:
-    """The YAML reader's own types as plain ones, so that messages show plain values."""
-    if isinstance(data, dict):
-        return {str(key): _plain(value) for key, value in data.items()}
-    if isinstance(data, list):
-        return [_plain(value) for value in data]
-    for kind in (bool, int, float, str):
-        if isinstance(data, kind):
-            return kind(data)
-    return data
-
-
-def _line(data: Any, loc: tuple[int | str, ...]) -> int | None:
-    """The line (from 1) of the field at `loc`; that of the nearest parent when the field is not in the file."""
-    line: int | None = data.lc.line + 1 if hasattr(data, "lc") else None
-    for part in loc:
-        positions = getattr(data, "lc", None)
-        if positions is None or positions.data is None or part not in positions.data:
-            break
-        line = positions.data[part][0] + 1
-        data = data[part]
-    return line
-
-
-def _dotted(loc: tuple[int | str, ...]) -> str:
-    out = ""
-    for part in loc:
-        out += f"[{part}]" if isinstance(part, int) else f".{part}" if out else part
-    return out
-
-
-def _shown(path: Path) -> str:
-    """The path as a person would name it: relative to where they stand, when it is below."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    return plain(data)

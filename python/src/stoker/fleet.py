@@ -39,6 +39,10 @@ from stoker.operations import (
     registry,
     runs,
     runs_figures,
+    runs_init,
+    runs_query,
+    runs_report,
+    runs_watch,
     services,
     setup,
     signals,
@@ -51,6 +55,7 @@ from stoker.operations import (
     top,
     values,
     watch,
+    workflows,
 )
 from stoker.operations.session import Session
 
@@ -241,6 +246,13 @@ class Runs(Namespace):
     stability = bound(runs_figures.stability)
     best = bound(runs_figures.best)
     compare = bound(runs_figures.compare)
+    query = bound(runs_query.query)
+    cost = bound(runs_query.cost)
+    why = bound(runs_query.why)
+    report = bound(runs_report.report)
+    comment = bound(runs_report.comment)
+    init = bound(runs_init.init)
+    watch = bound(runs_watch.watch)
 
 
 class Dispatch(Namespace):
@@ -262,6 +274,21 @@ class Queue(Namespace):
     resume = bound(queue.resume)
     move = bound(queue.move)
     clear = bound(queue.clear)
+
+
+class Workflows(Namespace):
+    """`fleet.workflows`: jobs that depend on each other, from one file."""
+
+    area = "workflows"
+    run = bound(workflows.run)
+    submit = bound(workflows.submit)
+    validate = bound(workflows.validate)
+    list = bound(workflows.list_workflows)
+    get = bound(workflows.status)
+    draw = bound(workflows.draw)
+    watch = bound(workflows.watch)
+    cancel = bound(workflows.cancel)
+    resume = bound(workflows.resume)
 
 
 class Events(Namespace):
@@ -379,6 +406,7 @@ class Fleet:
         self.runs = Runs(self._session)
         self.dispatch = Dispatch(self._session)
         self.queue = Queue(self._session)
+        self.workflows = Workflows(self._session)
         self.events = Events(self._session)
         self.store = StoreFiles(self._session)
         self.setup = Setup(self._session)

@@ -24,36 +24,50 @@ CACHE = HERE.parents[2] / ".cache"
 Write = Callable[..., None]
 
 
-@pytest.fixture(scope="session")
-def writers() -> Path:
-    """The Python of an environment with W&B and TensorBoard, made once and kept in .cache."""
-    wanted = HERE / "writing/requirements.txt"
-    environment, done = CACHE / "writers", CACHE / "writers/.ready"
+def environment(name: str, requirements: str, programs: str) -> Path:
+    """The Python of an environment with these programs, made once and kept in .cache."""
+    wanted = HERE / "writing" / requirements
+    place, done = CACHE / name, CACHE / name / ".ready"
     CACHE.mkdir(exist_ok=True)
-    with (CACHE / "writers.lock").open("w") as lock:
+    with (CACHE / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists() or done.read_text() != wanted.read_text():
             for command in (
-                [sys.executable, "-m", "venv", "--clear", str(environment)],
-                [str(environment / "bin/pip"), "install", "--quiet", "--requirement", str(wanted)],
+                [sys.executable, "-m", "venv", "--clear", str(place)],
+                [str(place / "bin/pip"), "install", "--quiet", "--requirement", str(wanted)],
             ):
                 ended = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
                 if ended.returncode:
-                    pytest.skip(f"W&B and TensorBoard cannot be had here: {ended.stderr.strip().splitlines()[-1]}")
+                    pytest.skip(f"{programs} cannot be had here: {ended.stderr.strip().splitlines()[-1]}")
             done.write_text(wanted.read_text())
-    return environment / "bin/python"
+    return place / "bin/python"
+
+
+def program(python: Path) -> Write:
+    def run(program: str, *arguments: Any, code: int = 0) -> None:
+        command = [str(python), str(HERE / "writing" / f"{program}.py"), *map(str, arguments)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+        assert ended.returncode == code, ended.stderr
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def writers() -> Path:
+    """The Python of an environment with W&B and TensorBoard."""
+    return environment("writers", "requirements.txt", "W&B and TensorBoard")
 
 
 @pytest.fixture(scope="session")
 def write(writers: Path) -> Write:
     """`write("event_files", folder, 100, 0)` runs that program of writing/."""
+    return program(writers)
 
-    def run(program: str, *arguments: Any, code: int = 0) -> None:
-        command = [str(writers), str(HERE / "writing" / f"{program}.py"), *map(str, arguments)]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-        assert ended.returncode == code, ended.stderr
 
-    return run
+@pytest.fixture(scope="session")
+def write_store() -> Write:
+    """The same with trackio and MLflow."""
+    return program(environment("stores", "stores.txt", "trackio and MLflow"))
 
 
 @pytest.fixture(scope="session")

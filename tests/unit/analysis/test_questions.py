@@ -327,6 +327,13 @@ def test_the_newest_run_is_found(two: Path, stoker: Asked) -> None:
     assert stoker("latest", two / "empty").code == 2
 
 
+def with_seeds(folder: Path) -> Path:
+    for seed in (1, 2):
+        jsonl(folder / f"seed{seed}" / "m.jsonl", [{"step": 1, "train/loss": seed}])
+        (folder / f"seed{seed}" / "config.json").write_text(f'{{"lr": 1, "seed": {seed}}}')
+    return folder
+
+
 @pytest.mark.accepts("R21")
 def test_tables_in_markdown_have_as_many_cells_in_each_row(two: Path, wandb_runs: Path, stoker: Asked) -> None:
     rows = [{"step": 1, "a|b": 1, "c\nd": 2, "e\\|f": 3}]
@@ -334,7 +341,11 @@ def test_tables_in_markdown_have_as_many_cells_in_each_row(two: Path, wandb_runs
     for asked in (
         ("list", wandb_runs), ("find", "", wandb_runs), ("keys", hostile), ("history", hostile), ("stats", hostile),
         ("stability", two / "a"), ("config", two / "a"), ("notes", "failed", "--folder", wandb_runs),
-        ("best", "train/loss", two), ("compare", two / "a", two / "b"),
+        ("best", "train/loss", two), ("compare", two / "a", two / "b"), ("check", two / "a"), ("check", two, "--all"),
+        ("eta", two / "a", "--steps", 5000), ("seeds", "train/loss", with_seeds(two)),
+        ("best", "train/loss", two), ("compare", two / "a", two / "b"), ("comment", two / "b", two / "a"),
+        ("query", "`train/loss` > 0 and config(`model.name`) is known", two), ("cost", two, "--price", 2, "--gpus", 1),
+        ("why", two / "a", two / "b"),
     ):  # fmt: skip
         text = stoker(*asked, "--format", "md").out
         tables = [block.splitlines() for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)]
@@ -344,6 +355,23 @@ def test_tables_in_markdown_have_as_many_cells_in_each_row(two: Path, wandb_runs
             assert len(counts) == 1, table
             assert set(table[1]) <= set("|- ")
             assert len(table) > 2
+
+
+@pytest.mark.accepts("R41")
+def test_each_table_is_csv_with_all_its_rows(two: Path, wandb_runs: Path, stoker: Asked) -> None:
+    """Every command that shows a table: nothing but CSV on standard output, and each line has as many cells."""
+    a, b = two / "a", two / "b"
+    for asked, rows in (
+        (("list", wandb_runs), 3), (("find", "", wandb_runs), 3), (("keys", a), 4), (("config", a), 3),
+        (("notes", "failed", "--folder", wandb_runs), None), (("history", a, "-n", 7), 7), (("stats", a), 4),
+        (("stability", a), 4), (("best", "train/loss", two), 2), (("query", "lr > 0", two), 2), (("cost", two), 2),
+        (("compare", a, b), 4), (("why", a, b), 2),
+    ):  # fmt: skip
+        said = stoker(*asked, "--format", "csv")
+        head, *lines = csv.reader(io.StringIO(said.out))
+        assert len(lines) == (len(lines) if rows is None else rows), asked
+        assert lines, asked
+        assert {len(line) for line in lines} == {len(head)}, asked
 
 
 def test_csv_is_nothing_but_csv(two: Path, stoker: Asked) -> None:
@@ -357,7 +385,7 @@ def test_csv_is_nothing_but_csv(two: Path, stoker: Asked) -> None:
         assert len(head) == len(row)
 
 
-@pytest.mark.accepts("R23")
+@pytest.mark.accepts("R23", "R41")
 def test_every_answer_is_an_object_and_json(two: Path, stoker: Asked) -> None:
     import stoker as package
 
@@ -372,6 +400,13 @@ def test_every_answer_is_an_object_and_json(two: Path, stoker: Asked) -> None:
             ("chart", a): runs.chart(a),
             ("stats", a): runs.stats(a), ("stability", a): runs.stability(a),
             ("best", "train/loss", two): runs.best("train/loss", str(two)), ("compare", a, b): runs.compare(a, b),
+            ("check", a): runs.check(a), ("eta", a): runs.eta(a),
+            ("seeds", "train/loss", two): runs.seeds("train/loss", str(two)),
+            ("query", "lr > 0", two): runs.query("lr > 0", str(two)), ("cost", two): runs.cost(str(two)),
+            ("why", a, b): runs.why(a, b),
+            ("report", a, b): runs.report(a, b), ("comment", a, b): runs.comment(a, b),
+            ("init", "--from-run", a, "--show"): runs.init(from_run=a, show=True),
+            ("watch", a, "--once"): next(iter(runs.watch(a, once=True))),
         }  # fmt: skip
         with pytest.raises(UsageError, match="Did you mean"):
             runs.summary(a, key=["val/los"])

@@ -196,6 +196,33 @@ def test_byte_by_byte_with_saved_state_is_the_same(name: str) -> None:
     assert told(last) == told(scan(data, None, EXAMPLE_METRICS))
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from([b"out=a ", b"out=", b"b\n", b"\r", b"\xff", b"\x1b[31m"]), max_size=12).map(b"".join),
+    st.data(),
+)
+def test_outputs_are_the_texts_found_last_however_the_log_was_cut(data: bytes, draw: Any) -> None:
+    outputs = [{"name": "o", "regex": "out=(?P<value>[^=]*)"}]
+    whole = LogScanner(outputs=outputs)
+    whole.feed(data, 0)
+    whole.finish()
+    scanner = LogScanner(outputs=outputs)
+    for cut in [*sorted(draw.draw(st.lists(st.integers(0, len(data)), max_size=5))), len(data)]:
+        scanner.feed(data[scanner.position : cut], scanner.position)
+        scanner = LogScanner(None, None, json.loads(json.dumps(scanner.state())), outputs)
+    scanner.finish()
+    assert scanner.outputs == whole.outputs
+    lines = [line for line in re.split("[\r\n]", safe_text(data.decode("utf-8", "replace"))) if "out=" in line]
+    assert bool(whole.outputs) == bool(lines)
+
+
+def test_of_several_outputs_the_last_one_counts() -> None:
+    scanner = LogScanner(outputs=[{"name": "o", "regex": "out=(.*)"}, {"name": "never", "regex": "x(y)"}])
+    scanner.feed(b"out=a\nout=b it's {{ c }}\nother\n", 0)
+    scanner.finish()
+    assert scanner.outputs == {"o": "b it's {{ c }}"}
+
+
 def test_missing_bytes_are_an_error_not_a_guess() -> None:
     scanner = LogScanner()
     scanner.feed(b"abc", 0)

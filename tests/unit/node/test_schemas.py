@@ -178,7 +178,7 @@ def test_what_is_no_spec_at_all_is_a_bad_request(document: Any) -> None:
         ({"lease": {"policy": "move"}}, "spec.lease.seconds: missing, and policy move needs it"),
         ({"log_patterns": [{"name": "a", "regex": "("}]}, "spec.log_patterns[0].regex of a: not a regular expression"),
         ({"metrics": [{"name": "m", "regex": "x"}]}, "spec.metrics[0].regex of m: needs exactly one group"),
-        ({"metrics": [{"name": "m", "regex": "(x)(y)"}]}, "or one named value, around the number; has 2"),
+        ({"metrics": [{"name": "m", "regex": "(x)(y)"}]}, "or one named value, around the value; has 2"),
         ({"metrics": [{"name": "m", "regex": "(x)"}] * 2}, "spec.metrics[1].name: m is there twice"),
     ],
 )  # fmt: skip

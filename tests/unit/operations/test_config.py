@@ -35,6 +35,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("metrics: 3\n", "stoker.yml:1: metrics: 3 is not a list of {name, regex, keep}"),
         ("log_patterns:\n  - 5\n", "stoker.yml:2: log_patterns[0]: 5 is not a mapping with name, regex, severity"),
         ("launcher: {enabled: maybe}\n", "stoker.yml:1: launcher.enabled: 'maybe' is not true or false"),
+        ("prices:\n  - {gpu: '*', per_hour: half}\n", "stoker.yml:2: prices[0].per_hour: 'half' is not a number"),
+        ("prices:\n  - {gpu: '*', per_hour: -1}\n", "prices[0].per_hour: -1.0 is not a number of"),
         ("inventory: a\ninventory: b\n", "stoker.yml:2: not valid YAML: found duplicate key"),
         ("inventory: [\n", "not valid YAML"),
         ("- a\n", "stoker.yml:1: is not a mapping of settings"),

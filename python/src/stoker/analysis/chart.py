@@ -8,7 +8,7 @@ import numpy as np
 
 from stoker.analysis.errors import AnalysisError
 from stoker.analysis.model import Floats, Metric
-from stoker.analysis.summary import number
+from stoker.analysis.phrases import number
 from stoker.analysis.thin import NOT_FINITE
 from stoker.analysis.values import Chart
 

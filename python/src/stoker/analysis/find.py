@@ -10,13 +10,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ansible_collections.stoker.fleet.plugins.module_utils.readers import mlflow_run, sqlite_store
 from ansible_collections.stoker.fleet.plugins.module_utils.readers.reading import STEP_KEYS, TIME_KEYS
 from stoker.analysis.errors import NotThere, Unreadable
 from stoker.analysis.values import Kind
 
-_NEVER = {".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".cache", ".tox", "site-packages", ".dvc"}
-_LOGS = {"output.log", "out.log", "stdout.log", "train.log"}
+_NEVER = {".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".cache", ".tox", "site-packages", ".dvc",
+          ".trash"}  # fmt: skip
+LOGS = {"output.log", "out.log", "stdout.log", "train.log"}
 _LOOK = 64 * 1024
 _AXES = {*STEP_KEYS, *TIME_KEYS}
 _Keys = Callable[[str], set[str]]
@@ -24,11 +27,15 @@ _Keys = Callable[[str], set[str]]
 
 @dataclass(frozen=True)
 class Source:
-    """The files of one run, or of one segment of it, in the order in which they are read."""
+    """The files of one run, or of one segment of it, in the order in which they are read.
+
+    `run` is which one it is, of a file that holds several.
+    """
 
     kind: Kind
     paths: tuple[Path, ...]
     place: str
+    run: str | None = None
 
 
 def find(path: Path, problems: list[str]) -> list[Source]:
@@ -43,7 +50,7 @@ def find(path: Path, problems: list[str]) -> list[Source]:
             return [source for folder, files in found for source in _in_folder(folder, files, path)]
         if not stat.S_ISREG(path.stat().st_mode):
             raise Unreadable(f"{path} is no regular file", next_step="name a file or a folder")
-        return [_of_file(path)]
+        return _of_file(path)
     except FileNotFoundError:
         raise NotThere(f"there is no file or folder {path}", next_step="stoker runs list FOLDER") from None
     except OSError as problem:
@@ -76,6 +83,12 @@ def _in_folder(folder: Path, files: list[str], top: Path) -> Iterator[Source]:
         yield Source("tensorboard", tuple(kinds["tensorboard"]), where or folder.resolve().name)
     if kinds["trainer_state"]:
         yield Source("trainer_state", (folder / "trainer_state.json",), where or folder.resolve().name)
+    yield from (source for path in kinds["trackio"] for source in _of_store("trackio", path, where))
+    for path in kinds["mlflow"]:
+        if path.name == "meta.yaml":
+            yield Source("mlflow", (path,), where or folder.resolve().name)
+        else:
+            yield from _of_store("mlflow", path, where)
     rows: tuple[Kind, ...] = ("jsonl", "csv")
     for kind in rows:
         for path in kinds[kind]:
@@ -97,22 +110,42 @@ def _kind(path: Path) -> Kind | None:
         return "wandb"
     if name == "trainer_state.json":
         return "trainer_state"
+    if name == "meta.yaml":
+        return "mlflow" if _asked(mlflow_run.is_run, path) else None
+    if name.endswith((".db", ".sqlite", ".sqlite3")):
+        kind: Kind | None = _asked(sqlite_store.store_kind, path)
+        return kind
     if name.endswith((".jsonl", ".ndjson")):
         return "jsonl" if _has_axis(path, _json_keys) else None
     if name.endswith(".csv"):
         return "csv" if _has_axis(path, _csv_keys) else None
-    return "log" if name in _LOGS else None
+    return "log" if name in LOGS else None
 
 
-def _of_file(path: Path) -> Source:
+def _asked(question: Callable[[str], Any], path: Path) -> Any:
+    """What a reader says of a file; nothing of one that cannot be read."""
+    try:
+        return question(str(path))
+    except OSError:
+        return None
+
+
+def _of_store(kind: Kind, path: Path, where: str) -> Iterator[Source]:
+    for run in sqlite_store.runs_of(kind, str(path)):
+        yield Source(kind, (path,), str(Path(where) / path.name / run), run)
+
+
+def _of_file(path: Path) -> list[Source]:
     """A file that was named is what its name says; else lines of JSON or of a log, whatever it begins with."""
     kind = _kind(path)
+    if kind in ("trackio", "mlflow") and path.name != "meta.yaml":
+        return list(_of_store(kind, path, ""))
     if kind is None:
         if path.name.endswith((".jsonl", ".ndjson")) or _begins_with_object(path):
             kind = "jsonl"
         else:
             kind = "csv" if path.name.endswith(".csv") else "log"
-    return Source(kind, (path,), path.name)
+    return [Source(kind, (path,), path.name)]
 
 
 def _has_axis(path: Path, keys_of: _Keys) -> bool:

@@ -20,8 +20,9 @@ def merged(readings: Sequence[Reading], *, one_writer: bool) -> tuple[dict[str, 
     replaced = 0
     metrics: dict[str, Metric] = {}
     for name in names:
-        parts = [reading.series[name] for reading in readings if name in reading.series]
-        metrics[name], again = _joined(name, parts, one_writer)
+        holding = [reading for reading in readings if name in reading.series]
+        parts = [reading.series[name] for reading in holding]
+        metrics[name], again = _joined(name, parts, tuple(reading.path for reading in holding), one_writer)
         replaced += again
     remarks = [note for reading in readings for note in dict.fromkeys(reading.notes)]
     if len(readings) > 1:
@@ -31,7 +32,8 @@ def merged(readings: Sequence[Reading], *, one_writer: bool) -> tuple[dict[str, 
     return metrics, list(dict.fromkeys(remarks))
 
 
-def _joined(name: str, parts: Sequence[Series], one_writer: bool) -> tuple[Metric, int]:
+def _joined(name: str, parts: Sequence[Series], files: tuple[str, ...], one_writer: bool) -> tuple[Metric, int]:
+    file_of = None
     if len(parts) == 1:
         steps, values, times = (_floats(parts[0].steps), _floats(parts[0].values), _maybe(parts[0].times))
     else:
@@ -39,11 +41,12 @@ def _joined(name: str, parts: Sequence[Series], one_writer: bool) -> tuple[Metri
         values = np.concatenate([_floats(part.values) for part in parts])
         timed = all(part.times is not None for part in parts)
         times = np.concatenate([_floats(part.times) for part in parts]) if timed else None
+        file_of = np.repeat(np.arange(len(parts), dtype=np.int16), [len(part.values) for part in parts])
     replaced = 0
     if len(steps) > 1 and not bool((np.diff(steps) > 0).all()):
         keep = np.argsort(steps, kind="stable")
-        if one_writer and len(parts) > 1:
-            segment = np.repeat(np.arange(len(parts)), [len(part.values) for part in parts])[keep]
+        if one_writer and file_of is not None:
+            segment = file_of[keep]
             ordered = steps[keep]
             # Within one segment a step may be logged twice: those points stay.
             newest = np.ones(len(keep), dtype=bool)
@@ -54,7 +57,9 @@ def _joined(name: str, parts: Sequence[Series], one_writer: bool) -> tuple[Metri
             keep = keep[newest]
         steps, values = steps[keep], values[keep]
         times = None if times is None else times[keep]
-    return Metric(name, _read_only(steps), _read_only(values), None if times is None else _read_only(times)), replaced
+        file_of = None if file_of is None else file_of[keep]
+    timed_ = None if times is None else _read_only(times)
+    return Metric(name, _read_only(steps), _read_only(values), timed_, files, file_of), replaced
 
 
 def _overlaps(readings: Sequence[Reading]) -> list[str]:

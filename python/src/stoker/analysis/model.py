@@ -19,13 +19,16 @@ Floats = NDArray[np.float64]
 class Metric:
     """One metric at full resolution, by step. `times` are Unix seconds, None where nobody wrote them down.
 
-    Values may be NaN or infinite: they were logged. Arrays are read-only and of one length.
+    Values may be NaN or infinite: they were logged. Arrays are read-only and of one length. `files` hold its points,
+    `file_of` says which of them each (None: the only one).
     """
 
     name: str
     steps: Floats
     values: Floats
     times: Floats | None = None
+    files: tuple[str, ...] = ()
+    file_of: NDArray[np.int16] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -45,7 +48,16 @@ class Metric:
         keep = np.isfinite(self.values)
         if keep.all():
             return self
-        return Metric(self.name, self.steps[keep], self.values[keep], None if self.times is None else self.times[keep])
+        times = None if self.times is None else self.times[keep]
+        file_of = None if self.file_of is None else self.file_of[keep]
+        return Metric(self.name, self.steps[keep], self.values[keep], times, self.files, file_of)
+
+    def source(self, first: float | None, last: float | None) -> tuple[str, ...]:
+        """The files that hold the points from step `first` to `last` (None: all of them)."""
+        if self.file_of is None or first is None or last is None:
+            return self.files
+        begin, end = np.searchsorted(self.steps, first), np.searchsorted(self.steps, last, side="right")
+        return tuple(self.files[index] for index in np.unique(self.file_of[begin:end]))
 
 
 @dataclass(frozen=True, eq=False)

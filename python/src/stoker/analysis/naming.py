@@ -9,8 +9,11 @@ from pathlib import Path
 
 from stoker.analysis.errors import AnalysisError, NotThere
 from stoker.analysis.runs import Found, runs_in
+from stoker.analysis.values import RunInfo
 
 _NAMED = 5
+# The most folders that tell runs of one title apart.
+_FOLDERS = 4
 
 
 def named_run(name: str, folder: Path) -> Found:
@@ -63,6 +66,23 @@ def chosen(keys: Sequence[str], known: Iterable[str], where: str) -> list[str]:
             raise NotThere(f"{where} has no metric '{key}'. {hint}", next_step="stoker runs keys RUN")
         picked.update(dict.fromkeys(matched))
     return list(picked)
+
+
+def titles(infos: Sequence[RunInfo]) -> list[str]:
+    """What runs are called beside each other: where two have one title, with the folders that tell them apart."""
+    made = [info.title for info in infos]
+    for depth in range(1, _FOLDERS + 1):
+        twice = {name for name in made if made.count(name) > 1}
+        for at, info in enumerate(infos):
+            if made[at] in twice:
+                folders = Path(info.segments[-1]).resolve().parts[1:-1][-depth:]
+                made[at] = "/".join([*folders, info.title])
+    return [f"{name} ({made[:at].count(name) + 1})" if name in made[:at] else name for at, name in enumerate(made)]
+
+
+def near_names(name: str, known: Sequence[str]) -> str:
+    """The known names that `name` may have meant, as a sentence lists them; empty where none is near."""
+    return _some(_near(name, known))
 
 
 def _near(name: str, known: Sequence[str]) -> list[str]:

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.stoker.fleet.plugins.module_utils.readers import csv_table, output_log, trainer_state
+from ansible_collections.stoker.fleet.plugins.module_utils.readers import (
+    csv_table,
+    mlflow_run,
+    output_log,
+    sqlite_store,
+    trainer_state,
+)
 from ansible_collections.stoker.fleet.plugins.module_utils.readers.reading import Reading
 from ansible_collections.stoker.fleet.plugins.module_utils.readers.tfevents import read_tfevents
 from ansible_collections.stoker.fleet.plugins.module_utils.readers.wandb_file import read_wandb
@@ -23,6 +29,7 @@ from stoker.analysis.values import Kind, RunInfo, State
 
 # Writers put the settings of a run first.
 _HEAD_BYTES = 65536
+_FACTS = ("remote", "gpu", "gpus", "os", "python", "cuda", "program", "runtime_s")
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ def runs_in(path: Path, problems: list[str] | None = None) -> list[Found]:
             continue
         # A resumed run has several folders and one id; ids are compared whole.
         one = ("wandb", head.info.get("entity"), head.info.get("project"), head.info.get("id"))
-        key = one if source.kind == "wandb" and one[-1] else (source.kind, source.place, source.paths)
+        key = one if source.kind == "wandb" and one[-1] else (source.kind, source.place, source.paths, source.run)
         segments.setdefault(key, []).append((source, head))
     found = []
     for parts in segments.values():
@@ -89,7 +96,7 @@ def read(found: Found) -> Run:
 def _readings(source: Source) -> Iterable[Reading]:
     for path in source.paths:
         try:
-            yield _reading(source.kind, path)
+            yield _reading(source, path)
         except OSError as problem:
             raise Unreadable(_unreadable(path, problem)) from problem
 
@@ -98,7 +105,10 @@ def _unreadable(path: Path, problem: OSError) -> str:
     return f"{path} cannot be read: {problem.strerror or problem}"
 
 
-def _reading(kind: Kind, path: Path) -> Reading:
+def _reading(source: Source, path: Path) -> Reading:
+    kind: Kind = source.kind
+    if kind in ("trackio", "mlflow"):
+        return _stored(source, history=True)
     if kind == "wandb":
         reading = read_wandb(str(path), parts=("history",))
         # Only where there is no history does anybody need the last values, and they cost as much to read.
@@ -115,12 +125,22 @@ def _reading(kind: Kind, path: Path) -> Reading:
     return readers.get(kind, output_log.read_output)(str(path))
 
 
+def _stored(source: Source, *, history: bool) -> Reading:
+    """A run of a store that holds several, or of MLflow's own folder for it."""
+    path = str(source.paths[0])
+    if source.run is None:
+        return mlflow_run.read_mlflow_run(path, history)
+    return sqlite_store.read_store(source.kind, path, source.run, history)
+
+
 def _head(source: Source) -> Reading:
     """What is known of a source without its metrics. Raises OSError."""
     if source.kind == "wandb":
         return read_wandb(str(source.paths[0]), parts=())
     if source.kind == "trainer_state":
         return trainer_state.read_trainer_state(str(source.paths[0]))
+    if source.kind in ("trackio", "mlflow"):
+        return _stored(source, history=False)
     if source.kind == "tensorboard":
         known = Reading(source.kind, str(source.paths[0]))
         known.config = read_tfevents(str(source.paths[0]), limit=_HEAD_BYTES).config
@@ -173,8 +193,10 @@ def _found(parts: Sequence[tuple[Source, Reading]], open_files: Writers | None) 
         group=text.get("group"), job_type=text.get("job_type"), tags=tuple(info.get("tags", ())),
         notes=text.get("notes"), host=text.get("host"), commit=text.get("commit"),
         state=_state(last[0], last[1], open_files), started_at=first[1].info.get("started_at"),
-        updated_at=max(status.st_mtime for status in stats), bytes=sum(status.st_size for status in stats),
+        updated_at=info.get("updated_at") or max(status.st_mtime for status in stats),
+        bytes=info.get("bytes") or sum(status.st_size for status in stats),
         segments=tuple(str(path) for path in paths), config=config,
+        facts={key: info[key] for key in _FACTS if key in info},
     )  # fmt: skip
     return Found(described, sources)
 
@@ -186,6 +208,11 @@ def _place(source: Source) -> str:
 
 
 def _state(source: Source, head: Reading, open_files: Writers | None) -> State:
+    if "state" in head.info:
+        return State(*head.info["state"])
+    if source.run is not None:
+        # Whoever has the store open may write any of its runs.
+        return State("unknown", "this store records no end")
     if source.kind == "trainer_state":
         step, most = head.info.get("global_step"), head.info.get("max_steps")
         if isinstance(step, int | float) and isinstance(most, int | float) and 0 < most <= step:

@@ -17,7 +17,8 @@ from stoker.analysis.values import Direction
 FILE_NAME = "stoker-metrics.yml"
 _BETTER: Mapping[str, Direction] = {"lower": "min", "higher": "max"}
 _FIELDS = ("label", "better", "format", "group")
-_PARTS = ("metrics", "groups", "validation", "per_step")
+_TEXTS = ("groups", "validation", "per_step")
+_PARTS = ("metrics", *_TEXTS, "detectors")
 _LARGEST = 1 << 20
 
 
@@ -26,13 +27,15 @@ class Schema:
     """What is said of metrics. Keys of `metrics` are names or patterns with `*`; the first that matches counts.
 
     `groups` and `validation` name what stands before the slash; `per_step` are names with `{i}` in them: one value for
-    each step of a model that works in steps. Empty without a file.
+    each step of a model that works in steps. `detectors` are limits that differ from the defaults (None: turned off).
+    Empty without a file.
     """
 
     metrics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
     validation: Mapping[str, str] = field(default_factory=dict)
     per_step: Mapping[str, str] = field(default_factory=dict)
+    detectors: Mapping[str, Mapping[str, float] | None] = field(default_factory=dict)
 
     def label(self, name: str) -> str:
         """What a metric is called."""
@@ -87,15 +90,22 @@ def schema_of(folder: Path) -> Schema:
 
 
 def _load(path: Path) -> Schema:
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise AnalysisError(f"{path} is larger than a list of metrics can be")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise AnalysisError(f"{path} cannot be read: {problem}") from problem
+    return parsed(text, str(path))
+
+
+def parsed(text: str, path: str) -> Schema:
+    """The schema that a text is; `path` is what it is called where it is wrong. Raises AnalysisError."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        if path.stat().st_size > _LARGEST:
-            raise AnalysisError(f"{path} is larger than a list of metrics can be")
-        data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as problem:
-        raise AnalysisError(f"{path} cannot be read: {problem}") from problem
+        data = YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as problem:
         line = problem.problem_mark.line + 1 if problem.problem_mark else 1
         raise AnalysisError(f"{path}:{line}: not valid YAML: {problem.problem}") from None
@@ -106,14 +116,14 @@ def _load(path: Path) -> Schema:
         str(name): _metric(path, f"metrics.{name}", str(name), said)
         for name, said in _mapping(path, "metrics", parts.get("metrics") or {}).items()
     }
-    texts = {part: _texts(path, part, parts.get(part) or {}) for part in _PARTS[1:]}
+    texts = {part: _texts(path, part, parts.get(part) or {}) for part in _TEXTS}
     for pattern in texts["per_step"]:
         if pattern.count("{i}") != 1:
             raise AnalysisError(f"{path}: per_step.{pattern}: {{i}} has to stand in it, once")
-    return Schema(metrics, **texts)
+    return Schema(metrics, **texts, detectors=_detectors(path, parts.get("detectors") or {}))
 
 
-def _mapping(path: Path, where: str, data: Any, known: tuple[str, ...] | None = None) -> Mapping[Any, Any]:
+def _mapping(path: str, where: str, data: Any, known: tuple[str, ...] | None = None) -> Mapping[Any, Any]:
     if not isinstance(data, Mapping):
         raise AnalysisError(f"{path}: {where} is no mapping")
     odd = [str(key) for key in data if known and key not in known]
@@ -122,11 +132,23 @@ def _mapping(path: Path, where: str, data: Any, known: tuple[str, ...] | None = 
     return data
 
 
-def _texts(path: Path, where: str, data: Any) -> dict[str, str]:
+def _texts(path: str, where: str, data: Any) -> dict[str, str]:
     return {str(key): str(value) for key, value in _mapping(path, where, data).items()}
 
 
-def _metric(path: Path, where: str, name: str, data: Any) -> dict[str, str]:
+def _detectors(path: str, data: Any) -> Mapping[str, Mapping[str, float] | None]:
+    if not data:
+        return {}
+    from stoker.analysis.detectors import ALL
+    from stoker.analysis.detectors.settings import read
+
+    try:
+        return read(_mapping(path, "detectors", data), ALL)
+    except ValueError as problem:
+        raise AnalysisError(f"{path}: detectors.{problem}", next_step="stoker runs check --help") from None
+
+
+def _metric(path: str, where: str, name: str, data: Any) -> dict[str, str]:
     said = {str(key): str(value) for key, value in _mapping(path, where, data, _FIELDS).items()}
     if said.get("better", "lower") not in _BETTER:
         raise AnalysisError(f"{path}: {where}.better: '{said['better']}' is not lower or higher")

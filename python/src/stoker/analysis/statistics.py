@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 
+from stoker.analysis.intervals import level_interval
 from stoker.analysis.model import Floats, Metric
 from stoker.analysis.schema import Schema
 from stoker.analysis.values import MetricStats, Point, Stability
@@ -56,10 +58,16 @@ def stability(metric: Metric, window: float = 0.2) -> Stability:
         why = "cannot tell: all points are at one step"
         return Stability(metric.name, count, float(steps[0]), mean, None, None, None, None, None, why)
     slope, error, noise = (figure * scale for figure in fit)
+    if not math.isfinite(slope * 1000) or not math.isfinite(error * 1000):
+        why = "cannot tell: its numbers are too large to be reckoned with"
+        return Stability(metric.name, count, float(steps[0]), mean, None, None, None, None, None, why)
     percent = slope * 1000 / abs(mean) * 100 if mean else None
     verdict = "steady" if abs(slope) <= _SURE * error or slope == 0 else "rising" if slope > 0 else "falling"
+    level = level_interval(steps, values / scale)
+    ends = (None,) * 3 if level is None else tuple(end * scale for end in (level.value, level.low, level.high))
     return Stability(
-        metric.name, count, float(steps[0]), mean, slope * 1000, error * 1000, percent, noise, verdict
+        metric.name, count, float(steps[0]), mean, slope * 1000, error * 1000, percent, noise, verdict, None, _SURE,
+        *ends,
     )  # fmt: skip
 
 

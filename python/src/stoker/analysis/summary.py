@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from stoker.analysis.errors import AnalysisError
+from stoker.analysis.findings import RunCheck
 from stoker.analysis.model import Metric, Run
 from stoker.analysis.naming import chosen
+from stoker.analysis.phrases import cut, number, short, span
 from stoker.analysis.schema import shown as formatted
 from stoker.analysis.statistics import stability, stats
+from stoker.analysis.summaries import RunSummary
 from stoker.analysis.thin import sparkline, tokens
-from stoker.analysis.values import MetricSummary, PerStep, RunSummary, Stability
+from stoker.analysis.values import MetricSummary, PerStep, Stability
+from stoker.analysis.verdict import check
 from stoker.analysis.words import importance
 
 BUDGET = 500
@@ -22,7 +25,7 @@ _SPARK = 8
 _LEAST_BUDGET = 100
 # The most characters of a name, and of a sentence, that a line shows.
 _NAME, _SENTENCE = 48, 160
-_MOST_PER_STEP = 2
+_MOST_PER_STEP, _MOST_ADVICE = 2, 3
 
 
 def summarise(run: Run, *, keys: Sequence[str] = (), budget: int = BUDGET) -> RunSummary:
@@ -36,7 +39,8 @@ def summarise(run: Run, *, keys: Sequence[str] = (), budget: int = BUDGET) -> Ru
     names = chosen(keys, run.metrics, run.info.title)
     if not keys:
         names.sort(key=lambda name: (importance(name), name))
-    head, foot = _head(run, now), _foot(run, budget)
+    told = check(run, now)
+    head, foot = _verdict(_head(run, now), told, budget), _foot(run, budget)
     steps = _per_step(run, names)
     names = [name for name in names if run.schema.place_in_steps(name) is None]
     lines = [_steps_line(entry) for entry in steps][:_MOST_PER_STEP]
@@ -52,8 +56,8 @@ def summarise(run: Run, *, keys: Sequence[str] = (), budget: int = BUDGET) -> Ru
     left_out = len(names) - len(shown)
     text = "\n".join([head, *lines, *_rest(left_out), *foot])
     return RunSummary(
-        run.info, tuple(shown), steps, left_out, run.last_step, run.last_time, dict(run.skipped), run.remarks, budget,
-        tokens(text), now, text,
+        run.info, tuple(shown), steps, left_out, told, run.last_step, run.last_time, dict(run.skipped), run.remarks,
+        budget, tokens(text), now, text,
     )  # fmt: skip
 
 
@@ -76,6 +80,17 @@ def _head(run: Run, now: float) -> str:
     parts.append(f"written {span(max(0.0, now - info.updated_at))} ago")
     said += " · " + " · ".join(parts)
     return said if state.exit_code is not None else f"{said}\n  {cut(state.evidence, _SENTENCE)}"
+
+
+def _verdict(head: str, told: RunCheck, budget: int) -> str:
+    """The head with the sentences and the advice below it, in 3/5 of the budget at most."""
+    # The first sentence is the head itself.
+    lines = [f"  {cut(sentence.text, 2 * _SENTENCE)}" for sentence in told.sentences[1:]]
+    lines += [f"  try: {cut(entry.text, _SENTENCE)}" for entry in told.recommendations[:_MOST_ADVICE]]
+    for line in lines:
+        if tokens(f"{head}\n{line}") <= budget * 3 // 5:
+            head += f"\n{line}"
+    return head
 
 
 def _first_time(run: Run) -> float | None:
@@ -154,31 +169,3 @@ def arrow(moves: Stability) -> str:
         percent = abs(moves.percent_per_1000)
         return f"{sign} {percent:.0f}%/1k" if percent >= 99.5 else f"{sign} {percent:.2g}%/1k"
     return f"{sign} {number(abs(moves.slope_per_1000 or 0.0))}/1k"
-
-
-def number(value: float) -> str:
-    """A value in four digits, steps and counts whole."""
-    if not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Inf" if value > 0 else "-Inf"
-    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:.4g}"
-
-
-def short(value: Any) -> str:
-    """A setting in few characters."""
-    return (
-        number(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else cut(str(value), 24)
-    )
-
-
-def span(seconds: float) -> str:
-    """`40 s`, `12 m`, `3.2 h`, `5 d`."""
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}" if seconds >= 10 * size else f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def cut(text: str, most: int) -> str:
-    """The text on one line, at most `most` characters."""
-    flat = " ".join(text.split())
-    return flat if len(flat) <= most else flat[: most - 1] + "…"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["wandb", "tensorboard", "jsonl", "csv", "trainer_state", "log"]
+Kind = Literal["wandb", "tensorboard", "jsonl", "csv", "trainer_state", "trackio", "mlflow", "log"]
 StateName = Literal["finished", "failed", "running", "unfinished", "unknown"]
 Direction = Literal["min", "max"]
 Better = Literal["a", "b", "same"]
@@ -29,7 +29,8 @@ class RunInfo:
     """What is known of a run without reading its metrics. Times are Unix seconds.
 
     `id` is the writer's own, or where there is none the place of the run relative to the folder that was asked.
-    `segments` are its files in order: a resumed run has several.
+    `segments` are its files in order: a resumed run has several. `facts` is what its writer noted of the machine and
+    the code (remote, gpu, gpus, os, python, cuda, program, runtime_s), as far as it did.
     """
 
     kind: Kind
@@ -48,6 +49,7 @@ class RunInfo:
     bytes: int
     segments: tuple[str, ...]
     config: Mapping[str, Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -95,6 +97,7 @@ class Stability:
     `slope_per_1000` is by least squares, in units per 1,000 steps, `slope_error` its standard error, `noise` the
     standard deviation around that line, `percent_per_1000` the slope in percent of the window's mean. `verdict` is
     rising, falling or steady (the slope is not `certainty` standard errors from 0); None with the reason in `unknown`.
+    `level` is where a straight line through the window ends, with its 95% interval (None for fewer than 100 points).
     """
 
     name: str
@@ -108,6 +111,9 @@ class Stability:
     verdict: str | None
     unknown: str | None = None
     certainty: float = 3.0
+    level: float | None = None
+    level_low: float | None = None
+    level_high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -134,28 +140,6 @@ class PerStep:
     pattern: str
     label: str
     values: tuple[tuple[int, float], ...]
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """A run in few words. `text` is what is shown, `tokens` what it costs by `stoker.analysis.thin.tokens`.
-
-    `metrics` are those that fitted into `budget`, the most important first; `left_out` counts the others. `read_at`
-    is when it was read (Unix seconds, this machine's clock).
-    """
-
-    info: RunInfo
-    metrics: tuple[MetricSummary, ...]
-    per_step: tuple[PerStep, ...]
-    left_out: int
-    last_step: float | None
-    last_time: float | None
-    skipped: dict[str, int]
-    remarks: tuple[str, ...]
-    budget: int
-    tokens: int
-    read_at: float
-    text: str
 
 
 @dataclass(frozen=True)

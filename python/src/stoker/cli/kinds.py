@@ -48,6 +48,14 @@ _VALUES = {
         "Queued": "render_queue.queued",
         "QueueChange": "render_queue.queue_change",
     },
+    "stoker.operations.workflow_values": {
+        "WorkflowCheck": "render_workflows.check",
+        "WorkflowSubmitted": "render_workflows.submitted",
+        "WorkflowList": "render_workflows.workflow_list",
+        "WorkflowDetail": "render_workflows.detail",
+        "WorkflowChange": "render_workflows.change",
+        "WorkflowDrawing": "render_workflows.drawing",
+    },
     "stoker.operations.stores": {
         "StoreCopy": "render_store.store_copy",
         "StoreCheck": "render_store.store_check",
@@ -80,7 +88,6 @@ _VALUES = {
     },
     "stoker.analysis.values": {
         "RunList": "render_runs.run_list",
-        "RunSummary": "render_runs.summary",
         "RunKeys": "render_runs.keys",
         "RunConfig": "render_runs.config",
         "RunNotes": "render_runs.notes",
@@ -91,6 +98,24 @@ _VALUES = {
         "Ranking": "render_runs.ranking",
         "RunComparison": "render_runs.comparison",
     },
+    "stoker.analysis.summaries": {
+        "RunSummary": "render_runs.summary",
+    },
+    "stoker.analysis.findings": {
+        "RunChecks": "render_verdicts.checks",
+    },
+    "stoker.analysis.forecasts": {
+        "RunForecast": "render_forecasts.forecast",
+        "SeedReport": "render_forecasts.seeds",
+    },
+    "stoker.analysis.answers": {
+        "RunQuery": "render_answers.query",
+        "ReportWritten": "render_answers.report",
+        "SchemaProposed": "render_answers.schema",
+        "RunCosts": "render_answers.costs",
+        "RunCauses": "render_answers.causes",
+        "RunComment": "render_answers.comment",
+    },
 }
 # The same for answers that come piece by piece; their renderers return the exit code.
 _STREAMS = {
@@ -99,8 +124,10 @@ _STREAMS = {
     "stoker.operations.dispatch": {"RoundStream": "render_streams.rounds"},
     "stoker.operations.queue": {"QueueStream": "render_queue.queue_stream"},
     "stoker.operations.drain": {"DrainStream": "render_members.drain_stream"},
+    "stoker.operations.workflows": {"WorkflowStream": "render_workflows.stream"},
     "stoker.operations.events": {"EventStream": "render_streams.events"},
     "stoker.operations.telemetry": {"SampleStream": "render_telemetry.stream"},
+    "stoker.operations.runs_watch": {"NewsStream": "render_answers.news"},
     "stoker.operations.top": {"TopStream": "render_top.show"},
 }
 

@@ -19,7 +19,8 @@ Form = Literal["text", "md", "csv"]
 _ASCII = str.maketrans({
     "·": "-", "…": "~", "→": "->", "✓": "ok", "×": "x",
     "█": "#", "░": ".", "▁": "_", "▂": "_", "▃": ".", "▄": "-", "▅": "-", "▆": "=", "▇": "^",
-    "↑": "^", "↓": "v", "±": "+-", chr(0x2800): " ", **{chr(dots): "*" for dots in range(0x2801, 0x2900)},
+    "↑": "^", "↓": "v", "±": "+-",
+    "│": "|", "←": "<-", "■": "*", chr(0x2800): " ", **{chr(dots): "*" for dots in range(0x2801, 0x2900)},
 })  # fmt: skip
 
 
@@ -188,7 +189,7 @@ def clean(text: str) -> str:
 
 def _encodes(stream: TextIO) -> bool:
     try:
-        "·…→✓▁▇█░↑×⣿".encode(stream.encoding or "ascii")
+        "·…→✓▁▇█░↑×│←■⣿".encode(stream.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
         return False
     return True

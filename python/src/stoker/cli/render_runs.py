@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from stoker.analysis.summaries import RunSummary
 from stoker.analysis.values import (
     Point,
     Ranking,
@@ -19,7 +20,6 @@ from stoker.analysis.values import (
     RunNotes,
     RunStability,
     RunStats,
-    RunSummary,
 )
 from stoker.cli import format as fmt
 from stoker.cli.out import Out
@@ -38,14 +38,15 @@ def run_list(value: RunList, out: Out) -> None:
     for run in value.runs:
         labels = " ".join([*([run.group] if run.group else []), *(f"#{tag}" for tag in run.tags)])
         written = f"{fmt.age(value.read_at - run.updated_at)} ago"
-        state = (_state(run), _STYLES.get(run.state.name, ""))
+        state = (state_of(run), _STYLES.get(run.state.name, ""))
         rows.append(
             (run.id, run.name or "-", run.project or "-", run.kind, state, written, fmt.size(run.bytes), labels)
         )
     out.table(("RUN", "NAME", "PROJECT", "KIND", "STATE", "WRITTEN", "SIZE", "GROUP AND TAGS"), rows)
 
 
-def _state(run: RunInfo) -> str:
+def state_of(run: RunInfo) -> str:
+    """`finished`, `failed (3)`."""
     return f"{run.state.name} ({run.state.exit_code})" if run.state.exit_code else run.state.name
 
 
@@ -80,7 +81,7 @@ def config(value: RunConfig, out: Out) -> None:
     if not value.settings:
         out.remark(f"{value.info.title} has no settings that are known")
         return
-    out.table(("SETTING", "VALUE"), [(key, _setting(setting)) for key, setting in value.settings.items()])
+    out.table(("SETTING", "VALUE"), [(key, setting(said)) for key, said in value.settings.items()])
 
 
 def notes(value: RunNotes, out: Out) -> None:
@@ -89,7 +90,7 @@ def notes(value: RunNotes, out: Out) -> None:
     facts = {
         "run": info.id, "name": info.name, "project": info.project, "group": info.group, "job type": info.job_type,
         "tags": ", ".join(info.tags), "notes": info.notes, "host": info.host, "commit": info.commit,
-        "state": f"{_state(info)}: {info.state.evidence}",
+        "state": f"{state_of(info)}: {info.state.evidence}",
     }  # fmt: skip
     out.table(("WHAT", "VALUE"), [(what, said) for what, said in facts.items() if said])
     for line in value.log:
@@ -131,7 +132,7 @@ def stats(value: RunStats, out: Out) -> None:
         figures = (_value(m.final, m.format), *points, _value(m.mean, m.format), fmt.number(m.std))
         rows.append((m.label or m.name, fmt.number(m.count), *figures, odd))
     if out.form == "csv":
-        _records(out, value.metrics)
+        records(out, value.metrics)
         return
     out.table(("METRIC", "POINTS", "FINAL", "BEST", "MIN", "MAX", "MEAN", "STD", "NOT FINITE"), rows)
 
@@ -144,11 +145,17 @@ def stability(value: RunStability, out: Out) -> None:
         percent = "-" if m.percent_per_1000 is None else f"{m.percent_per_1000:+.3g}%"
         verdict = m.verdict or m.unknown or "-"
         since = fmt.number(m.since)
-        rows.append((m.name, verdict, slope, percent, fmt.number(m.noise), fmt.number(m.points), since))
+        level = "-"
+        if m.level is not None and m.level_high is not None:
+            level = f"{fmt.number(m.level)} ± {fmt.number(m.level_high - m.level)}"
+        rows.append((m.name, verdict, slope, percent, level, fmt.number(m.noise), fmt.number(m.points), since))
     if out.form == "csv":
-        _records(out, value.metrics)
+        records(out, value.metrics)
         return
-    out.table(("METRIC", "MOVES", "SLOPE PER 1,000 STEPS", "OF MEAN", "NOISE", "POINTS", "SINCE STEP"), rows)
+    out.table(
+        ("METRIC", "MOVES", "SLOPE PER 1,000 STEPS", "OF MEAN", "LEVEL NOW (95%)", "NOISE", "POINTS", "SINCE STEP"),
+        rows,
+    )
 
 
 def ranking(value: Ranking, out: Out) -> None:
@@ -157,9 +164,9 @@ def ranking(value: Ranking, out: Out) -> None:
     rows = []
     for place, run in enumerate(value.runs, 1):
         figures = [fmt.number(figure) for figure in (run.best.value, run.best.step, run.final)]
-        rows.append((str(place), run.info.id, run.info.name or "-", *figures, _state(run.info)))
+        rows.append((str(place), run.info.id, run.info.name or "-", *figures, state_of(run.info)))
     if out.form == "csv":
-        _records(out, value.runs)
+        records(out, value.runs)
         return
     out.table(("", "RUN", "NAME", f"{word.upper()} {value.key}", "AT STEP", "FINAL", "STATE"), rows)
     if value.left_out:
@@ -173,7 +180,7 @@ def comparison(value: RunComparison, out: Out) -> None:
     """`stoker runs compare`."""
     for letter, info, step in (("A", value.a, value.a_step), ("B", value.b, value.b_step)):
         at = f" at step {step:g}" if step is not None else ""
-        out.remark(f"{letter}  ", (info.title, "bold"), f"{at}  {_state(info)}  {info.kind} {info.id}")
+        out.remark(f"{letter}  ", (info.title, "bold"), f"{at}  {state_of(info)}  {info.kind} {info.id}")
     for warning in value.warnings:
         out.remark(f"! {warning}")
     rows = []
@@ -183,7 +190,7 @@ def comparison(value: RunComparison, out: Out) -> None:
         a, b, best_a, best_b = (_point(point, m.format) for point in (m.a, m.b, m.best_a, m.best_b))
         rows.append((m.label or m.name, a, b, _signed(m.delta), better, best_a, best_b, change))
     if out.form == "csv":
-        _records(out, value.metrics)
+        records(out, value.metrics)
         return
     if rows:
         out.table(("METRIC", "A", "B", "DELTA", "BETTER", "BEST A", "BEST B", "CHANGE"), rows)
@@ -191,7 +198,7 @@ def comparison(value: RunComparison, out: Out) -> None:
         out.remark((f"{value.hidden} metrics are not shown: they did not pass -f, -g or -t", "dim"))
     if value.config:
         changed = [
-            (c.key, _setting(c.a) if c.a_has else "(not set)", _setting(c.b) if c.b_has else "(not set)")
+            (c.key, setting(c.a) if c.a_has else "(not set)", setting(c.b) if c.b_has else "(not set)")
             for c in value.config
         ]
         out.table(("SETTING", "A", "B"), changed)
@@ -199,7 +206,7 @@ def comparison(value: RunComparison, out: Out) -> None:
         out.remark(("no setting that is known differs", "dim"))
 
 
-def _records(out: Out, values: Sequence[Any]) -> None:
+def records(out: Out, values: Sequence[Any]) -> None:
     """Values as CSV: every figure, exact, in a column of its own."""
     rows = [dict(_columns(fmt.plain(value))) for value in values]
     heads = list(dict.fromkeys(head for row in rows for head in row))
@@ -237,5 +244,6 @@ def _signed(value: float | None) -> str:
     return f"+{text}" if value is not None and value > 0 else text
 
 
-def _setting(value: Any) -> str:
+def setting(value: Any) -> str:
+    """A setting as it would be typed."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -23,6 +23,7 @@ from stoker.dispatch.plan import plan
 from stoker.dispatch.score import SAMPLE_S, keys_of
 from stoker.dispatch.telemetry import TREND_S, Limits, sample_of, trend
 from stoker.dispatch.telemetry import judge as judge_sample
+from stoker.dispatch.workflows import advance_workflows
 from stoker.errors import NodeError, UsageError
 from stoker.store import LIVE_STATES, NodeRow, Store, Transaction
 
@@ -47,6 +48,8 @@ def begin_round(
     if missing:
         raise UsageError(f"there is no node {missing[0]!r} in the inventory", next_step="stoker nodes lists them")
     with store.write() as transaction:
+        if request.mode == "dispatch" and not dry_run:
+            advance_workflows(store, transaction, now)
         state = _load(transaction, nodes, request, store.snapshots.here(), clock or read_clock(), now)
         decided = decisions.by_themselves(state, now)
         state = replace(state, members={**state.members, **{one.member.name: one.member for one in decided}})
@@ -126,10 +129,20 @@ def finish_round(
     _record_jobs(store, answers, summary, now)
     settle(store, now)
     informed = _record_losses(store, summary, now, clock) or informed
+    follow = request.mode == "dispatch" and _advance(store, now)
     if informed and request.mode == "dispatch":
         waiting = store.jobs(states=("queued",))
         summary.again = any(job.node is None and (job.not_before or 0.0) <= now for job in waiting)
+    summary.again = summary.again or follow
     return summary
+
+
+def _advance(store: Store, now: float) -> bool:
+    """Whether workflows have new jobs. Most stores have none under way: then nothing is locked."""
+    if not store.workflows.running():
+        return False
+    with store.write() as transaction:
+        return advance_workflows(store, transaction, now)
 
 
 def _answers(results: Mapping[str, NodeResult], summary: RoundSummary) -> list[Answer]:

@@ -47,6 +47,8 @@ def clean(
     if not dry_run:
         session.store.delete_jobs([entry.job for entry in gone])
     staying = {row.id for row in rows} - {entry.job for entry in gone}
+    # A workflow that is under way keeps the snapshot of jobs that it has not made yet.
+    staying |= set(session.store.workflows.running())
     here = session.store.snapshots.clear(session.store.url, staying, unused_s, dry_run=dry_run)
     return CleanReport(
         tuple(gone), len(finished) - len(gone), dry_run, problems, snapshots=len(here),

@@ -48,8 +48,14 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.services": _of("service", "start stop restart status logs"),
     "stoker.operations.runs": _of("runs", "list find latest summary keys config notes"),
     "stoker.operations.runs_figures": _of("runs", "history chart stats stability best compare"),
+    "stoker.operations.runs_verdicts": _of("runs", "check eta seeds"),
+    "stoker.operations.runs_query": _of("runs", "query cost why"),
+    "stoker.operations.runs_report": _of("runs", "report comment"),
+    "stoker.operations.runs_init": _of("runs", "init"),
+    "stoker.operations.runs_watch": _of("runs", "watch"),
     "stoker.operations.dispatch": ("dispatch",),
     "stoker.operations.queue": _of("queue", "list add start set pause resume move clear"),
+    "stoker.operations.workflows": _of("workflow", "run submit validate list status draw watch cancel resume"),
     "stoker.operations.stores": _of("store", "backup restore copy check"),
     "stoker.operations.setup": ("init",),
 }
@@ -81,6 +87,7 @@ GROUPS = {
     "service": "Commands with a health endpoint, kept running on a node.",
     "runs": "What trainings wrote: metrics, settings, how they ended. Needs a folder, no inventory.",
     "sync": "The files of a project: to nodes, and results back.",
+    "workflow": "Jobs that depend on each other, from one file.",
     "template": "Saved commands with parameters, for everybody who uses the same store.",
 }
 

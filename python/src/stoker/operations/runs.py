@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from stoker.analysis.errors import AnalysisError, Unreadable
-from stoker.analysis.values import Key, RunConfig, RunInfo, RunKeys, RunList, RunNotes, RunSummary
+from stoker.analysis.summaries import RunSummary
+from stoker.analysis.values import Key, RunConfig, RunInfo, RunKeys, RunList, RunNotes
 from stoker.config import working_folder
 from stoker.errors import StokerError, UsageError
 from stoker.operations.registry import Short, operation
@@ -43,13 +44,14 @@ def base(folder: str | None) -> Path:
 
 def found_in(session: Session, folder: str) -> list[Found]:
     """The runs in a folder; what cannot be read is told. Raises UsageError when there is no such folder."""
-    found, unreadable = _look(folder)
+    found, unreadable = look(folder)
     for sentence in unreadable:
         session.say(sentence)
     return found
 
 
-def _look(folder: str) -> tuple[list[Found], tuple[str, ...]]:
+def look(folder: str) -> tuple[list[Found], tuple[str, ...]]:
+    """The runs in a folder, and a sentence for each file that cannot be read."""
     from stoker.analysis import runs
 
     problems: list[str] = []
@@ -86,7 +88,7 @@ def list_runs(session: Session, path: str = ".") -> RunList:
     Args:
         path: The folder, or one file.
     """
-    found, unreadable = _look(path)
+    found, unreadable = look(path)
     return RunList(path, tuple(run.info for run in found), time.time(), unreadable)
 
 
@@ -100,7 +102,7 @@ def find(session: Session, text: str, path: str = ".", *, tag: str | None = None
         tag: Only those with exactly this tag.
         group: Only those of exactly this group.
     """
-    found, unreadable = _look(path)
+    found, unreadable = look(path)
     wanted = [
         run.info
         for run in found

@@ -41,6 +41,10 @@ inventory: inventory.yml
 # Samples of the nodes, and from where on a figure is an alert.
 # telemetry: {keep_s: 604800, disk_pct: 90, memory_pct: 90, gpu_temperature_c: 85, memory_full_min: 30}
 
+# What a GPU costs in dollars per hour, by its name; the first that fits counts. For `stoker runs cost`.
+# prices:
+#   - {gpu: '*H100*', per_hour: 2.5}
+
 # launcher:
 #   enabled: true      # a pre-imported process that makes small calls quick
 #   idle_s: 300        # seconds after which it ends when nobody needs it

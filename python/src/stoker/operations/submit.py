@@ -70,6 +70,21 @@ def submit(
 
     In a `queue` it waits for its turn: the rounds of others offer it.
     """
+    spec, target, most = completed(session, named)
+    wants = {**(named.wants or {}), **({"ranks": named.ranks} if named.ranks > 1 else {})} or None
+    more: dict[str, Any] = {"template": template, "retry_on": named.retry_on, "results": named.results, "wants": wants}
+    selection.refuse_impossible(session, target, wants or {}, queue)
+    if queue is not None:
+        row = _written(session, named.title, spec, target, most, queue=queue, priority=priority, **more)
+        return Submitted(job_of(session, row), time.monotonic() - began)
+    return _submit(session, named.title, spec, target, most, began, **more)
+
+
+def completed(session: Session, named: Named) -> tuple[dict[str, Any], str | None, int]:
+    """The whole spec of a job of which a part was named, where it is to run, and how often it is tried again.
+
+    Raises UsageError for a node that is not there, and for a secret without a value.
+    """
     settings = session.config.defaults
     target = named.on if named.on is not None else settings.on
     patterns = [{"name": p.name, "regex": p.regex, "severity": p.severity} for p in session.config.log_patterns]
@@ -87,14 +102,7 @@ def submit(
     spec |= _preflight(session, spec)
     if session.config.lease.policy is not None:
         spec.setdefault("lease", dict(vars(session.config.lease)))
-    most = settings.retries if named.retries is None else named.retries
-    wants = {**(named.wants or {}), **({"ranks": named.ranks} if named.ranks > 1 else {})} or None
-    more: dict[str, Any] = {"template": template, "retry_on": named.retry_on, "results": named.results, "wants": wants}
-    selection.refuse_impossible(session, target, wants or {}, queue)
-    if queue is not None:
-        row = _written(session, named.title, spec, target, most, queue=queue, priority=priority, **more)
-        return Submitted(job_of(session, row), time.monotonic() - began)
-    return _submit(session, named.title, spec, target, most, began, **more)
+    return spec, target, settings.retries if named.retries is None else named.retries
 
 
 def _preflight(session: Session, spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,9 +24,11 @@ from stoker.store.rows import (
     JobRow,
     MemberRow,
     NodeRow,
+    PartRow,
     QueueRow,
     SampleRow,
     TemplateRow,
+    WorkflowRow,
 )
 from stoker.store.store import Store, open_store
 from stoker.store.transaction import Transaction
@@ -44,10 +46,12 @@ __all__ = [
     "JobRow",
     "MemberRow",
     "NodeRow",
+    "PartRow",
     "QueueRow",
     "SampleRow",
     "Store",
     "TemplateRow",
     "Transaction",
+    "WorkflowRow",
     "open_store",
 ]

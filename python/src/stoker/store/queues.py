@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stoker.store.store import Store
     from stoker.store.transaction import Transaction
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
+QUEUE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 
 
 class Queues:
@@ -43,7 +43,7 @@ class Queues:
     @staticmethod
     def ensure(transaction: Transaction, name: str, at: float) -> QueueRow:
         """The queue of this name, made where there is none. Raises UsageError for what is no name."""
-        if not _NAME.fullmatch(name):
+        if not QUEUE_NAME.fullmatch(name):
             raise UsageError(
                 f"{name!r} is no name for a queue", next_step="up to 63 letters, digits and _ . -, such as night"
             )

@@ -187,6 +187,49 @@ class QueueRow:
 
 
 @dataclass(frozen=True)
+class WorkflowRow:
+    """Jobs that depend on each other. `body` is what was submitted (see `stoker.dispatch.workflow`).
+
+    `state` is running, succeeded, failed or cancelled. `resumed` counts how often it went on after it was over.
+    """
+
+    id: str
+    number: int
+    name: str
+    body: Mapping[str, Any]
+    state: str
+    stop_requested: bool
+    resumed: int
+    created_at: float
+    updated_at: float
+    ended_at: float | None
+    submitted_by: str | None
+
+
+@dataclass(frozen=True)
+class PartRow:
+    """One job of a step of a workflow, made or to be made; a step without a matrix has one part.
+
+    `state` is waiting, running, succeeded, failed, cancelled or skipped. `result` says how its job ended: job_state,
+    reason, exit_code, signal, node, elapsed_s, outputs, stdout.
+    """
+
+    workflow_id: str
+    step: str
+    part: int
+    state: str
+    job_id: str | None
+    detail: str | None
+    result: Mapping[str, Any] | None
+    updated_at: float
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more becomes of it by itself."""
+        return self.state not in ("waiting", "running")
+
+
+@dataclass(frozen=True)
 class EventRow:
     """One transition. `seq` grows in the order in which transitions were written, with gaps at most."""
 

@@ -26,7 +26,7 @@ from sqlalchemy.engine import Dialect
 from stoker.errors import StokerError
 
 # The newest migration, and all before it. Kept here so that opening a store that is up to date needs no Alembic.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0007", "0008", "0009", "0010")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0007", "0008", "0009", "0010", "0011")
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "stoker_version"
 
@@ -232,6 +232,38 @@ queues = Table(
     Column("paused_at", Double),
     Column("paused_reason", Words),
     Column("created_at", Double, nullable=False),
+)
+
+workflows = Table(
+    "workflows",
+    metadata,
+    Column("id", String(63), primary_key=True),
+    Column("number", _Counter, nullable=False),
+    Column("name", Words, nullable=False),
+    Column("body", Document("stoker.workflow"), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("stop_requested", Boolean, nullable=False),
+    Column("resumed", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("submitted_by", Words),
+    Index("workflows_by_state", "state"),
+    Index("workflows_by_number", "number"),
+)
+
+workflow_parts = Table(
+    "workflow_parts",
+    metadata,
+    Column("workflow_id", String(63), ForeignKey("workflows.id", ondelete="CASCADE"), primary_key=True),
+    Column("step", String(63), primary_key=True),
+    Column("part", Integer, primary_key=True, autoincrement=False),
+    Column("state", String(16), nullable=False),
+    # A name, not a reference: what became of the job stays in `result` when the job is cleared away.
+    Column("job_id", String(63)),
+    Column("detail", Words),
+    Column("result", Document("stoker.part_result")),
+    Column("updated_at", Double, nullable=False),
 )
 
 benchmarks = Table(

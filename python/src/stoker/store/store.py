@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, or_, select
@@ -25,6 +25,7 @@ from stoker.store.snapshots import Snapshots
 from stoker.store.stopping import request_stop, where_of
 from stoker.store.templates import Templates
 from stoker.store.transaction import Transaction
+from stoker.store.workflows import Workflows
 
 if TYPE_CHECKING:
     from stoker.store.copying import TableCopy
@@ -56,6 +57,7 @@ class Store:
         self.templates = Templates(self)
         self.queues = Queues(self)
         self.members = Members(self)
+        self.workflows = Workflows(self)
         self.benchmarks = Benchmarks(self)
         self.samples = Samples(self)
 
@@ -102,8 +104,9 @@ class Store:
         wants: Mapping[str, Any] | None = None,
         ranks: int = 1,
         now: float | None = None,
+        within: Transaction | None = None,
     ) -> JobRow:
-        """Add a job that is `queued`, with an id made from `name`.
+        """Add a job that is `queued`, with an id made from `name`, in a transaction of its own or `within` another.
 
         With `ranks` above 1 it is a gang of so many jobs, all of this spec; rank 0, which gives it its id, is returned.
 
@@ -121,7 +124,7 @@ class Store:
                 checked_spec({**spec, "schema": "stoker.spec/1", "job": i, "uid": str(uuid.uuid4()), "name": name})
                 for i in ids
             ]
-            with self.write() as transaction:
+            with nullcontext(within) if within is not None else self.write() as transaction:
                 if not any(transaction.job(i) for i in ids):
                     more: dict[str, Any] = {
                         "retry_of": retry_of, "submitted_by": submitted_by, "template": template, "queue": queue,
@@ -246,16 +249,17 @@ class Store:
                 transaction.event("job.results", at, **where_of(job), data=data)
 
     def request_stop(
-        self, job_id: str, reason: str = "cancelled", grace_s: float | None = None, *, now: float | None = None
-    ) -> JobRow:
+        self, job_id: str, reason: str = "cancelled", grace_s: float | None = None, *, now: float | None = None,
+        within: Transaction | None = None,
+    ) -> JobRow:  # fmt: skip
         """Ask for the end of a job and return it as it is then.
 
         A job that waits in the store is `cancelled` at once; for one on a node the next round sends the order; one that
         is over stays as it is. Asking twice keeps the first reason. `grace_s` None: the job's own. With a rank of a
-        gang all of them are stopped. Raises NotFound.
+        gang all of them are stopped. `within` another transaction, or in one of its own. Raises NotFound.
         """
         at = time.time() if now is None else now
-        with self.write() as transaction:
+        with nullcontext(within) if within is not None else self.write() as transaction:
             job = _known(transaction, job_id)
             for each in transaction.gang(job.gang) if job.gang is not None else [job]:
                 request_stop(transaction, each, reason, grace_s, at)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from stoker.store import localities, samples, schema
 from stoker.store.rows import AlertRow, AttemptRow, JobRow, MemberRow, NodeRow, QueueRow, SampleRow, TemplateRow
+from stoker.store.workflows import WorkflowWriting
 
 
 class Transaction:
@@ -19,6 +20,7 @@ class Transaction:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.workflows = WorkflowWriting(connection)
 
     # ---- reading, under the write lock ----
 
