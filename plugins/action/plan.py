@@ -67,8 +67,9 @@ def needed_snapshots(requests, store):
 
 
 def inventory_nodes(task_vars):
-    """The hosts of the inventory as the planner knows nodes: names, groups, variables that begin with stoker_."""
-    members = {}
+    """The hosts of the inventory as the planner knows nodes: names, groups, stoker_ variables and ansible_host."""
+    # In the order of the inventory, which parts such as gpu[0:2] count by.
+    members = {host: [] for host in task_vars["groups"].get("all", ())}
     for group, hosts in task_vars["groups"].items():
         for host in hosts:
             members.setdefault(host, []).append(group)
@@ -78,9 +79,13 @@ def inventory_nodes(task_vars):
             str(name),
             tuple(sorted(groups)),
             # Raw: templating all variables of all hosts would cost more than the rest of the round.
-            {key: value for key, value in hostvars.raw_get(name).items() if key.startswith("stoker_")},
+            {
+                key: value
+                for key, value in hostvars.raw_get(name).items()
+                if key.startswith("stoker_") or key == "ansible_host"
+            },
         )
-        for name, groups in sorted(members.items())
+        for name, groups in members.items()
     ]
 
 

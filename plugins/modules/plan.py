@@ -65,6 +65,11 @@ options:
           - The epoch under which the dispatcher leads that makes this round. Once another one leads, nothing of the
             round is written down any more.
         type: int
+      placement:
+        description:
+          - How nodes are chosen, as C(placement) of C(stoker.yml) says it. What is not named is as by default.
+          - V(weights) of the parts of a score, V(group_limits), V(pass_limit), V(pass_s), V(gang_start_s).
+        type: dict
       membership:
         description: The settings C(membership) of C(stoker.yml), as far as they are not the defaults.
         type: dict

@@ -40,6 +40,7 @@ Name = Annotated[str, Is("a text")]
 Regex = Annotated[str, Is("a regular expression", regex=True)]
 OnOff = Annotated[bool, Is("true or false")]
 Percent = Annotated[float, Is("a share in percent, 0 or more", least=0)]
+Weight = Annotated[float, Is("a weight, a number of 0 or more", least=0)]
 Positive = Annotated[float, Is("a number of 1 or more", least=1)]
 
 
@@ -133,6 +134,45 @@ class Telemetry:
 
 
 @dataclass(frozen=True)
+class Weights:
+    """How much each part of a node's score counts, next to the others; 0: not at all."""
+
+    __pydantic_config__ = _FORBID
+
+    cpu: Weight = 1.0
+    memory: Weight = 1.0
+    disk: Weight = 0.5
+    network: Weight = 0.5
+    gpu_memory: Weight = 2.0
+    gpu_load: Weight = 2.0
+    jobs: Weight = 3.0
+    health: Weight = 3.0
+    code: Weight = 1.0
+    data: Weight = 2.0
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How nodes are chosen. A waiting job is passed `pass_limit` times, or for `pass_s` seconds, at most.
+
+    `group_limits`: most jobs under way on a group's nodes. The ranks of a gang have `gang_start_s` seconds until all
+    of them run.
+    """
+
+    __pydantic_config__ = _FORBID
+
+    weights: Annotated[Weights, Is("a mapping of cpu, memory, jobs and the like to numbers")] = field(
+        default_factory=Weights
+    )
+    group_limits: Annotated[Mapping[str, int], Is("a mapping of groups to whole numbers of jobs")] = field(
+        default_factory=dict
+    )
+    pass_limit: Count = 10
+    pass_s: Seconds = 1800.0
+    gang_start_s: Positive = 600.0
+
+
+@dataclass(frozen=True)
 class Membership:
     """When a node may take jobs, and when it is offline.
 
@@ -177,6 +217,9 @@ class Config:
     telemetry: Annotated[
         Telemetry, Is("a mapping with keep_s, disk_pct, memory_pct, gpu_temperature_c, memory_full_min")
     ] = field(default_factory=Telemetry)
+    placement: Annotated[Placement, Is("a mapping with weights, group_limits, pass_limit, pass_s, gang_start_s")] = (
+        field(default_factory=Placement)
+    )
     membership: Annotated[Membership, Is("a mapping with pending_s, auto_approve, probe_s, misses")] = field(
         default_factory=Membership
     )

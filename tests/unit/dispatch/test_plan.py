@@ -56,7 +56,7 @@ BUSY = job("b-2222", attempt=1, state="running", node="n1", gpus=1)
         ("any node: the fewest jobs", job(), [known("n1"), known("n2")], "n2"),
         ("any node: not the unreachable one", job(), [known("n1"), known("n2", unreachable_since=1.0)], "n1"),
         ("a group", job(target="gpu"), [known("n1"), known("n2")], "n2"),
-        ("GPUs: the node that has enough", job(gpus=2), [known("n1", 2), known("n2", 1)], "n1"),
+        ("GPUs: the node that has enough", job(gpus=2), [known("n1", 3), known("n2", 1)], "n1"),
         ("GPUs: the node with free ones", job(gpus=1), [known("n1", 1), known("n2", 1)], "n2"),
         ("GPUs: all busy, wait on the node", job(gpus=1), [known("n1", 1), known("n2", 0)], "n1"),
     ],

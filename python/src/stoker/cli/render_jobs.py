@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from stoker.cli import format as fmt
+from stoker.cli import render_placement
 from stoker.cli.out import Out, Piece
 from stoker.operations.files import in_words
 from stoker.operations.values import (
@@ -48,7 +49,12 @@ def table(jobs: tuple[Job, ...], out: Out, now: float) -> None:
         (job.id, state(job, now), job.node or "-", fmt.gpus(job), fmt.duration(job.elapsed_s), _last_words(job))
         for job in jobs
     ]
-    out.table(("JOB", "STATE", "NODE", "GPU", "ELAPSED", "LAST LINE"), rows)
+    columns = ("JOB", "STATE", "NODE", "GPU", "ELAPSED", "LAST LINE")
+    if any(job.gang for job in jobs):
+        ranks = [f"{job.rank} of {job.ranks}" if job.gang else "-" for job in jobs]
+        out.table((*columns[:2], "RANK", *columns[2:]), [(*r[:2], n, *r[2:]) for r, n in zip(rows, ranks, strict=True)])
+        return
+    out.table(columns, rows)
 
 
 def _last_words(job: Job) -> str:
@@ -207,6 +213,11 @@ def job_detail(value: JobDetail, out: Out) -> None:
         rows.append(("again", f"of {job.retry_of}"))
     if job.template:
         rows.append(("template", job.template))
+    for rank in value.gang:
+        where = f" on {rank.node}" if rank.node else ""
+        rows.append(("gang", f"rank {rank.rank} of {rank.ranks}  {rank.id}  {fmt.state(rank, time.time())}{where}"))
+    if value.placement is not None:
+        rows += [("placed", fmt.one_line(text)) for text in render_placement.lines(value.placement)]
     if len(value.attempts) > 1:
         told = [f"{a.number} {a.state} on {a.node} ({fmt.duration(a.elapsed_s)})" for a in value.attempts]
         rows.append(("attempts", ", ".join(told)))

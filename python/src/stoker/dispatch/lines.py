@@ -11,12 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from stoker.dispatch.demand import gpus_of
+from stoker.dispatch.load import AHEAD, names
 from stoker.dispatch.model import State
-from stoker.dispatch.place import gpus_of
 from stoker.store import JobRow
-
-# So many jobs more than it has slots wait on a node itself, which starts them also while no controller is awake.
-AHEAD = 2
 
 
 @dataclass
@@ -65,7 +63,7 @@ class Lines:
             return f"queue {queue.name} is paused: {queue.paused_reason}"
         busy = self._under_way[queue.name]
         if queue.max_running is not None and len(busy) >= queue.max_running:
-            return f"queue {queue.name} runs {queue.max_running} at a time ({_names(busy)})"
+            return f"queue {queue.name} runs {queue.max_running} at a time ({names(busy)})"
         return None
 
     def closed(self, job: JobRow, nodes: Iterable[str]) -> dict[str, str]:
@@ -80,7 +78,7 @@ class Lines:
                 found[node] = f"{first} comes first on {node}"
             elif queue.max_running is None and not self._takes(job, node, ahead=not queue.stop_on_failure):
                 slots = self._at(queue.name, node)
-                held = _names([*slots.running, *slots.ahead])
+                held = names([*slots.running, *slots.ahead])
                 what = f"{slots.total} GPUs" if slots.total > 1 else "one job at a time"
                 found[node] = f"queue {queue.name} has {what} on {node} (held by {held})"
         return found
@@ -103,7 +101,3 @@ class Lines:
 def weight(job: JobRow) -> int:
     """How many slots a job takes: one for each GPU, one without."""
     return max(1, gpus_of(job))
-
-
-def _names(jobs: Sequence[str]) -> str:
-    return ", ".join(jobs[:3]) + (f" and {len(jobs) - 3} more" if len(jobs) > 3 else "")

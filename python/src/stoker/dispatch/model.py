@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
+from stoker.config import Placement, Weights
 from stoker.dispatch.leases import Clock
 from stoker.dispatch.membership import Rules
 from stoker.errors import UsageError
-from stoker.store import AttemptRow, JobRow, MemberRow, NodeRow, QueueRow
+from stoker.store import AttemptRow, JobRow, MemberRow, NodeRow, QueueRow, SampleRow
 
 Mode = Literal["dispatch", "observe", "adopt"]
 LOG_KEEP_BYTES = 1024 * 1024
@@ -17,7 +18,7 @@ LOG_KEEP_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class NodeInfo:
-    """A node as the inventory has it: its groups, and those of its variables that begin with `stoker_`."""
+    """A node as the inventory has it: its groups, its variables that begin with `stoker_`, and `ansible_host`."""
 
     name: str
     groups: tuple[str, ...] = ()
@@ -34,8 +35,8 @@ class RoundRequest:
     few nodes are asked). Of each log the last `log_keep_bytes` are copied. `parts` of the nodes themselves are read
     too (cpu, memory, disks, network, gpus, containers), with `busy_processes` (patterns of names; None: the node's own)
     and `quarantine_s` for the GPUs. `telemetry` and `membership` are the settings of that name, as far as they are not
-    the defaults. `probe`: nodes that were not heard of for a while are asked, too. `epoch` is that of the dispatcher
-    that leads, where it makes the round.
+    the defaults; `placement` are all of that name. `probe`: nodes that were not heard of for a while are asked, too.
+    `epoch` is that of the dispatcher that leads, where it makes the round.
     """
 
     mode: Mode = "dispatch"
@@ -50,6 +51,7 @@ class RoundRequest:
     membership: Rules = field(default_factory=Rules)
     probe: bool = False
     epoch: int | None = None
+    placement: Placement = field(default_factory=Placement)
 
     @classmethod
     def parse(cls, asked: Mapping[str, Any]) -> RoundRequest:
@@ -75,11 +77,12 @@ class RoundRequest:
                 Rules.of(asked.get("membership") or {}),
                 bool(asked.get("probe")),
                 None if asked.get("epoch") is None else int(asked["epoch"]),
+                placement_of(asked.get("placement") or {}),
             )
         except (TypeError, ValueError):
             raise UsageError(
-                "stoker_round: wait_s, log_keep_bytes, quarantine_s, epoch and the values of telemetry"
-                " have to be numbers"
+                "stoker_round: wait_s, log_keep_bytes, quarantine_s, epoch, and the values of telemetry and placement, have"
+                " to be numbers"
             ) from None
 
 
@@ -89,6 +92,22 @@ def _names(value: Any, field_name: str) -> tuple[str, ...] | None:
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise UsageError(f"stoker_round.{field_name}: has to be a list of names")
     return tuple(str(item) for item in value)
+
+
+def placement_of(asked: Mapping[str, Any]) -> Placement:
+    """The settings of placement from plain data; what is not named is as by default. Raises UsageError."""
+    weights = asked.get("weights") or {}
+    for known, named, where in ((Placement, asked, "placement"), (Weights, weights, "placement.weights")):
+        if unknown := sorted(set(named) - set(known.__dataclass_fields__)):
+            raise UsageError(f"stoker_round.{where}: there is no {unknown[0]!r}")
+    plain = Placement()
+    return Placement(
+        Weights(**{str(name): float(value) for name, value in weights.items()}),
+        {str(group): int(most) for group, most in (asked.get("group_limits") or {}).items()},
+        int(asked.get("pass_limit", plain.pass_limit)),
+        float(asked.get("pass_s", plain.pass_s)),
+        float(asked.get("gang_start_s", plain.gang_start_s)),
+    )
 
 
 def wishes(request: RoundRequest) -> dict[str, Any]:
@@ -110,6 +129,8 @@ class State:
     Jobs that are not over, their newest attempts by job id, the inventory, by name what is known of the nodes, how the
     queues run and what was decided of nodes, and the digests of the snapshots on this machine. `clock` is this
     machine's; `left` are attempts that their jobs went on without and that may be alive on nodes that were away.
+    `samples` are the two newest of each node, the older one first; `ran_with` says where jobs ran with which files,
+    image or data (`stoker.dispatch.score`).
     """
 
     jobs: tuple[JobRow, ...]
@@ -119,6 +140,8 @@ class State:
     request: RoundRequest = field(default_factory=RoundRequest)
     snapshots: frozenset[str] = frozenset()
     queues: Mapping[str, QueueRow] = field(default_factory=dict)
+    samples: Mapping[str, Sequence[SampleRow]] = field(default_factory=dict)
+    ran_with: Mapping[str, frozenset[str]] = field(default_factory=dict)
     members: Mapping[str, MemberRow] = field(default_factory=dict)
     clock: Clock | None = None
     left: tuple[AttemptRow, ...] = ()
@@ -162,7 +185,8 @@ class Change:
 class Plan:
     """What a round does.
 
-    `orders` by node, `observe` the jobs to ask each node about, `gpus` the nodes to ask for their GPUs.
+    `orders` by node, `observe` the jobs to ask each node about, `gpus` the nodes to ask for their GPUs, `parts` those
+    to ask for their CPU, memory and disks.
 
     Every node that is to be asked is a key of `observe`. `waiting` says of each job that stays in the store why.
     `wait_s`: how long a node may hold its answer.
@@ -174,6 +198,7 @@ class Plan:
     changes: Sequence[Change]
     waiting: Mapping[str, str]
     wait_s: float = 0.0
+    parts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -46,4 +46,4 @@ def tells_more(before: NodeRow | None, after: NodeRow) -> bool:
     """Whether the planner can now decide something about the node that it could not before."""
     if before is None or before.unreachable_since is not None:
         return after.unreachable_since is None
-    return "gpus" in after.facts and "gpus" not in before.facts
+    return any(part in after.facts and part not in before.facts for part in ("gpus", "cpu", "memory", "disks"))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from stoker.dispatch import membership
+from stoker.dispatch import gang, membership
+from stoker.dispatch.demand import Demand
 from stoker.dispatch.leases import Lease
 from stoker.dispatch.lines import Lines
 from stoker.dispatch.model import Change, Plan, State
-from stoker.dispatch.place import Load, candidates, place
+from stoker.dispatch.place import Placement, Places
 from stoker.dispatch.renewals import Renewals, end_orders, start_order
 from stoker.errors import UsageError
 from stoker.store import AttemptRow, JobRow
@@ -33,9 +34,11 @@ def plan(state: State, now: float) -> Plan:
         if attempt is not None:
             draft.follow(job, attempt)
     if state.request.mode == "dispatch":
+        draft.changes.extend(gang.late(state, now))
         for job in ordered:
             if state.live_attempt(job) is None and draft.wanted(job):
                 draft.start(job)
+    draft.tell()
     draft.ask_named_nodes()
     draft.keep_promises()
     return draft.finished()
@@ -49,7 +52,9 @@ class _Draft:
         self.request = state.request
         self.now = now
         self.inventory = {node.name for node in state.nodes}
-        self.load = Load()
+        self.places = Places(state, now)
+        self.ports = gang.ports_of(state)
+        self.shut = membership.closed(state, sorted(self.inventory), now)
         self.lines = Lines(state)
         self.renewals = Renewals(state)
         self.named = _with_those_before(state)
@@ -57,6 +62,7 @@ class _Draft:
         self.orders: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self.observe: dict[str, list[str]] = {}
         self.gpus: set[str] = set()
+        self.parts: set[str] = set()
         self.changes: list[Change] = []
         self.waiting: dict[str, str] = {}
 
@@ -66,7 +72,7 @@ class _Draft:
     def follow(self, job: JobRow, attempt: AttemptRow) -> None:
         """An attempt that may be under way: ask about it; stop it, or order its start again, where that is due."""
         node = attempt.node
-        self.load.add(node, job)
+        self.places.add(job, node)
         self.lines.add(job, node)
         if not self.wanted(job) or (self.request.nodes is not None and node not in self.request.nodes):
             return
@@ -85,7 +91,8 @@ class _Draft:
         elif attempt.confirmed_at is None and (lack := self.state.lacks_files(job)):
             self.waiting[job.id] = lack
         elif attempt.confirmed_at is None:
-            self.orders[node].append(start_order(job, attempt.number, self.renewals.kept(job, attempt)))
+            lease = self.renewals.kept(job, attempt)
+            self.orders[node].append(start_order(gang.with_env(job, job.rank_env), attempt.number, lease))
 
     def leaving(self, job: JobRow, attempt: AttemptRow) -> JobRow:
         """The job, marked where its attempt has to leave its node and go on elsewhere."""
@@ -98,6 +105,9 @@ class _Draft:
 
     def start(self, job: JobRow) -> None:
         """A job that waits in the store: claim its next attempt on a node, or say why not."""
+        if job.gang is not None:
+            self.start_gang(job)
+            return
         if job.not_before is not None and job.not_before > self.now:
             self.waiting[job.id] = f"waits {job.not_before - self.now:.0f} s for its next attempt"
             return
@@ -105,34 +115,74 @@ class _Draft:
         if refusal is not None:
             self.wait(job, refusal)
             return
-        named = candidates(job, self.state.nodes)
-        shut = membership.closed(self.state, named, self.now)
-        placement = place(job, self.state, self.load, {**self.lines.closed(job, named), **shut})
-        away = [name for name in shut if name not in self.unasked and membership.offline(self.state.known.get(name))]
-        for name in (*placement.ask, *(away if placement.node is None else ())):
-            self.observe.setdefault(name, [])
-            self.gpus.add(name)
+        placement = self.places.find(job, {**self.lines.closed(job, self.places.meant(job)), **self.shut})
         if placement.node is None:
             self.lines.close(job, placement.full)
-            self.wait(job, str(placement.reason))
+            self.wait(job, str(placement.reason), placement)
             return
-        try:
-            lease = self.renewals.begun(job, placement.node)
-        except UsageError as problem:
-            self.wait(job, f"{placement.node}: {problem.message}")
-            return
-        change = _claim(job, placement.node, self.now, lease)
-        self.changes.append(change)
-        self.load.add(placement.node, job)
-        self.lines.add(job, placement.node)
-        self.observe.setdefault(placement.node, []).append(job.id)
-        self.orders[placement.node].append(start_order(job, int(change.attempt or 0), lease))
+        self.places.add(job, placement.node)
+        self.claim([job], [placement], [None])
 
-    def wait(self, job: JobRow, reason: str) -> None:
-        """Leave a job in the store, and write down why."""
+    def start_gang(self, job: JobRow) -> None:
+        """All ranks of a gang that waits in the store, at the turn of its first one, or none."""
+        ranks = gang.ranks_of(job, self.state)
+        if job.id in self.waiting or any(change.seen.id == job.id and change.claim for change in self.changes):
+            return
+        reason = gang.unready(ranks, self.state, self.now) or self.state.lacks_files(job)
+        found = Placement(reason=reason) if reason else gang.place_gang(ranks, self.places, self.shut)
+        if isinstance(found, Placement):
+            for rank in ranks:
+                if self.state.live_attempt(rank) is None:
+                    self.wait(rank, str(found.reason), found if rank is job else None, len(ranks))
+            return
+        self.claim(ranks, found, gang.environments(ranks, found, self.state.nodes, self.ports))
+
+    def claim(
+        self, jobs: Sequence[JobRow], found: Sequence[Placement], envs: Sequence[Mapping[str, str] | None]
+    ) -> None:
+        """Claim the next attempt of a job, or of all ranks of a gang, on nodes that count it already."""
+        try:
+            leases = [self.renewals.begun(job, str(each.node)) for job, each in zip(jobs, found, strict=True)]
+        except UsageError as problem:
+            gang.undo(jobs, found, self.places)
+            for job in jobs:
+                self.wait(job, f"{', '.join(str(each.node) for each in found)}: {problem.message}")
+            return
+        for job, placement, env, lease in zip(jobs, found, envs, leases, strict=True):
+            node = str(placement.node)
+            change = _claim(job, placement, env, self.now, lease)
+            self.changes.append(change)
+            self.places.passing.placed(node)
+            self.lines.add(job, node)
+            self.observe.setdefault(node, []).append(job.id)
+            self.orders[node].append(start_order(gang.with_env(job, env), int(change.attempt or 0), lease))
+
+    def wait(self, job: JobRow, reason: str, placement: Placement | None = None, needs: int = 1) -> None:
+        """Leave a job in the store, for lack of a `placement` on so many nodes; why is written down at the end."""
         self.waiting[job.id] = reason
-        if job.detail != reason:
-            self.changes.append(Change(job, {"detail": reason, "updated_at": self.now}))
+        if placement is None:
+            return
+        self.places.wait(job, placement, needs)
+        meant, known = self.places.meant(job), self.state.known
+        away = [name for name in meant if name in self.shut and membership.offline(known.get(name))]
+        demand = Demand.of(job)
+        for name in (*placement.ask, *(name for name in away if name not in self.unasked)):
+            self.observe.setdefault(name, [])
+            self.gpus.add(name)
+            if demand.memory or demand.cpus or demand.disk:
+                self.parts.add(name)
+
+    def tell(self) -> None:
+        """Write down of each job that waits in the store why, and how often it was passed."""
+        for job in self.state.jobs:
+            reason = self.waiting.get(job.id)
+            if reason is None or self.state.live_attempt(job) is not None:
+                continue
+            values = self.places.passing.values(job)
+            if job.detail != reason:
+                values |= {"detail": reason, "updated_at": self.now}
+            if values:
+                self.changes.append(Change(job, values))
 
     def ask_named_nodes(self) -> None:
         """Nodes that the request names, and all for an adoption, are asked even when the store has nothing there."""
@@ -170,7 +220,8 @@ class _Draft:
             node: [{**order, "wait_s": wait_s} if order["order"] == "stop" else order for order in given]
             for node, given in self.orders.items()
         }
-        return Plan(orders, self.observe, frozenset(self.gpus), tuple(self.changes), self.waiting, wait_s)
+        parts = frozenset(self.parts)
+        return Plan(orders, self.observe, frozenset(self.gpus), tuple(self.changes), self.waiting, wait_s, parts)
 
     def _stop(self, job: JobRow, attempt: AttemptRow) -> Mapping[str, Any]:
         # Naming the grace again would begin it again.
@@ -182,28 +233,36 @@ class _Draft:
 
 
 def _with_those_before(state: State) -> frozenset[str] | None:
-    """The jobs that a round is for, with those that come before one of them in its queue; None: all."""
+    """The jobs that a round is for, with the other ranks of their gangs and those that come before them; None: all.
+
+    Before a job come those before it in its queue, and those that wait for room since before it was there.
+    """
     if state.request.jobs is None:
         return None
-    named = {job.id: job for job in state.jobs if job.id in state.request.jobs}
+    asked = [job for job in state.jobs if job.id in state.request.jobs]
+    gangs = {job.gang for job in asked if job.gang is not None}
+    named = {job.id: job for job in state.jobs if job in asked or job.gang in gangs}
     last: dict[str, Any] = {}
     for job in named.values():
         if job.queue is not None:
             last[job.queue] = max(last.get(job.queue, job.turn), job.turn)
     before = {job.id for job in state.jobs if job.queue in last and job.turn <= last[job.queue]}
-    return frozenset(state.request.jobs) | before
+    latest = max((job.turn for job in named.values()), default=None)
+    if latest is not None:
+        before |= {job.id for job in state.jobs if job.blocked_since is not None and job.turn < latest}
+    return frozenset(state.request.jobs) | named.keys() | before
 
 
-def _claim(job: JobRow, node: str, now: float, lease: Lease | None) -> Change:
-    number = job.attempt + 1
+def _claim(job: JobRow, placement: Placement, env: Mapping[str, str] | None, now: float, lease: Lease | None) -> Change:
+    number, node = job.attempt + 1, placement.node
     values = {
         "state": "starting", "attempt": number, "node": node, "reason": None, "detail": None, "not_before": None,
         "started_at": None, "ended_at": None, "elapsed_s": None, "exit_code": None, "signal": None,
-        "stop_ordered_at": None, "put_back": None, "updated_at": now,
+        "stop_ordered_at": None, "put_back": None, "updated_at": now, "rank_env": env, "passed": None,
+        "blocked_since": None,
     }  # fmt: skip
     attempt: dict[str, Any] = {"node": node, "state": "starting", "claimed_at": now, "log_start": 0, "log_end": 0}
     if lease is not None:
         attempt["lease"] = lease.row()
-    return Change(
-        job, values, number, attempt, claim=True, event="job.starting", data={"from": job.state, "to": "starting"}
-    )
+    data = {"from": job.state, "to": "starting", "placement": placement.told}
+    return Change(job, values, number, attempt, claim=True, event="job.starting", data=data)

@@ -12,6 +12,7 @@ from typing import Any
 from stoker.dispatch import decisions
 from stoker.dispatch.adopt import adopt
 from stoker.dispatch.apply import apply_change
+from stoker.dispatch.gang import ends
 from stoker.dispatch.leases import Clock, read_clock
 from stoker.dispatch.members import settle, write_down
 from stoker.dispatch.membership import Rules
@@ -19,6 +20,7 @@ from stoker.dispatch.model import Change, NodeInfo, NodeResult, Plan, RoundReque
 from stoker.dispatch.nodes import heard, missed, tells_more
 from stoker.dispatch.observations import Answer, judge, left_behind
 from stoker.dispatch.plan import plan
+from stoker.dispatch.score import SAMPLE_S, keys_of
 from stoker.dispatch.telemetry import TREND_S, Limits, sample_of, trend
 from stoker.dispatch.telemetry import judge as judge_sample
 from stoker.dispatch.workflows import advance_workflows
@@ -28,6 +30,8 @@ from stoker.store import LIVE_STATES, NodeRow, Store, Transaction
 # What one node may send of logs in one round, before packing.
 LOG_BYTES_PER_NODE = 4 * 1024 * 1024
 _LEAST_LOG_BYTES = 16 * 1024
+# For so many waiting jobs a round looks up where others ran with the same files.
+SOUGHT = 20
 
 
 def begin_round(
@@ -47,7 +51,7 @@ def begin_round(
     with store.under(request.epoch).write() as transaction:
         if request.mode == "dispatch" and not dry_run:
             advance_workflows(store, transaction, now)
-        state = _load(transaction, nodes, request, store.snapshots.here(), clock or read_clock())
+        state = _load(transaction, nodes, request, store.snapshots.here(), clock or read_clock(), now)
         decided = decisions.by_themselves(state, now)
         state = replace(state, members={**state.members, **{one.member.name: one.member for one in decided}})
         write_down(transaction, () if dry_run else decided, now)
@@ -62,10 +66,14 @@ def begin_round(
 
 def _load(
     transaction: Transaction, nodes: Sequence[NodeInfo], request: RoundRequest, snapshots: frozenset[str],
-    clock: Clock | None,
+    clock: Clock | None, now: float,
 ) -> State:  # fmt: skip
+    jobs = tuple(transaction.jobs(LIVE_STATES))
+    waiting = [job for job in jobs if job.state == "queued" and job.node is None]
+    wanted = [job for job in waiting if request.jobs is None or job.id in request.jobs]
+    words = {key: text for job in wanted[:SOUGHT] for key, text in keys_of(job).items()}
     return State(
-        jobs=tuple(transaction.jobs(LIVE_STATES)),
+        jobs=jobs,
         attempts={attempt.job_id: attempt for attempt in transaction.attempts_of_now(LIVE_STATES)},
         nodes=tuple(nodes),
         known={node.name: node for node in transaction.nodes()},
@@ -73,6 +81,8 @@ def _load(
         queues={queue.name: queue for queue in transaction.queues()},
         members={member.name: member for member in transaction.members()},
         snapshots=snapshots,
+        samples=transaction.recent_samples(now - SAMPLE_S) if waiting else {},
+        ran_with=transaction.ran_with(words) if len(nodes) > 1 else {},
         clock=clock,
         left=tuple(transaction.attempts_to_end()),
     )
@@ -93,7 +103,7 @@ def _request(
         "schema": "stoker.request/1", "op": "reconcile",
         "orders": [dict(order) for order in planned.orders.get(node, ())],
         "observe": observe, "gpus": node in planned.gpus, "wait": planned.wait_s,
-        **wishes(request),
+        **({"parts": ["cpu", "memory", "disks"]} if node in planned.parts else {}), **wishes(request),
     }  # fmt: skip
 
 
@@ -254,7 +264,8 @@ def _judged(transaction: Transaction, job_id: str, answers: Sequence[Answer], no
     numbers = {job.attempt, *(number for answer in answers for number in answer.numbers(job_id))}
     rows = {number: transaction.attempt(job_id, number) for number in numbers if number > 0}
     attempts = {number: row for number, row in rows.items() if row is not None}
-    return [change for answer in answers for change in judge(job, attempts, answer, now)]
+    changes = [change for answer in answers for change in judge(job, attempts, answer, now)]
+    return ends(changes, transaction.gang(job.gang), now) if job.gang is not None else changes
 
 
 def _told(change: Change) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stoker.dispatch.retry import backoff_s, worth_retrying
-from stoker.store import FINISHED_STATES, JobRow
+from stoker.store import FINISHED_STATES, GANG_AGAIN, GANG_OVER, JobRow
 
 # So often a job goes elsewhere free of charge when a lease ran out: after that it may be the job that ends its nodes.
 MOST_MOVES = 5
@@ -51,9 +51,16 @@ def after_end(
 
     Returns the event's type, and the job's new values. A job that was put back uses up no retry. One whose lease ran
     out (policy `move`) goes elsewhere at once; up to `MOST_MOVES` times that is no failure of its own. One that may be
-    tried again is `dead` when its retries are spent, or when this is no failure that it is tried again for.
+    tried again is `dead` when its retries are spent, or when this is no failure that it is tried again for. A rank
+    that was stopped because of another one of its gang begins again with it, or failed with it.
     """
     ended: dict[str, Any] = {"state": state, "reason": reason, "not_before": None, "put_back": None}
+    if job.stop_requested == GANG_AGAIN:
+        again = _again(job, "begins again with the other ranks of its gang")
+        return "job.retry", {**again, "not_before": job.not_before, "stop_requested": None}
+    if job.stop_requested == GANG_OVER and state == "cancelled":
+        why = f"stopped: another rank of its gang {job.gang} is over"
+        return "job.failed", {**ended, "state": "failed", "reason": "gang", "detail": why}
     if state == "cancelled" and job.put_back is not None and job.stop_requested is None:
         return "job.requeued", _again(job, f"attempt {job.attempt} was stopped: {job.put_back}")
     failed = state == "failed" or (state == "lost" and reason is not None)

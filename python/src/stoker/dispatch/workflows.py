@@ -114,7 +114,7 @@ def _start(store: Store, transaction: Transaction, workflow: WorkflowRow, start:
     try:
         job = store.add_job(
             plan["name"], spec, plan["target"], plan["retries"], retry_on=plan["retry_on"], template=plan["template"],
-            results=plan["results"], queue=plan["queue"], priority=plan["priority"],
+            results=plan["results"], wants=plan.get("wants"), queue=plan["queue"], priority=plan["priority"],
             submitted_by=workflow.submitted_by, now=now, within=transaction,
         )  # fmt: skip
     except UsageError as problem:

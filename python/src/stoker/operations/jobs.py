@@ -79,12 +79,15 @@ def get(session: Session, job: str, *, live: bool = False, stored: bool = False)
     row = job_row(session, row.id)
     view = job_of(session, row)
     attempts = tuple(attempt_of(a) for a in session.store.attempts(row.id))
-    return JobDetail(view, attempts, row.spec, freshness_of([view], live=asked_live), problems)
+    claims = session.store.events(types=("job.starting",), job_id=row.id, limit=20, newest=True)
+    placement = next((event.data["placement"] for event in reversed(claims) if "placement" in event.data), None)
+    ranks = jobs_of(session, session.store.gang(row.gang)) if row.gang is not None else ()
+    return JobDetail(view, attempts, row.spec, freshness_of([view], live=asked_live), problems, placement, ranks)
 
 
 @operation("jobs", "wait", "read")
 def wait(session: Session, job: str, *, timeout: float | str | None = None) -> Ended:
-    """Wait until a job is over, retries included.
+    """Wait until a job is over, retries included; with a rank of a gang, until all ranks are.
 
     The waiting is done on the node; a node that cannot be reached is asked again until it can.
 
@@ -93,19 +96,22 @@ def wait(session: Session, job: str, *, timeout: float | str | None = None) -> E
         timeout: Give up waiting after this long (90s, 2h). The job goes on.
     """
     row = job_row(session, job)
+    ranks = [each.id for each in session.store.gang(row.gang)] if row.gang is not None else [row.id]
     limit = None if timeout is None else time.monotonic() + quantities.seconds(timeout, "--timeout")
     pause = 0.5
     problems: tuple[Problem, ...] = ()
     while True:
-        view = job_of(session, job_row(session, row.id))
-        if view.finished:
-            problems += fetch(session, [row.id])
-            return Ended(job_of(session, job_row(session, row.id)), problems=problems)
+        views = jobs_of(session, [job_row(session, each) for each in ranks])
+        # Of a gang the one that did not end well speaks for all.
+        view = next((each for each in views if each.state != "succeeded"), views[0])
+        if all(each.finished for each in views):
+            problems += fetch(session, ranks)
+            return Ended(job_of(session, job_row(session, view.id)), problems=problems)
         left = None if limit is None else limit - time.monotonic()
         if left is not None and left <= 0:
             return Ended(view, timed_out=True, problems=problems)
         began = time.monotonic()
-        problems = make_round(session, "dispatch", jobs=[row.id], wait_s=min(15.0, left if left is not None else 15.0))
+        problems = make_round(session, "dispatch", jobs=ranks, wait_s=min(15.0, left if left is not None else 15.0))
         # A round that came back at once had nothing to wait for on a node: the job is in the store, or the node away.
         quick = time.monotonic() - began < 2.0
         pause = min(pause * 1.5, 5.0) if quick else 0.5
@@ -117,7 +123,7 @@ def wait(session: Session, job: str, *, timeout: float | str | None = None) -> E
 def stop(session: Session, *jobs: str, grace: float | str | None = None, give_up: bool = False) -> StopList:
     """Stop jobs: the signal to end, the grace, then kill, until no process of theirs is left.
 
-    A job that is over is left as it is, and that is said.
+    A job that is over is left as it is, and that is said. With a rank of a gang all its ranks are stopped.
 
     Args:
         jobs: Ids of jobs, or the beginnings of them.
@@ -127,7 +133,9 @@ def stop(session: Session, *jobs: str, grace: float | str | None = None, give_up
     if not jobs:
         raise UsageError("which job?", next_step="stoker jobs lists them; then stoker stop ID")
     grace_s = None if grace is None else quantities.seconds(grace, "--grace")
-    rows = [job_row(session, job) for job in dict.fromkeys(jobs)]
+    named = [job_row(session, job) for job in jobs]
+    ranks = [session.store.gang(row.gang) if row.gang is not None else [row] for row in named]
+    rows = list({row.id: row for rows in ranks for row in rows}.values())
     before = {view.id: view for view in jobs_of(session, rows)}
     asked = [view.id for view in before.values() if not view.finished]
     longest = max([_grace(session, i, grace_s) for i in asked], default=0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
@@ -11,12 +12,17 @@ from stoker.operations import quantities
 from stoker.operations.isolation import isolation_spec
 from stoker.operations.registry import FileText, Short
 
+_LABEL = re.compile(r"[\w./:-]{1,63}")
+
 
 class JobOptions(TypedDict, total=False):
     """Options of a job.
 
     Args:
-        on: Node or group to run on; any idle node by default.
+        on: Node, group or pattern of them (gpu:&lab:!spark) to run on; any node by default.
+        where: Only on nodes with this host variable, stoker_gpu_model=H100 (or != < <= > >=). Repeatable.
+        apart: Not on a node with another job of this label.
+        data: Prefer nodes that have this data: by their stoker_data, or from earlier jobs. Repeatable.
         gpus: How many GPUs the job gets for itself; it waits on the node until they are free.
         name: A name for the job; its id begins with it. The command's name by default.
         env: An environment variable, KEY=VALUE. Repeatable.
@@ -24,8 +30,9 @@ class JobOptions(TypedDict, total=False):
             stored. Repeatable.
         workdir: Folder to run in. By default the current folder on this machine, the home folder on other nodes.
         timeout: Stop the job after this long (90s, 2h).
-        memory: Most memory the job may use (8G), where the node can limit it.
-        cpus: Most CPUs the job may use, where the node can limit it.
+        memory: Most memory the job may use (8G), where the node can limit it; it goes where so much is left.
+        cpus: Most CPUs the job may use, where the node can limit it; it goes where so many are left.
+        disk: How much room a disk of the node has to have (50G).
         retries: How often to start it again when it fails.
         retry_on: Only for this failure: an exit code (75), some (64-78), a signal (SIGKILL), or code, signal, oom,
             timeout, lost. Repeatable.
@@ -51,6 +58,9 @@ class JobOptions(TypedDict, total=False):
     """
 
     on: str | None
+    where: Sequence[str]
+    apart: str | None
+    data: Sequence[str]
     gpus: int | None
     name: Annotated[str | None, Short("-n")]
     env: Annotated[Mapping[str, str] | None, Short("-e")]
@@ -59,6 +69,7 @@ class JobOptions(TypedDict, total=False):
     timeout: float | str | None
     memory: int | str | None
     cpus: float | None
+    disk: int | str | None
     retries: int | None
     retry_on: Sequence[str]
     lease: str | None
@@ -90,6 +101,7 @@ class RunOptions(JobOptions, total=False):
             Repeatable.
         auto_pull: Fetch everything there that differs when the job is over.
         project: The project: a folder, or the name of one that was named before. It is remembered.
+        nodes: Start it on so many nodes at once, all or none, each with its rank and the address of the first.
     """
 
     environment: bool
@@ -98,13 +110,15 @@ class RunOptions(JobOptions, total=False):
     pull: Sequence[str]
     auto_pull: bool
     project: str | None
+    nodes: int | None
 
 
 @dataclass(frozen=True)
 class Named:
     """What a caller named of a job; what is None is for the settings to say.
 
-    `retry_on` is as it is stored; `results` is what its row says of them (`stoker.operations.results`).
+    `retry_on` and `wants` are as they are stored; `results` is what its row says of them (`stoker.operations.results`).
+    `ranks`: on how many nodes at once.
     """
 
     spec: Mapping[str, Any]
@@ -113,6 +127,8 @@ class Named:
     retry_on: str | None
     title: str
     results: Mapping[str, Any] | None = None
+    wants: Mapping[str, Any] | None = None
+    ranks: int = 1
 
 
 def named_job(argv: Sequence[str], options: JobOptions, title: str) -> Named:
@@ -123,7 +139,28 @@ def named_job(argv: Sequence[str], options: JobOptions, title: str) -> Named:
     if retries is not None and retries < 0:
         raise UsageError(f"--retries: {retries} is not a number of 0 or more")
     retry_on = retry_words(options.get("retry_on") or ())
-    return Named(named_spec(argv, options), options.get("on"), retries, retry_on, title)
+    return Named(
+        named_spec(argv, options), options.get("on"), retries, retry_on, title, wants=named_wants(options) or None
+    )
+
+
+def named_wants(options: JobOptions) -> dict[str, Any]:
+    """What a caller named of the job's place beyond its spec. Raises UsageError for what cannot be read."""
+    from stoker.dispatch.where import Condition
+
+    label, data = options.get("apart"), tuple(options.get("data") or ())
+    for option, said in (("--apart", () if label is None else (label,)), ("--data", data)):
+        if odd := [text for text in said if not _LABEL.fullmatch(text)]:
+            raise UsageError(
+                f"{option}: {odd[0]!r} is no name", next_step="letters, digits and _ . / : -, such as imagenet"
+            )
+    wants = {
+        "where": [str(Condition.parse(text)) for text in options.get("where") or ()],
+        "apart": label,
+        "data": dict.fromkeys(data, 1),
+        "disk_bytes": _quantity(quantities.size, options.get("disk"), "--disk"),
+    }
+    return {name: value for name, value in wants.items() if value}
 
 
 def named_spec(argv: Sequence[str], options: JobOptions) -> dict[str, Any]:

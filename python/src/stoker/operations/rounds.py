@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
+from stoker.config import Placement
 from stoker.operations.values import Problem
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ def make_round(
     }
     if epoch is not None:
         request["epoch"] = epoch
+    if session.config.placement != Placement():
+        request["placement"] = asdict(session.config.placement)
     if parts:
         request |= looks(session, parts)
     played = session.runner.play(

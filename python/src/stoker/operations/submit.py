@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from stoker.errors import UsageError
-from stoker.operations import files, results
+from stoker.operations import files, results, selection
 from stoker.operations.find import job_row
 from stoker.operations.options import JobOptions, Named, RunOptions, named_job, names_only, one_command
 from stoker.operations.registry import Command, Short, operation
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stoker.store import JobRow
 
 PLACING_ROUNDS = 3
+MOST_RANKS = 1000
 _UNNAMED: Mapping[str, Any] = {
     "argv": None, "script": None, "env": {}, "timeout_s": None, "memory_bytes": None, "cpus": None,
     "checkpoint_signal": None, "split_output": False,
@@ -55,7 +56,10 @@ def prepared(session: Session, named: Named, options: RunOptions) -> Named:
     )  # fmt: skip
     if options.get("environment"):
         spec = {**spec, "env": _activated(session, spec, named.on)}
-    return replace(named, spec=spec, results=wanted)
+    ranks = options.get("nodes")
+    if ranks is not None and not 1 <= ranks <= MOST_RANKS:
+        raise UsageError(f"--nodes: {ranks} is not a number of 1 to {MOST_RANKS}")
+    return replace(named, spec=spec, results=wanted, ranks=ranks or 1)
 
 
 def submit(
@@ -67,7 +71,9 @@ def submit(
     In a `queue` it waits for its turn: the rounds of others offer it.
     """
     spec, target, most = completed(session, named)
-    more: dict[str, Any] = {"template": template, "retry_on": named.retry_on, "results": named.results}
+    wants = {**(named.wants or {}), **({"ranks": named.ranks} if named.ranks > 1 else {})} or None
+    more: dict[str, Any] = {"template": template, "retry_on": named.retry_on, "results": named.results, "wants": wants}
+    selection.refuse_impossible(session, target, wants or {}, queue)
     if queue is not None:
         row = _written(session, named.title, spec, target, most, queue=queue, priority=priority, **more)
         return Submitted(job_of(session, row), time.monotonic() - began)
@@ -135,7 +141,7 @@ def retry(session: Session, job: str, *, env: Annotated[Mapping[str, str] | None
     _secrets(session, spec.get("secret_env") or (), row.target)
     return _submit(
         session, row.name, spec, row.target, row.max_retries, began, retry_of=row.id, template=row.template,
-        retry_on=row.retry_on, results=results.again(row.results),
+        retry_on=row.retry_on, results=results.again(row.results), wants=row.wants,
     )  # fmt: skip
 
 
@@ -158,7 +164,8 @@ def _written(
 ) -> JobRow:
     """The row of a new job; the files that it was submitted with are kept as long as it needs them."""
     files.refuse_missing(session, spec)
-    row = session.store.add_job(name, spec, target, retries, **more)
+    ranks = int((more.get("wants") or {}).get("ranks") or 1)
+    row = session.store.add_job(name, spec, target, retries, ranks=ranks, **more)
     if spec.get("snapshot"):
         session.store.snapshots.use(spec["snapshot"]["digest"], session.store.url, row.id)
     return row
@@ -169,11 +176,18 @@ def _place(session: Session, row: JobRow) -> tuple[Problem, ...]:
     for _ in range(PLACING_ROUNDS):
         problems = make_round(session, "dispatch", jobs=[row.id])
         now = job_row(session, row.id)
+        # What this round asked the nodes for, the next one knows.
+        asked = now.node is None and (now.detail or "").startswith("asking ") and not problems
         if now.state not in ("queued", "starting") or (
-            now.state == "queued" and (now.reason or now.detail or problems)
+            now.state == "queued" and not asked and (now.reason or now.detail or problems)
         ):
             break
     return problems
+
+
+def place_wishes(row: JobRow) -> dict[str, Any]:
+    """What a job asked of its place, without being a gang: for another job like it."""
+    return {name: value for name, value in (row.wants or {}).items() if name not in ("ranks", "schema")}
 
 
 def _activated(session: Session, named: Mapping[str, Any], on: str | None) -> dict[str, str]:

@@ -39,6 +39,7 @@ class Template:
     on: str | None
     retries: int | None
     retry_on: str | None
+    wants: Mapping[str, Any] | None
     job_name: str
     created_at: float
     updated_at: float
@@ -86,6 +87,7 @@ def template_of(row: TemplateRow) -> Template:
         on=body.get("on"),
         retries=body.get("retries"),
         retry_on=body.get("retry_on"),
+        wants=body.get("wants"),
         job_name=body["job_name"],
         created_at=row.created_at,
         updated_at=row.updated_at,

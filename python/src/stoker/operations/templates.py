@@ -11,7 +11,7 @@ from stoker.operations.find import job_row, near
 from stoker.operations.options import JobOptions, Named, RunOptions, named_job
 from stoker.operations.registry import Command, Short, operation
 from stoker.operations.session import Session
-from stoker.operations.submit import prepared, submit
+from stoker.operations.submit import place_wishes, prepared, submit
 from stoker.operations.template import (
     Template,
     TemplateDeleted,
@@ -65,7 +65,7 @@ def save(
     named = named_job(argv, options, options.get("name") or template)
     body: dict[str, Any] = {
         "spec": named.spec, "on": named.on, "retries": named.retries, "retry_on": named.retry_on,
-        "job_name": named.title,
+        "wants": named.wants, "job_name": named.title,
     }  # fmt: skip
     if from_ is not None:
         body = _with_job(session, from_, body)
@@ -135,6 +135,7 @@ def named_of(session: Session, template: str, param: Mapping[str, str], options:
         {**spec, **extra}, known.on if own.on is None else own.on,
         known.retries if own.retries is None else own.retries,
         known.retry_on if own.retry_on is None else own.retry_on, own.title,
+        wants={**(known.wants or {}), **(own.wants or {})} or None,
     )  # fmt: skip
 
 
@@ -165,6 +166,7 @@ def _with_job(session: Session, job: str, body: dict[str, Any]) -> dict[str, Any
         "on": row.target if body["on"] is None else body["on"],
         "retries": row.max_retries if body["retries"] is None else body["retries"],
         "retry_on": row.retry_on if body["retry_on"] is None else body["retry_on"],
+        "wants": {**place_wishes(row), **(body["wants"] or {})} or None,
     }
 
 

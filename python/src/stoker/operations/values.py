@@ -85,7 +85,8 @@ class Job:
     `confirmed`: the node has shown that it has the newest attempt; until then it was only offered. `snapshot`: which
     files it runs with (digest, files, bytes, commit, changes, folder, host). `preflight` is what was odd about its GPUs
     when it took them, one sentence each. `container` is the image that was asked for, None where it is the node's own
-    or none. `lease_s`: it goes elsewhere when its node was away for so long (policy move); None: it is kept there.
+    or none. `lease_s`: it goes elsewhere when its node was away for so long (policy move); None: it is kept there. A
+    rank of a gang has the id of rank 0 as `gang`, its number, and how many `ranks` there are.
     """
 
     id: str
@@ -136,6 +137,9 @@ class Job:
     container: str | None = None
     sandbox: str | None = None
     user: str | None = None
+    gang: str | None = None
+    rank: int | None = None
+    ranks: int | None = None
     lease_s: float | None = None
 
     @property
@@ -161,13 +165,19 @@ class Attempt:
 
 @dataclass(frozen=True)
 class JobDetail:
-    """One job with its attempts and the spec it was submitted with (secrets as names only)."""
+    """One job with its attempts and the spec it was submitted with (secrets as names only).
+
+    `placement` says how its newest attempt got its node: `why` (named, the only node, score, no other has room), and
+    with a score `chosen` and `others`, each with node, score and parts. `gang` are all ranks of its gang.
+    """
 
     job: Job
     attempts: tuple[Attempt, ...]
     spec: Mapping[str, Any]
     freshness: Freshness
     problems: tuple[Problem, ...] = ()
+    placement: Mapping[str, Any] | None = None
+    gang: tuple[Job, ...] = ()
 
 
 @dataclass(frozen=True)

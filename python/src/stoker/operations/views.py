@@ -92,6 +92,9 @@ def _job(row: JobRow, attempt: AttemptRow | None, node: NodeRow | None, now: flo
         container=(row.spec.get("container") or {}).get("image"),
         sandbox=row.spec.get("sandbox"),
         user=row.spec.get("user"),
+        gang=row.gang,
+        rank=row.rank,
+        ranks=int((row.wants or {}).get("ranks") or 1) if row.gang is not None else None,
         lease_s=_lease_s(row, attempt),
     )
 

@@ -64,7 +64,7 @@ class _Builder:
         return {
             "matrix": dict(matrix), "spec": spec, "later": [list(place) for place in waiting], "name": named.title,
             "target": target, "retries": retries, "retry_on": named.retry_on, "template": fields.get("template"),
-            "results": named.results, "queue": step.queue, "priority": step.priority,
+            "results": named.results, "wants": named.wants, "queue": step.queue, "priority": step.priority,
         }  # fmt: skip
 
     def _filled(

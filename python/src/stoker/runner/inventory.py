@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import fnmatch
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stoker.errors import NotFound, UsageError
-
-_SUBSCRIPT = re.compile(r"^(?P<name>.+)\[(?P<first>-?\d+)?(?P<range>:)?(?P<last>-?\d+)?\]$")
+from stoker import patterns
+from stoker.errors import NotFound
 
 
 @dataclass(frozen=True)
@@ -56,46 +53,15 @@ class Inventory:
     def match(self, pattern: str) -> list[str]:
         """Names of the nodes that `pattern` chooses, in inventory order.
 
-        A pattern is a name of a node or group, ``all``, a glob, ``~`` and a regular expression, ``group[0:2]``, or
-        several of these with commas or colons between: ``&`` before one keeps only its nodes, ``!`` takes them away.
+        `stoker.patterns` says what a pattern is.
         Raises UsageError for a part that names nothing.
         """
-        parts = _split(pattern)
-        if not parts:
-            raise UsageError("no node was named", next_step="stoker nodes lists them")
-        plus = [p for p in parts if p[0] not in "&!"]
-        chosen = {name for p in plus for name in self._part(p)} if plus else {n.name for n in self.nodes}
-        for part in parts:
-            if part[0] == "&":
-                chosen &= set(self._part(part[1:]))
-        for part in parts:
-            if part[0] == "!":
-                chosen -= set(self._part(part[1:]))
-        return [node.name for node in self.nodes if node.name in chosen]
-
-    def _part(self, part: str) -> list[str]:
         names = [node.name for node in self.nodes]
-        if part in ("all", "*"):
-            return names
-        if part in names:
-            return [part]
-        if part in self.groups:
-            return list(self.groups[part])
-        subscript = _SUBSCRIPT.match(part)
-        if subscript and subscript["name"] in (*names, *self.groups, "all"):
-            return _slice(self._part(subscript["name"]), subscript)
-        if part.startswith("~"):
-            return self._by_rule(part, _regex(part[1:]))
-        if any(c in part for c in "*?["):
-            return self._by_rule(part, re.compile(fnmatch.translate(part)))
-        raise self._unknown(part, "node or group", [*names, *self.groups])
-
-    def _by_rule(self, part: str, rule: re.Pattern[str]) -> list[str]:
-        found = [name for group, members in self.groups.items() if rule.match(group) for name in members]
-        found += [node.name for node in self.nodes if rule.match(node.name)]
-        if not found:
-            raise self._unknown(part, "node or group", [])
-        return found
+        try:
+            return patterns.match(pattern, names, self.groups)
+        except patterns.UnknownPart as unknown:
+            known = [] if unknown.rule else [*names, *self.groups]
+            raise self._unknown(unknown.part, "node or group", known) from None
 
     def _unknown(self, name: str, what: str, known: list[str]) -> NotFound:
         if name in self.outside:
@@ -104,26 +70,3 @@ class Inventory:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         return NotFound(f"no {what} '{name}' in {self.source.name}.{hint} (stoker nodes lists them)")
-
-
-def _split(pattern: str) -> list[str]:
-    """The parts of a pattern. Commas part always; colons only outside brackets and not in an IPv6 address."""
-    parts = [part.strip() for part in re.split(r",(?![^\[]*\])", pattern)]
-    if len(parts) == 1 and pattern.count("::") == 0 and pattern.count(":") < 6:
-        parts = [part.strip() for part in re.split(r":(?![^\[]*\])", pattern)] if not pattern.startswith("~") else parts
-    return [part for part in parts if part and part not in ("&", "!")]
-
-
-def _slice(names: list[str], found: re.Match[str]) -> list[str]:
-    first = int(found["first"] or 0)
-    if not found["range"]:
-        return names[first : first + 1 or None]
-    last = int(found["last"]) if found["last"] else len(names) - 1
-    return names[first : last + 1 or None]
-
-
-def _regex(text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise UsageError(f"'~{text}' is not a regular expression: {error}") from error

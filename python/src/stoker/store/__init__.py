@@ -13,6 +13,8 @@ stored, only their names.
 
 from stoker.store.rows import (
     FINISHED_STATES,
+    GANG_AGAIN,
+    GANG_OVER,
     JOB_STATES,
     LIVE_STATES,
     AlertRow,
@@ -33,6 +35,8 @@ from stoker.store.transaction import Transaction
 
 __all__ = [
     "FINISHED_STATES",
+    "GANG_AGAIN",
+    "GANG_OVER",
     "JOB_STATES",
     "LIVE_STATES",
     "AlertRow",

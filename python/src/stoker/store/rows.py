@@ -9,6 +9,9 @@ from typing import Any
 LIVE_STATES = ("queued", "starting", "running")
 FINISHED_STATES = ("succeeded", "failed", "cancelled", "lost", "dead")
 JOB_STATES = LIVE_STATES + FINISHED_STATES
+# Why a rank is stopped when another one of its gang is over: to begin again with all of them, or for good.
+GANG_AGAIN, GANG_OVER = "gang again", "gang over"
+GANG_STOPS = (GANG_AGAIN, GANG_OVER)
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,9 @@ class JobRow:
     `results_until` somebody fetches them, under the `results_epoch`-th claim (`stoker.store.due`). `queue` is the one
     it stands in, None: none; `place` its place among jobs of one priority where that is not its `number`.
     `retry_on` are the failures that it is tried again for, with commas between (`stoker.dispatch.retry`), None: all.
+    `wants` is what it asks of its place beyond its spec (`stoker.dispatch.demand`). The ranks of a gang are jobs with
+    the same `gang`, which is the id of `rank` 0; `rank_env` is what its newest attempt finds in its environment of the
+    others. `passed` counts later jobs that took room it waits for, `blocked_since` is when it first found none.
     `put_back`: why its attempt is stopped to be followed by another one elsewhere, None: it is not.
     `moves` is how often it went elsewhere because a lease ran out.
     """
@@ -63,6 +69,12 @@ class JobRow:
     queue: str | None = None
     place: float | None = None
     retry_on: str | None = None
+    wants: Mapping[str, Any] | None = None
+    gang: str | None = None
+    rank: int | None = None
+    rank_env: Mapping[str, Any] | None = None
+    passed: int | None = None
+    blocked_since: float | None = None
     put_back: str | None = None
     moves: int | None = None
 

@@ -52,6 +52,19 @@ def newest(connection: Connection, node: str) -> SampleRow | None:
     return SampleRow(**row) if row is not None else None
 
 
+def recent(connection: Connection, at: float) -> dict[str, list[SampleRow]]:
+    """By node, the two newest from `at` on, the older one first."""
+    table = schema.samples
+    age = func.row_number().over(partition_by=table.c.node, order_by=table.c.at.desc()).label("age")
+    ranked = select(table, age).where(table.c.at >= at).subquery()
+    columns = [column for column in ranked.c if column.name != "age"]
+    found: dict[str, list[SampleRow]] = {}
+    query = select(*columns).where(ranked.c.age <= 2).order_by(ranked.c.at)
+    for row in connection.execute(query).mappings():
+        found.setdefault(str(row["node"]), []).append(SampleRow(**row))
+    return found
+
+
 def add(connection: Connection, sample: SampleRow, keep_s: float) -> None:
     """Write a sample; once a minute what has become old is thinned out, and what is older than `keep_s` removed."""
     before = newest(connection, sample.node)

@@ -26,7 +26,7 @@ from sqlalchemy.engine import Dialect
 from stoker.errors import StokerError
 
 # The newest migration, and all before it. Kept here so that opening a store that is up to date needs no Alembic.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0007", "0008", "0010", "0011", "0012")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0007", "0008", "0009", "0010", "0011", "0012")
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "stoker_version"
 
@@ -133,9 +133,16 @@ jobs = Table(
     Column("results_due", Boolean),
     Column("results_until", Double),
     Column("results_epoch", Integer),
+    Column("wants", Document("stoker.wants")),
+    Column("gang", String(63)),
+    Column("rank", Integer),
+    Column("rank_env", Document("stoker.rank_env")),
+    Column("passed", Integer),
+    Column("blocked_since", Double),
     Column("put_back", Words),
     Index("jobs_by_state", "state"),
     Index("jobs_by_number", "number"),
+    Index("jobs_by_gang", "gang"),
 )
 
 attempts = Table(

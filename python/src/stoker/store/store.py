@@ -25,6 +25,7 @@ from stoker.store.queues import Queues
 from stoker.store.rows import LIVE_STATES, AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
 from stoker.store.samples import Samples
 from stoker.store.snapshots import Snapshots
+from stoker.store.stopping import request_stop, where_of
 from stoker.store.templates import Templates
 from stoker.store.transaction import Transaction
 from stoker.store.workflows import Workflows
@@ -131,10 +132,14 @@ class Store:
         queue: str | None = None,
         retry_on: str | None = None,
         results: Mapping[str, Any] | None = None,
+        wants: Mapping[str, Any] | None = None,
+        ranks: int = 1,
         now: float | None = None,
         within: Transaction | None = None,
     ) -> JobRow:
         """Add a job that is `queued`, with an id made from `name`, in a transaction of its own or `within` another.
+
+        With `ranks` above 1 it is a gang of so many jobs, all of this spec; rank 0, which gives it its id, is returned.
 
         `spec` is a stoker.spec/1; job, uid and name are filled in here. A `queue` that is not there is made. `results`
         are due when their `asked` is true.
@@ -142,21 +147,30 @@ class Store:
         Raises UsageError for a spec that is not valid, or that holds values of secrets (only their names belong in it).
         """
         at = time.time() if now is None else now
-        uid = str(uuid.uuid4())
         refuse_secrets(spec)
         for _ in range(_ID_TRIES):
             job_id = new_id(name)
-            checked = checked_spec({**spec, "schema": "stoker.spec/1", "job": job_id, "uid": uid, "name": name})
+            ids = [job_id, *(f"{job_id}-{rank}" for rank in range(1, ranks))]
+            checked = [
+                checked_spec({**spec, "schema": "stoker.spec/1", "job": i, "uid": str(uuid.uuid4()), "name": name})
+                for i in ids
+            ]
             with nullcontext(within) if within is not None else self.write() as transaction:
-                if transaction.job(job_id) is None:
+                if not any(transaction.job(i) for i in ids):
                     more: dict[str, Any] = {
                         "retry_of": retry_of, "submitted_by": submitted_by, "template": template, "queue": queue,
                         "retry_on": retry_on, "results": results,
                         "results_due": True if results and results.get("asked") else None,
+                        "wants": wants, "gang": job_id if ranks > 1 else None,
                     }  # fmt: skip
                     if queue is not None:
                         self.queues.ensure(transaction, queue, at)
-                    return _add(transaction, checked, target, max_retries, priority, more, at)
+                    rows = [
+                        _add(transaction, each, target, max_retries, priority,
+                             {**more, "rank": rank if ranks > 1 else None}, at)
+                        for rank, each in enumerate(checked)
+                    ]  # fmt: skip
+                    return rows[0]
         raise UsageError(
             f"no free job id begins with {job_id[:-5]!r}: there are too many jobs of this name",
             next_step="choose another --name, or remove old jobs with stoker clean",
@@ -203,6 +217,11 @@ class Store:
             query = query.limit(limit)
         with self.read() as connection:
             return [JobRow(**row) for row in connection.execute(query).mappings()]
+
+    def gang(self, gang: str) -> list[JobRow]:
+        """The ranks of a gang, in order."""
+        with self.read() as connection:
+            return Transaction(connection).gang(gang)
 
     def attempts(self, job_id: str) -> list[AttemptRow]:
         """All attempts of one job, oldest first."""
@@ -251,23 +270,14 @@ class Store:
         """Ask for the end of a job and return it as it is then.
 
         A job that waits in the store is `cancelled` at once; for one on a node the next round sends the order; one that
-        is over stays as it is. Asking twice keeps the first reason. `grace_s` None: the job's own. `within` another
-        transaction, or in one of its own. Raises NotFound.
+        is over stays as it is. Asking twice keeps the first reason. `grace_s` None: the job's own. With a rank of a
+        gang all of them are stopped. `within` another transaction, or in one of its own. Raises NotFound.
         """
         at = time.time() if now is None else now
         with nullcontext(within) if within is not None else self.write() as transaction:
             job = _known(transaction, job_id)
-            if job.finished:
-                return job
-            if job.state == "queued" and job.node is None:
-                _cancel_waiting(transaction, job, reason, at)
-            elif job.stop_requested is None or grace_s != job.stop_grace_s:
-                asked = job.stop_requested or reason
-                values = {"stop_requested": asked, "stop_grace_s": grace_s, "stop_ordered_at": None, "updated_at": at}
-                transaction.change_job(job, values)
-                if job.stop_requested is None:
-                    data = {"reason": asked, "grace_s": grace_s}
-                    transaction.event("job.stop_requested", at, **_where(job), data=data)
+            for each in transaction.gang(job.gang) if job.gang is not None else [job]:
+                request_stop(transaction, each, reason, grace_s, at)
             return _known(transaction, job_id)
 
     def delete_jobs(self, ids: Iterable[str], *, now: float | None = None) -> int:
@@ -289,7 +299,7 @@ class Store:
                         next_step=f"stoker stop {job.id}",
                     )
                 transaction.remove_job(job.id)
-                transaction.event("job.removed", at, **_where(job), data={"state": job.state})
+                transaction.event("job.removed", at, **where_of(job), data={"state": job.state})
                 removed.append(job.id)
         for job_id in removed:
             self.log_copies.remove(job_id)
@@ -441,17 +451,3 @@ def _known(transaction: Transaction, job_id: str) -> JobRow:
     if job is None:
         raise NotFound(f"there is no job {job_id!r}", next_step="stoker jobs lists them")
     return job
-
-
-def _cancel_waiting(transaction: Transaction, job: JobRow, reason: str, at: float) -> None:
-    values = {
-        "state": "cancelled", "stop_requested": reason, "not_before": None, "ended_at": at, "updated_at": at,
-        "detail": "stopped before it was started" if not job.attempt else "stopped before its next attempt",
-    }  # fmt: skip
-    transaction.change_job(job, values)
-    data = {"from": job.state, "to": "cancelled", "reason": reason}
-    transaction.event("job.cancelled", at, **_where(job), data=data)
-
-
-def _where(job: JobRow) -> dict[str, Any]:
-    return {"job": job.id, "attempt": job.attempt or None, "node": job.node}

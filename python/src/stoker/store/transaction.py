@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Delete, Insert, Table, Update, delete, insert, select, update
 
-from stoker.store import samples, schema
+from stoker.store import localities, samples, schema
 from stoker.store.rows import AlertRow, AttemptRow, JobRow, MemberRow, NodeRow, QueueRow, SampleRow, TemplateRow
 from stoker.store.workflows import WorkflowWriting
 
@@ -52,6 +52,19 @@ class Transaction:
             .where(jobs.c.state.in_(states))
         )
         return [AttemptRow(**row) for row in self._connection.execute(query).mappings()]
+
+    def gang(self, gang: str) -> list[JobRow]:
+        """The ranks of a gang, in order."""
+        query = select(schema.jobs).where(schema.jobs.c.gang == gang).order_by(schema.jobs.c.rank)
+        return [JobRow(**row) for row in self._connection.execute(query).mappings()]
+
+    def recent_samples(self, at: float) -> dict[str, list[SampleRow]]:
+        """By node, the two newest samples from `at` (Unix seconds) on, the older one first."""
+        return samples.recent(self._connection, at)
+
+    def ran_with(self, words: Mapping[str, str]) -> dict[str, frozenset[str]]:
+        """By key, the nodes on which a job began whose spec or wishes hold these words (as they stand in JSON)."""
+        return localities.ran_with(self._connection, words)
 
     def attempts_to_end(self) -> list[AttemptRow]:
         """Attempts that their jobs went on without, and that may be alive on nodes that were away."""
