@@ -41,7 +41,7 @@ def fill(store: Store) -> None:
             store.request_stop(job.id)
     with store.write() as transaction:
         for name in ("n1", "Knöten", "N2"):
-            transaction.put_node(NodeRow(name, {"gpus": None, "load": 0.1}, 1.5e9, None, None, 0, 1.4e9))
+            transaction.put_node(NodeRow(name, {"gpus": None, "load": 0.1}, 1.5e9, None, None, 0, missed_at=1.4e9))
             transaction.put_member(MemberRow(name, "draining", "inventory", 1.5e9, drain_deadline=1.6e9))
 
 

@@ -81,8 +81,8 @@ class RoundRequest:
             )
         except (TypeError, ValueError):
             raise UsageError(
-                "stoker_round: wait_s, log_keep_bytes, quarantine_s, epoch, and the values of telemetry and placement, have"
-                " to be numbers"
+                "stoker_round: wait_s, log_keep_bytes, quarantine_s, epoch, and the values of telemetry and placement,"
+                " are numbers"
             ) from None
 
 
