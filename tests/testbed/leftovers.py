@@ -45,10 +45,13 @@ def clear_leftovers() -> list[Path]:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Hold this user's lock for clearing."""
-    with Path(f"/tmp/{PREFIX}clearing-{os.geteuid()}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Hold the lock for clearing: that of the folder itself, so that no file of it stays behind."""
+    folder = os.open("/tmp", os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(folder)
 
 
 def is_mine(owner: Path) -> bool:
