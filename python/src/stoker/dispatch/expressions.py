@@ -144,7 +144,7 @@ def _evaluated(text: str, values: Mapping[str, Any]) -> Any:
     except ExpressionError:
         raise
     # Whatever the template engine raises: an expression without an answer ends its step, never a round.
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001  see above
         raise ExpressionError(f"has no answer: {problem}") from None
 
 
