@@ -12,8 +12,9 @@ import pytest
 from made import known, node, observation, refused, reply
 
 from stoker.config import Placement
-from stoker.dispatch import NodeInfo, RoundRequest, RoundSummary, begin_round, finish_round
+from stoker.dispatch import NodeInfo, NodeResult, RoundRequest, RoundSummary, begin_round, finish_round
 from stoker.dispatch.gang import address_of
+from stoker.dispatch.leases import Clock, Lease
 from stoker.store import GANG_AGAIN, JobRow, Store
 
 NODES = (
@@ -260,9 +261,9 @@ def test_what_somebody_gives_as_the_address_wins(store: Store) -> None:
 
 
 @pytest.mark.accepts("V34")
-@pytest.mark.parametrize("end", ["put back", "expired"])
+@pytest.mark.parametrize("end", ["put back", "expired", "silent"])
 def test_a_rank_that_leaves_its_node_takes_the_others_along(store: Store, end: str) -> None:
-    """A node is drained, or a lease ran out: no retry is used up, and all begin again together."""
+    """A node is drained, or a lease ran out (it says so, or is silent): no retry is used up, and all begin again together."""
     gang = Gang(store)
     gang.run()
     if end == "put back":
@@ -270,10 +271,19 @@ def test_a_rank_that_leaves_its_node_takes_the_others_along(store: Store, end: s
             transaction.change_job(gang.ranks[1], {"put_back": "n2 is drained"})
         assert [order["order"] for order in gang.begin(12.0)["n2"]] == ["stop"]
         gang.tell(13.0, 1, "cancelled")
-    else:
+    elif end == "expired":
         gang.tell(13.0, 1, "lost", reason="expired")
+    else:
+        with store.write() as transaction:
+            lease = Lease(60.0, 1060.0, "boot-1", {"desk": 0.0}).row()
+            transaction.change_attempt(gang.ranks[1].id, 1, {"lease": lease})
+        gang.begin(12.0)
+        silent = {"n1": reply(observation(gang.ranks[0], "running")), "n2": NodeResult(unreachable="no route")}
+        summary = finish_round(store, silent, 13.0, clock=Clock("desk", 500.0))
+        assert [each["event"] for each in summary.changed] == ["job.moved", "job.stop_requested"]
     assert gang.ranks[0].stop_requested == GANG_AGAIN
     gang.begin(14.0)
     gang.tell(15.0, 0, "cancelled")
     assert [(job.state, job.retries_used, job.put_back) for job in gang.ranks] == [("queued", 0, None)] * 2
-    assert [order["attempt"] for orders in gang.begin(100.0).values() for order in orders] == [2, 2]
+    orders = [order for orders in gang.begin(100.0).values() for order in orders]
+    assert [order["attempt"] for order in orders if order["order"] == "start"] == [2, 2]

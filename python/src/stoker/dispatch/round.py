@@ -25,7 +25,7 @@ from stoker.dispatch.telemetry import TREND_S, Limits, sample_of, trend
 from stoker.dispatch.telemetry import judge as judge_sample
 from stoker.dispatch.workflows import advance_workflows
 from stoker.errors import NodeError, UsageError
-from stoker.store import LIVE_STATES, NodeRow, Store, Transaction
+from stoker.store import LIVE_STATES, JobRow, NodeRow, Store, Transaction
 
 # What one node may send of logs in one round, before packing.
 LOG_BYTES_PER_NODE = 4 * 1024 * 1024
@@ -251,9 +251,10 @@ def _record_losses(store: Store, summary: RoundSummary, now: float, clock: Clock
             if seen is None or attempt is None or not attempt.live or attempt.node not in silent:
                 continue  # another controller was faster
             change = left_behind(seen, attempt, clock, now)
-            if change is not None and apply_change(transaction, change, now):
-                summary.changed.append(_told(change))
-                moved = True
+            for each in _with_gang(transaction, seen, [change] if change is not None else [], now):
+                if apply_change(transaction, each, now) and each.event:
+                    summary.changed.append(_told(each))
+                    moved = True
     return moved
 
 
@@ -265,6 +266,11 @@ def _judged(transaction: Transaction, job_id: str, answers: Sequence[Answer], no
     rows = {number: transaction.attempt(job_id, number) for number in numbers if number > 0}
     attempts = {number: row for number, row in rows.items() if row is not None}
     changes = [change for answer in answers for change in judge(job, attempts, answer, now)]
+    return _with_gang(transaction, job, changes, now)
+
+
+def _with_gang(transaction: Transaction, job: JobRow, changes: list[Change], now: float) -> list[Change]:
+    """The changes of a job, with what they mean for the other ranks of its gang."""
     return ends(changes, transaction.gang(job.gang), now) if job.gang is not None else changes
 
 
