@@ -135,7 +135,7 @@ def remove(session: Session, node: str, *, force: bool = False) -> MemberChange:
     def rule(before: MemberRow | None, busy: frozenset[str]) -> Decision:
         if node in busy and not force:
             raise UsageError(
-                f"{node} may have jobs under way: {some(jobs_there(session, node))}",
+                f"{node} may have jobs under way: {some(jobs_there(session, node)) or 'what was given up there'}",
                 next_step=f"stoker node drain {node} --wait, or --force to leave them alone",
             )
         return decisions.remove(node, before, "inventory", user_name(), time.time())
