@@ -300,7 +300,7 @@ def test_what_somebody_gives_as_the_address_wins(store: Store) -> None:
 @pytest.mark.accepts("V34")
 @pytest.mark.parametrize("end", ["put back", "expired", "silent"])
 def test_a_rank_that_leaves_its_node_takes_the_others_along(store: Store, end: str) -> None:
-    """A node is drained, or a lease ran out (it says so, or is silent): no retry is used up, all begin again together."""
+    """A node is drained, or a lease ran out (it says so, or is silent): no retry is used up; all begin again."""
     gang = Gang(store)
     gang.run()
     if end == "put back":

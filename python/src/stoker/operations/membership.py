@@ -123,7 +123,7 @@ def remove(session: Session, node: str, *, force: bool = False) -> MemberChange:
 
     Args:
         node: Name of the node.
-        force: Although jobs may be under way there. They are left alone, and nobody hears of them again.
+        force: Although jobs may be under way there. They are left alone; one with the lease `move` goes elsewhere.
     """
     from stoker.dispatch import decisions
     from stoker.dispatch.members import decide
