@@ -66,6 +66,25 @@ def test_what_is_understood(text: str, answer: bool) -> None:
     assert holds(text, VALUES) is answer
 
 
+@pytest.mark.parametrize("between", ["1", "matrix.seed", "context.lr", "parent.prep.exit_code", "none", "true"])
+def test_what_cannot_stand_between_the_values_is_refused(between: str) -> None:
+    with pytest.raises(ExpressionError, match="join puts a text between the values, not "):
+        check_inserts(f"{{{{ parent.grid.stdout | join({between}) }}}}", NAMES)
+
+
+def test_what_stands_between_may_turn_out_to_be_a_number() -> None:
+    text = "{{ parent.grid.stdout | join(matrix.mixed) }}"
+    check_inserts(text, NAMES)
+    assert inserted(text, {**VALUES, "matrix": {"mixed": 1}}) == "a1b"
+
+
+@pytest.mark.parametrize(("text", "values"), [("context.mode == 'x'", {}), ("matrix.seed < 2", {"matrix": {}})])
+def test_what_the_template_engine_raises_is_an_expression_without_an_answer(text: str, values: dict[str, Any]) -> None:
+    """A step read from a store may say what no check saw: it fails, and the round goes on."""
+    with pytest.raises(ExpressionError, match="has no answer"):
+        holds(text, values)
+
+
 ESCAPES = [
     "constructor", "parent.constructor.constructor('return 1')()", "''.__class__", "''['__class__'] == 'x'",
     "parent.prep.__class__ == 'x'", "parent.prep.outputs.__init__ == 'x'", "parent.__class__.__mro__ == 'x'",

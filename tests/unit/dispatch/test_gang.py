@@ -12,9 +12,10 @@ import pytest
 from made import known, node, observation, refused, reply
 
 from stoker.config import Placement
-from stoker.dispatch import NodeInfo, RoundRequest, RoundSummary, begin_round, finish_round
+from stoker.dispatch import NodeInfo, NodeResult, RoundRequest, RoundSummary, begin_round, finish_round
 from stoker.dispatch.gang import address_of
-from stoker.store import GANG_AGAIN, JobRow, Store
+from stoker.dispatch.leases import Clock, Lease
+from stoker.store import GANG_AGAIN, GANG_OVER, JobRow, Store
 
 NODES = (
     NodeInfo("n1", ("gpu",), {"ansible_host": "10.0.0.1", "stoker_address": "192.168.0.1"}),
@@ -191,6 +192,43 @@ def test_a_rank_that_does_not_begin_in_time_lets_go_of_what_the_others_hold(stor
     assert [order["attempt"] for (order,) in gang.begin(700.0).values()] == [2, 2]
 
 
+@pytest.mark.accepts("V34")
+@pytest.mark.parametrize("over", [0, 1])
+def test_a_late_gang_of_which_a_rank_ended_well_is_over(store: Store, over: int) -> None:
+    """It cannot begin again, and would hold what it has for ever."""
+    gang = Gang(store)
+    gang.begin(10.0)
+    gang.tell(11.0, over, "running")
+    gang.tell(12.0, over, "succeeded")
+    gang.tell(12.0, 1 - over, "queued", waiting={"needs": 1, "free": 0, "held_by": ["another user"]})
+    gang.begin(611.0)
+    assert gang.ranks[1 - over].stop_requested == GANG_OVER
+    ((order,),) = gang.begin(612.0).values()
+    assert order["order"] == "stop"
+    gang.tell(613.0, 1 - over, "cancelled")
+    rank = gang.ranks[1 - over]
+    assert (rank.state, rank.reason) == ("failed", "gang")
+    assert gang.begin(700.0) == {}
+
+
+@pytest.mark.accepts("V34")
+def test_a_gang_does_not_begin_again_while_a_rank_may_be_alive(store: Store) -> None:
+    """The folder of rank 1 is gone when it is to be stopped: nobody can say that it has ended."""
+    gang = Gang(store, ranks=3, max_retries=3)
+    gang.run()
+    gang.tell(12.0, 0, "lost", reason="reboot")
+    gang.begin(13.0)
+    assert [job.stop_requested for job in gang.ranks] == [None, GANG_AGAIN, GANG_AGAIN]
+    lost = {"order": "stop", "job": gang.ranks[1].id, "attempt": 1, "ok": False, "error": {"code": "unknown_job"}}
+    finish_round(store, {"n2": reply(orders=(lost,))}, 14.0)
+    states = [(job.state, job.reason, job.stop_requested) for job in gang.ranks]
+    assert states == [("failed", "gang", None), ("lost", None, GANG_AGAIN), ("running", None, GANG_OVER)]
+    gang.begin(15.0)
+    gang.tell(16.0, 2, "cancelled")
+    assert [(job.state, job.reason) for job in gang.ranks] == [("failed", "gang"), ("lost", None), ("failed", "gang")]
+    assert gang.begin(100.0) == {}
+
+
 def test_a_rank_that_its_node_refuses_ends_the_gang(store: Store) -> None:
     gang = Gang(store)
     gang.begin(10.0)
@@ -260,9 +298,9 @@ def test_what_somebody_gives_as_the_address_wins(store: Store) -> None:
 
 
 @pytest.mark.accepts("V34")
-@pytest.mark.parametrize("end", ["put back", "expired"])
+@pytest.mark.parametrize("end", ["put back", "expired", "silent"])
 def test_a_rank_that_leaves_its_node_takes_the_others_along(store: Store, end: str) -> None:
-    """A node is drained, or a lease ran out: no retry is used up, and all begin again together."""
+    """A node is drained, or a lease ran out (it says so, or is silent): no retry is used up; all begin again."""
     gang = Gang(store)
     gang.run()
     if end == "put back":
@@ -270,10 +308,19 @@ def test_a_rank_that_leaves_its_node_takes_the_others_along(store: Store, end: s
             transaction.change_job(gang.ranks[1], {"put_back": "n2 is drained"})
         assert [order["order"] for order in gang.begin(12.0)["n2"]] == ["stop"]
         gang.tell(13.0, 1, "cancelled")
-    else:
+    elif end == "expired":
         gang.tell(13.0, 1, "lost", reason="expired")
+    else:
+        with store.write() as transaction:
+            lease = Lease(60.0, 1060.0, "boot-1", {"desk": 0.0}).row()
+            transaction.change_attempt(gang.ranks[1].id, 1, {"lease": lease})
+        gang.begin(12.0)
+        silent = {"n1": reply(observation(gang.ranks[0], "running")), "n2": NodeResult(unreachable="no route")}
+        summary = finish_round(store, silent, 13.0, clock=Clock("desk", 500.0))
+        assert [each["event"] for each in summary.changed] == ["job.moved", "job.stop_requested"]
     assert gang.ranks[0].stop_requested == GANG_AGAIN
     gang.begin(14.0)
     gang.tell(15.0, 0, "cancelled")
     assert [(job.state, job.retries_used, job.put_back) for job in gang.ranks] == [("queued", 0, None)] * 2
-    assert [order["attempt"] for orders in gang.begin(100.0).values() for order in orders] == [2, 2]
+    orders = [order for orders in gang.begin(100.0).values() for order in orders]
+    assert [order["attempt"] for order in orders if order["order"] == "start"] == [2, 2]

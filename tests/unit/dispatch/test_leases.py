@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from made import attempt, job, known, node, observation, refused, reply, taken
 
-from stoker.dispatch import NodeInfo, NodeResult, RoundRequest, RoundSummary, begin_round, finish_round
+from stoker.dispatch import NodeInfo, NodeResult, RoundRequest, RoundSummary, begin_round, decisions, finish_round
 from stoker.dispatch.leases import (
     DRIFT,
     MARGIN_S,
@@ -24,6 +24,7 @@ from stoker.dispatch.leases import (
     read_words,
     surely_over,
 )
+from stoker.dispatch.members import decide
 from stoker.dispatch.model import State
 from stoker.dispatch.renewals import end_orders
 from stoker.dispatch.states import MOST_MOVES
@@ -435,3 +436,41 @@ def test_an_attempt_read_back_from_its_node_is_renewed(store: Store) -> None:
     assert rounds.attempts[0].lease is None
     (order,) = rounds.round(1.0)["n1"]["orders"]
     assert (order["order"], order["until_boot_s"] is not None) == ("lease", True)
+
+
+@pytest.mark.parametrize("how", ["removed", "not in the inventory"])
+@pytest.mark.parametrize("name", ["desk", "lab"])
+def test_a_job_on_a_node_that_nobody_asks_goes_elsewhere_when_its_lease_has_run_out(
+    store: Store, how: str, name: str
+) -> None:
+    """Also by a controller that did not start it: it counts from when it saw that first, and promises nothing."""
+    rounds = Rounds(store)
+    rounds.round()
+    first = rounds.job.node
+    assert first == "n1"
+    if how == "removed":
+        decide(store, first, lambda row, _: decisions.remove(first, row, "inventory", "ada", rounds.wall), rounds.wall)
+    else:
+        rounds.nodes = tuple(each for each in rounds.nodes if each.name != first)
+    rounds.name, promised = name, rounds.attempts[0].lease
+    assert rounds.round() == {}
+    why = "its node n1 was removed" if how == "removed" else "its node n1 is not in the inventory"
+    assert (rounds.job.state, rounds.job.detail) == ("running", why)
+    told = rounds.attempts[0].lease
+    assert told is not None
+    assert promised is not None
+    assert (told["until"], sorted(told["since"])) == (promised["until"], sorted({"desk", name}))
+    assert rounds.round(longest_s(60.0, rounds.job.spec) - 1.0) == {}
+    assert rounds.orders(rounds.round(2.0)) == [("n2", "start", 2)]
+    lost = rounds.attempts[0]
+    assert (lost.node, lost.state, lost.reason, lost.stop_due) == ("n1", "lost", "expired", True)
+    assert "job.moved" in rounds.events()
+
+
+def test_a_job_that_stays_on_a_node_that_nobody_asks_stays_there(store: Store) -> None:
+    rounds = Rounds(store, lease=None)
+    rounds.round()
+    rounds.nodes = rounds.nodes[1:]
+    rounds.round(1e6)
+    assert rounds.round(1e6) == {}
+    assert (rounds.job.state, rounds.job.node) == ("running", "n1")

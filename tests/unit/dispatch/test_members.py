@@ -11,8 +11,10 @@ import pytest
 from made import observation, refused, reply
 
 from stoker.dispatch import NodeInfo, NodeResult, RoundRequest, begin_round, decisions, finish_round
+from stoker.dispatch.apply import apply_change
 from stoker.dispatch.members import decide
 from stoker.dispatch.membership import Rules
+from stoker.dispatch.observations import given_up
 from stoker.errors import UsageError
 from stoker.store import JobRow, MemberRow, Store, open_store
 
@@ -176,3 +178,26 @@ def test_what_waited_on_the_node_for_a_gpu_is_back_in_the_queue_with_its_event(s
     summary = finish_round(store, {"n1": reply(observation(row_of(store, waits), "cancelled"))}, 8.0)
     assert [(change["event"], change["to"]) for change in summary.changed] == [("job.requeued", "queued")]
     assert (row_of(store, waits).state, row_of(store, waits).node) == ("queued", None)
+
+
+def test_a_node_is_not_drained_while_what_was_given_up_may_be_alive_there(store: Store) -> None:
+    job = running(store)
+    drain(store, 100.0, 5.0)
+    store.request_stop(job, now=6.0)
+    with store.write() as transaction:
+        row, attempt = row_of(store, job), transaction.attempt(job, 1)
+        assert attempt is not None
+        apply_change(transaction, given_up(row, attempt, "no route", 7.0), 7.0)
+    begin(store, 8.0)
+    finish_round(store, AWAY, 9.0)
+    assert [row.state for row in store.members.list()] == ["draining"]
+    with pytest.raises(UsageError, match="busy"):
+        decide(store, "n1", lambda row, busy: _refused(busy), 10.0)
+    (order,) = begin(store, 11.0)["n1"]["orders"]
+    assert order["order"] == "stop"
+    finish_round(store, {"n1": reply(observation(row_of(store, job), "cancelled"))}, 12.0)
+    assert [row.state for row in store.members.list()] == ["drained"]
+
+
+def _refused(busy: frozenset[str]) -> decisions.Decision:
+    raise UsageError(f"busy: {', '.join(busy)}" if busy else "nobody is there")

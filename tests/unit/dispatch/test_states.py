@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from made import job
 
@@ -114,6 +116,16 @@ def test_what_becomes_of_a_job(ended: str, reason: str | None, once: str, spent:
 def test_a_job_that_was_to_stop_is_not_tried_again() -> None:
     asked = job(state="running", attempt=1, max_retries=5, stop_requested="cancelled")
     assert after_end(asked, "failed", "code", 100.0)[1]["state"] == "failed"
+
+
+@pytest.mark.parametrize("reason", ["reboot", "killed", "expired"])
+def test_a_job_that_was_put_back_goes_on_elsewhere_however_its_attempt_ends(reason: str) -> None:
+    """Its node may boot before it is seen that the stop did its work: that is no failure, and uses up no retry."""
+    back = job(state="running", attempt=1, put_back="n1 is drained", max_retries=1)
+    for row in (back, dataclasses.replace(back, max_retries=0)):
+        event, values = after_end(row, "lost", reason, 100.0)
+        assert (event, values["state"], "retries_used" in values) == ("job.requeued", "queued", False)
+    assert after_end(back, "lost", None, 100.0)[0] == "job.lost", "it may be alive there"
 
 
 def test_a_further_attempt_waits_and_its_job_says_why() -> None:

@@ -14,6 +14,8 @@ import pytest
 from played import PlayedNodes
 
 from stoker.config import Lease
+from stoker.dispatch import decisions
+from stoker.dispatch.members import decide
 from stoker.errors import NotFound, UsageError
 from stoker.operations import clean, dispatch, jobs, submit
 from stoker.operations.session import Session
@@ -179,6 +181,21 @@ def test_a_stop_that_cannot_reach_the_node_says_so(session: Session, nodes_playe
     done = jobs.stop(session, job.id)
     assert (done.stopped[0].outcome, done.stopped[0].job.state) == ("unreachable", "running")
     assert done.problems[0].message == "no route"
+
+
+def test_what_runs_on_a_node_that_was_removed_can_be_given_up(session: Session, nodes_played: PlayedNodes) -> None:
+    job = submit.run(session, ["a"], on="n1").job.id
+    nodes_played.show(job, "running")
+    nodes_played.know("n1")
+    decide(
+        session.store, "n1", lambda row, _: decisions.remove("n1", row, "inventory", "ada", time.time()), time.time()
+    )
+    (told,) = jobs.stop(session, job).stopped
+    assert (told.outcome, told.job.state) == ("unreachable", "running")
+    assert "n1 is not asked any more (it was removed)" in told.message
+    (gone,) = jobs.stop(session, job, give_up=True).stopped
+    assert (gone.outcome, gone.job.state) == ("given_up", "lost")
+    assert "n1 cannot be asked (it was removed)" in gone.message
 
 
 @pytest.mark.accepts("B10")

@@ -110,6 +110,8 @@ def by_themselves(state: State, now: float) -> list[Decision]:
         if member.state == "pending" and standing({}, member, now) == "expired"
     ]
     busy = {attempt.node for job in state.jobs if (attempt := state.live_attempt(job)) is not None}
+    # Also what jobs went on without, or were given up, until its node says that it is over.
+    busy |= {attempt.node for attempt in state.left}
     return found + emptied(state.members.values(), busy)
 
 

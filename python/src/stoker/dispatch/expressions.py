@@ -138,9 +138,13 @@ def _compiled(text: str) -> Any:
 
 
 def _evaluated(text: str, values: Mapping[str, Any]) -> Any:
+    compiled = _compiled(text)
     try:
-        return _compiled(text)(**values)
-    except (TypeError, ValueError, LookupError) as problem:
+        return compiled(**values)
+    except ExpressionError:
+        raise
+    # Whatever the template engine raises: an expression without an answer ends its step, never a round.
+    except Exception as problem:  # noqa: BLE001  see above
         raise ExpressionError(f"has no answer: {problem}") from None
 
 
@@ -258,6 +262,8 @@ class _Reading:
             return kind if kind == given[0] or (kind, given[0]) == ("state", "text") else "any"
         if (kind == "list") != (node.name == "join") and kind != "any":
             raise ExpressionError(f"{_A[kind]} cannot go through the filter {node.name}")
+        if node.name == "join" and given and given[0] not in ("text", "state", "any"):
+            raise ExpressionError(f"join puts a text between the values, not {_A[given[0]]}")
         return "number" if node.name in ("int", "float") else "text"
 
     def _name(self, node: Any, _depth: int) -> Kind:
@@ -349,5 +355,5 @@ _FILTERS: Mapping[str, Any] = {
     "float": lambda value: _number(value, float),
     "lower": lambda value: as_text(value).lower(),
     "default": lambda value, other: other if value is None else value,
-    "join": lambda values, between="": between.join(as_text(value) for value in values if value is not None),
+    "join": lambda values, between="": as_text(between).join(as_text(value) for value in values if value is not None),
 }

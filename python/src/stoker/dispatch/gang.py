@@ -35,9 +35,8 @@ def unready(ranks: Sequence[JobRow], state: State, now: float) -> str | None:
     """Why the gang cannot start now whatever room there is; None: it can."""
     size = size_of(ranks[0])
     if len(ranks) < size:
-        return (
-            f"{size - len(ranks)} of its {size} ranks are over: stoker retry {ranks[0].gang} starts all of them again"
-        )
+        step = f"stoker stop {ranks[0].id}, then stoker retry {ranks[0].gang}, starts all of them again"
+        return f"{size - len(ranks)} of its {size} ranks are over: {step}"
     for job in ranks:
         if (attempt := state.live_attempt(job)) is not None:
             return f"waits for rank {job.rank} to end on {attempt.node}"
@@ -133,18 +132,23 @@ def _port(first: JobRow, master: str, taken: set[Port]) -> str:
 
 
 def late(state: State, now: float) -> Iterator[Change]:
-    """The changes that stop gangs of which a rank has not begun in time: they begin again, and no retry is used up."""
+    """The changes that stop gangs of which a rank has not begun in time.
+
+    They begin again, and no retry is used up; for good where a rank is over already.
+    """
     limit = state.request.placement.gang_start_s
-    for first in (job for job in state.jobs if job.gang is not None and job.id == job.gang):
-        ranks = ranks_of(first, state)
+    for one in {job.gang: job for job in state.jobs if job.gang is not None}.values():
+        ranks = ranks_of(one, state)
         attempts = [attempt for job in ranks if (attempt := state.live_attempt(job)) is not None]
         missing = [each for each in attempts if each.state != "running" and now - each.claimed_at > limit]
         if not missing or any(job.stop_requested is not None or job.put_back is not None for job in ranks):
             continue
         why = f"{missing[0].job_id} did not begin on {missing[0].node} within {limit:.0f} s"
+        whole = len(ranks) == size_of(one)
+        pause: dict[str, Any] = {"not_before": now + backoff_s(ranks[0])} if whole else {}
         for job in ranks:
             if state.live_attempt(job) is not None:
-                yield _stopped(job, GANG_AGAIN, why, {"not_before": now + backoff_s(first)}, now)
+                yield _stopped(job, GANG_AGAIN if whole else GANG_OVER, why, pause, now)
 
 
 def ends(changes: Sequence[Change], ranks: Sequence[JobRow], now: float) -> list[Change]:
@@ -152,8 +156,10 @@ def ends(changes: Sequence[Change], ranks: Sequence[JobRow], now: float) -> list
     found = list(changes)
     for index, change in enumerate(changes):
         job, again = change.seen, change.event in _AGAIN
-        # Who was told to stop ends because of somebody else.
-        if job.stop_requested is not None or not (again or change.values.get("state") in _BAD):
+        # Who was told to stop ends because of somebody else; not so a rank that was to begin again and ends for good.
+        if job.stop_requested is not None and (again or job.stop_requested != GANG_AGAIN):
+            continue
+        if not (again or change.values.get("state") in _BAD):
             continue
         others = [each for each in ranks if each.id != job.id]
         if again and any(each.finished for each in others):
@@ -166,7 +172,7 @@ def ends(changes: Sequence[Change], ranks: Sequence[JobRow], now: float) -> list
 
 
 def _with(other: JobRow, change: Change, again: bool, why: str, now: float) -> Change | None:
-    if other.finished or other.stop_requested is not None:
+    if other.finished or other.stop_requested not in ((None,) if again else (None, GANG_AGAIN)):
         return None
     if other.state == "queued" and other.node is None:
         if again:

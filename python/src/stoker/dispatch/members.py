@@ -41,4 +41,6 @@ def settle(store: Store, now: float) -> None:
 
 
 def _busy(transaction: Transaction) -> frozenset[str]:
-    return frozenset(attempt.node for attempt in transaction.attempts_of_now(LIVE_STATES) if attempt.live)
+    """The nodes with attempts that may be under way, also such as their jobs went on without or were given up."""
+    live = [attempt for attempt in transaction.attempts_of_now(LIVE_STATES) if attempt.live]
+    return frozenset(attempt.node for attempt in [*live, *transaction.attempts_to_end()])

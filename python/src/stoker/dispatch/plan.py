@@ -76,11 +76,9 @@ class _Draft:
         self.lines.add(job, node)
         if not self.wanted(job) or (self.request.nodes is not None and node not in self.request.nodes):
             return
-        if node not in self.inventory:
-            self.waiting[job.id] = f"its node {node} is not in the inventory"
-            return
-        if node in self.unasked:
-            self.waiting[job.id] = f"its node {node} was removed"
+        if node not in self.inventory or node in self.unasked:
+            what = "was removed" if node in self.inventory else "is not in the inventory"
+            self.left_alone(job, attempt, f"its node {node} {what}")
             return
         self.observe.setdefault(node, []).append(job.id)
         if self.request.mode != "dispatch":
@@ -93,6 +91,15 @@ class _Draft:
         elif attempt.confirmed_at is None:
             lease = self.renewals.kept(job, attempt)
             self.orders[node].append(start_order(gang.with_env(job, job.rank_env), attempt.number, lease))
+
+    def left_alone(self, job: JobRow, attempt: AttemptRow, why: str) -> None:
+        """An attempt on a node that nobody asks: say why, and count until its lease has run out."""
+        self.waiting[job.id] = why
+        if self.request.mode != "dispatch":
+            return
+        self.renewals.count(job, attempt)
+        if job.detail != why:
+            self.changes.append(Change(job, {"detail": why, "updated_at": self.now}))
 
     def leaving(self, job: JobRow, attempt: AttemptRow) -> JobRow:
         """The job, marked where its attempt has to leave its node and go on elsewhere."""

@@ -39,6 +39,13 @@ class Renewals:
                 self.changes.append(Change(job, attempt=attempt.number, attempt_values={"lease": after.row()}))
         return self._kept[job.id]
 
+    def count(self, job: JobRow, attempt: AttemptRow) -> None:
+        """Begin to count until the lease of an attempt has run out that nobody is promised anything for."""
+        before = leases.lease_of(job, attempt)
+        after = before and leases.kept(before, attempt, None, self._state.clock)
+        if after is not None and after != before:
+            self.changes.append(Change(job, attempt=attempt.number, attempt_values={"lease": after.row()}))
+
     def orders(self, asked: Mapping[str, Any]) -> Iterator[Order]:
         """What every node that is `asked` is told of the leases there, whatever the round is for."""
         for job in self._state.jobs:

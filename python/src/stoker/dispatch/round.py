@@ -15,7 +15,7 @@ from stoker.dispatch.apply import apply_change
 from stoker.dispatch.gang import ends
 from stoker.dispatch.leases import Clock, read_clock
 from stoker.dispatch.members import settle, write_down
-from stoker.dispatch.membership import Rules
+from stoker.dispatch.membership import Rules, unasked
 from stoker.dispatch.model import Change, NodeInfo, NodeResult, Plan, RoundRequest, RoundSummary, State, wishes
 from stoker.dispatch.nodes import heard, missed, tells_more
 from stoker.dispatch.observations import Answer, judge, left_behind
@@ -25,7 +25,7 @@ from stoker.dispatch.telemetry import TREND_S, Limits, sample_of, trend
 from stoker.dispatch.telemetry import judge as judge_sample
 from stoker.dispatch.workflows import advance_workflows
 from stoker.errors import NodeError, UsageError
-from stoker.store import LIVE_STATES, NodeRow, Store, Transaction
+from stoker.store import LIVE_STATES, JobRow, NodeRow, Store, Transaction
 
 # What one node may send of logs in one round, before packing.
 LOG_BYTES_PER_NODE = 4 * 1024 * 1024
@@ -51,7 +51,10 @@ def begin_round(
     with store.under(request.epoch).write() as transaction:
         if request.mode == "dispatch" and not dry_run:
             advance_workflows(store, transaction, now)
-        state = _load(transaction, nodes, request, store.snapshots.here(), clock or read_clock(), now)
+        known = (nodes, request, store.snapshots.here(), clock or read_clock(), now)
+        state = _load(transaction, *known)
+        if request.mode == "dispatch" and not dry_run and _record_left_alone(transaction, state, now):
+            state = _load(transaction, *known)
         decided = decisions.by_themselves(state, now)
         state = replace(state, members={**state.members, **{one.member.name: one.member for one in decided}})
         write_down(transaction, () if dry_run else decided, now)
@@ -251,9 +254,25 @@ def _record_losses(store: Store, summary: RoundSummary, now: float, clock: Clock
             if seen is None or attempt is None or not attempt.live or attempt.node not in silent:
                 continue  # another controller was faster
             change = left_behind(seen, attempt, clock, now)
-            if change is not None and apply_change(transaction, change, now):
-                summary.changed.append(_told(change))
-                moved = True
+            for each in _with_gang(transaction, seen, [change] if change is not None else [], now):
+                if apply_change(transaction, each, now) and each.event:
+                    summary.changed.append(_told(each))
+                    moved = True
+    return moved
+
+
+def _record_left_alone(transaction: Transaction, state: State, now: float) -> bool:
+    """Jobs on nodes that nobody asks any more, and whose lease has surely run out, go on without them."""
+    asked, moved = {node.name for node in state.nodes} - unasked(state, now), False
+    for job in state.jobs:
+        attempt = state.live_attempt(job)
+        # Read again: a rank of the same gang may have changed it.
+        seen = transaction.job(job.id) if attempt is not None and attempt.node not in asked else None
+        if seen is None or attempt is None:
+            continue
+        change = left_behind(seen, attempt, state.clock, now)
+        for each in _with_gang(transaction, seen, [change] if change is not None else [], now):
+            moved = apply_change(transaction, each, now) or moved
     return moved
 
 
@@ -265,6 +284,11 @@ def _judged(transaction: Transaction, job_id: str, answers: Sequence[Answer], no
     rows = {number: transaction.attempt(job_id, number) for number in numbers if number > 0}
     attempts = {number: row for number, row in rows.items() if row is not None}
     changes = [change for answer in answers for change in judge(job, attempts, answer, now)]
+    return _with_gang(transaction, job, changes, now)
+
+
+def _with_gang(transaction: Transaction, job: JobRow, changes: list[Change], now: float) -> list[Change]:
+    """The changes of a job, with what they mean for the other ranks of its gang."""
     return ends(changes, transaction.gang(job.gang), now) if job.gang is not None else changes
 
 

@@ -10,6 +10,8 @@ from stoker.store import FINISHED_STATES, GANG_AGAIN, GANG_OVER, JobRow
 
 # So often a job goes elsewhere free of charge when a lease ran out: after that it may be the job that ends its nodes.
 MOST_MOVES = 5
+# Why an attempt is lost of which surely nothing runs any more.
+_SURELY = ("reboot", "killed", "expired")
 _ENDED = frozenset({"succeeded", "failed", "cancelled", "lost"})
 
 # A job: "queued" again means that a further attempt follows, or that the node lets it wait for GPUs.
@@ -56,12 +58,15 @@ def after_end(
     """
     ended: dict[str, Any] = {"state": state, "reason": reason, "not_before": None, "put_back": None}
     if job.stop_requested == GANG_AGAIN:
+        if state == "lost" and reason is None:
+            return "job.lost", ended  # it may be alive there: no other one follows
         again = _again(job, "begins again with the other ranks of its gang")
         return "job.retry", {**again, "not_before": job.not_before, "stop_requested": None}
     if job.stop_requested == GANG_OVER and state == "cancelled":
         why = f"stopped: another rank of its gang {job.gang} is over"
         return "job.failed", {**ended, "state": "failed", "reason": "gang", "detail": why}
-    if state == "cancelled" and job.put_back is not None and job.stop_requested is None:
+    stopped = state == "cancelled" or (state == "lost" and reason in _SURELY)
+    if stopped and job.put_back is not None and job.stop_requested is None:
         return "job.requeued", _again(job, f"attempt {job.attempt} was stopped: {job.put_back}")
     failed = state == "failed" or (state == "lost" and reason is not None)
     if job.stop_requested is not None or not failed:

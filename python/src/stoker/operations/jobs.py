@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from stoker.errors import UsageError
 from stoker.operations import quantities
@@ -128,7 +128,8 @@ def stop(session: Session, *jobs: str, grace: float | str | None = None, give_up
     Args:
         jobs: Ids of jobs, or the beginnings of them.
         grace: How long they may take to end before they are killed (10s); by default what they were submitted with.
-        give_up: Call those lost whose node cannot be reached, without proof. Should it answer again, they are ended.
+        give_up: Call those lost whose node cannot be reached or was removed, without proof. They are ended should it
+            answer again.
     """
     if not jobs:
         raise UsageError("which job?", next_step="stoker jobs lists them; then stoker stop ID")
@@ -141,11 +142,15 @@ def stop(session: Session, *jobs: str, grace: float | str | None = None, give_up
     longest = max([_grace(session, i, grace_s) for i in asked], default=0.0)
     for job in asked:
         session.store.request_stop(job, "cancelled", _grace(session, job, grace_s))
-    problems = _until_over(session, asked, longest + 15.0)
-    gone = _give_up(session, asked) if give_up else set[str]()
+    alone = {view.id: why for view in before.values() if not view.finished and (why := _left_alone(session, view))}
+    problems = _until_over(session, [job for job in asked if job not in alone], longest + 15.0)
+    gone = _give_up(session, asked, alone) if give_up else set[str]()
     after = {view.id: view for view in jobs_of(session, [job_row(session, row.id) for row in rows])}
     return StopList(
-        tuple(_given_up(after[i]) if i in gone else _stop_result(before[i], after[i], i in asked) for i in before),
+        tuple(
+            _given_up(after[i]) if i in gone else _stop_result(before[i], after[i], i in asked, alone.get(i))
+            for i in before
+        ),
         problems,
     )
 
@@ -194,21 +199,31 @@ def _until_over(session: Session, jobs: Sequence[str], patience_s: float) -> tup
     return problems
 
 
-def _give_up(session: Session, jobs: Sequence[str]) -> set[str]:
-    """Those of the jobs that are lost now because their node cannot be reached."""
+def _left_alone(session: Session, job: Job) -> str | None:
+    """Why nobody asks the node of a job any more; None: it is asked."""
+    if job.node is None:
+        return None
+    if job.node not in {node.name for node in session.whole_inventory.nodes}:
+        return "it is not in the inventory"
+    member = session.store.members.get(job.node)
+    return "it was removed" if member is not None and member.state == "removed" else None
+
+
+def _give_up(session: Session, jobs: Sequence[str], alone: Mapping[str, str]) -> set[str]:
+    """Those of the jobs that are lost now because their node cannot be reached, or is left `alone`, and why."""
     from stoker.dispatch.apply import apply_change
     from stoker.dispatch.observations import given_up
 
     now, gone = time.time(), set()
     for view in jobs_of(session, [job_row(session, job) for job in jobs]):
-        if view.unreachable_since is None:
+        if view.unreachable_since is None and view.id not in alone:
             continue
         with session.store.write() as transaction:
             row = transaction.job(view.id)
             attempt = transaction.attempt(view.id, row.attempt) if row is not None else None
             # Written down meanwhile: what another controller saw is the truth.
             if row is not None and attempt is not None and attempt.live and row.stop_requested is not None:
-                message = view.unreachable_message or "no reason told"
+                message = alone.get(view.id) or view.unreachable_message or "no reason told"
                 apply_change(transaction, given_up(row, attempt, message, now), now)
                 gone.add(view.id)
     return gone
@@ -218,7 +233,7 @@ def _given_up(job: Job) -> StopResult:
     return StopResult(job, "given_up", f"{job.id} {job.detail}; when {job.node} answers, what is left of it is ended")
 
 
-def _stop_result(before: Job, after: Job, asked: bool) -> StopResult:
+def _stop_result(before: Job, after: Job, asked: bool, alone: str | None) -> StopResult:
     if not asked:
         return StopResult(after, "already_over", f"{after.id} was over already: nothing to stop")
     if after.state == "cancelled":
@@ -226,6 +241,11 @@ def _stop_result(before: Job, after: Job, asked: bool) -> StopResult:
         return StopResult(after, "stopped", f"{after.id} stopped{left}")
     if after.finished:
         return StopResult(after, "already_over", f"{after.id} was over before the stop reached it")
+    if alone is not None:
+        what = f"{after.node} is not asked any more ({alone})"
+        return StopResult(
+            after, "unreachable", f"{after.id}: {what}; it is stopped when it is (--give-up calls it lost)"
+        )
     if after.unreachable_since is not None:
         return StopResult(
             after,

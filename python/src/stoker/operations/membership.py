@@ -123,7 +123,7 @@ def remove(session: Session, node: str, *, force: bool = False) -> MemberChange:
 
     Args:
         node: Name of the node.
-        force: Although jobs may be under way there. They are left alone, and nobody hears of them again.
+        force: Although jobs may be under way there. They are left alone; one with the lease `move` goes elsewhere.
     """
     from stoker.dispatch import decisions
     from stoker.dispatch.members import decide
@@ -135,7 +135,7 @@ def remove(session: Session, node: str, *, force: bool = False) -> MemberChange:
     def rule(before: MemberRow | None, busy: frozenset[str]) -> Decision:
         if node in busy and not force:
             raise UsageError(
-                f"{node} may have jobs under way: {some(jobs_there(session, node))}",
+                f"{node} may have jobs under way: {some(jobs_there(session, node)) or 'what was given up there'}",
                 next_step=f"stoker node drain {node} --wait, or --force to leave them alone",
             )
         return decisions.remove(node, before, "inventory", user_name(), time.time())
