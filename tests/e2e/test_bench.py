@@ -103,9 +103,3 @@ def test_nothing_is_left(report: Report) -> None:
     marks = (f"STOKER_STATE_HOME={folder}/".encode(), f"STOKER_TESTBED_NODE={folder}/".encode())
     left = [p for p in all_processes().values() if any(e.startswith(marks) for e in environment(p.pid))]
     assert left == []
-
-
-@pytest.mark.accepts("C50")
-def test_a_list_costs_as_much_in_a_store_of_many_jobs(report: Report) -> None:
-    few, many = report.row("listing", "stoker jobs, 100"), report.row("listing", "stoker jobs, 1000")
-    assert many["cpu_s"] < 1.5 * few["cpu_s"]
