@@ -98,3 +98,24 @@ def test_a_machine_without_systemd_is_left_as_it_is(node: PlainNode, tmp_path: P
     assert done.returncode == 2, done.stdout
     assert "n1 has no systemd: nothing was changed. A cron line" in " ".join(done.stdout.split())
     assert not (Path(node.home) / ".local").exists()
+
+
+def test_check_mode_with_a_wheel_that_is_not_there_yet_changes_nothing(node: PlainNode, tmp_path: Path) -> None:
+    """The part of the role that installs: the whole of it needs systemd."""
+    inventory = write_inventory(tmp_path / "inventory.yml", [node])
+    (tmp_path / "stoker-1-py3-none-any.whl").write_bytes(b"wheel")
+    settings = {
+        "dispatcher_wheel": str(tmp_path / "stoker-1-py3-none-any.whl"), "dispatcher_python": node.python,
+        "dispatcher_owner": "{{ ansible_facts.user_id }}", "dispatcher_folder": f"{node.home}/service",
+        "dispatcher_bus": {}, "dispatcher_running": {"changed": False},
+    }  # fmt: skip
+    install = {"ansible.builtin.include_role": {"name": "stoker.fleet.dispatcher", "tasks_from": "install.yml"}}
+    play = {"hosts": "all", "gather_facts": True, "gather_subset": ["user"], "vars": settings, "tasks": [install]}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    done = subprocess.run(
+        [BIN / "ansible-playbook", "--check", "-i", inventory, "play.yml"], stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=120, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "Write its environment" in done.stdout
+    assert not Path(node.home, "service").exists()
