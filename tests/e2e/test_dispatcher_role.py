@@ -11,6 +11,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
@@ -98,3 +99,40 @@ def test_a_machine_without_systemd_is_left_as_it_is(node: PlainNode, tmp_path: P
     assert done.returncode == 2, done.stdout
     assert "n1 has no systemd: nothing was changed. A cron line" in " ".join(done.stdout.split())
     assert not (Path(node.home) / ".local").exists()
+
+
+def in_check_mode(node: PlainNode, folder: Path, part: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+    """A part of the role, where nothing is changed: the whole of it needs systemd."""
+    inventory = write_inventory(folder / "inventory.yml", [node])
+    taken = {"ansible.builtin.include_role": {"name": "stoker.fleet.dispatcher", "tasks_from": part}}
+    own = {"dispatcher_bus": {}, "dispatcher_running": {"changed": False}, **settings}
+    play = {"hosts": "all", "gather_facts": True, "gather_subset": ["user"], "vars": own, "tasks": [taken]}
+    (folder / "play.yml").write_text(yaml.safe_dump([play]))
+    return subprocess.run(
+        [BIN / "ansible-playbook", "--check", "-i", inventory, "play.yml"], stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=120, cwd=folder,
+    )  # fmt: skip
+
+
+def test_check_mode_with_a_wheel_that_is_not_there_yet_changes_nothing(node: PlainNode, tmp_path: Path) -> None:
+    wheel = tmp_path / "stoker-1-py3-none-any.whl"
+    wheel.write_bytes(b"wheel")
+    done = in_check_mode(
+        node, tmp_path, "install.yml", dispatcher_wheel=str(wheel), dispatcher_python=node.python,
+        dispatcher_owner="{{ ansible_facts.user_id }}", dispatcher_folder=f"{node.home}/service",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "Write its environment" in done.stdout
+    assert not Path(node.home, "service").exists()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("owner", "told"), [("ann", "changed: [n1]"), ("root", "skipping: [n1]")])
+def test_who_lingers_for_a_service_of_the_system(node: PlainNode, tmp_path: Path, owner: str, told: str) -> None:
+    done = in_check_mode(
+        node, tmp_path, "unit.yml", dispatcher_owner=owner, dispatcher_made={"path": f"{node.home}/service"}
+    )
+    assert done.returncode == 0, done.stdout
+    lines = done.stdout.splitlines()
+    (task,) = (number for number, line in enumerate(lines) if "live without a login" in line)
+    assert lines[task + 1] == told

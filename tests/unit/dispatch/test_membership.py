@@ -26,11 +26,16 @@ NOW = 1000.0
 # How long an example takes says how busy the machine is.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 FOUND = {"stoker_needs_approval": True}
+LET_IN = {"stoker_needs_approval": False}
 STATES = ("pending", "expired", "active", "draining", "drained", "removed")
 
 
 def member(name: str, state: str, **fields: Any) -> MemberRow:
     return MemberRow(name, state, "added", 1.0, **fields)
+
+
+def announced(state: str, **fields: Any) -> MemberRow:
+    return MemberRow("n1", state, "announced", 1.0, **fields)
 
 
 def planned(
@@ -56,6 +61,13 @@ def planned(
         (FOUND, member("n1", "active"), "active"),
         (FOUND, member("n1", "pending", expires_at=NOW + 1), "pending"),
         (FOUND, member("n1", "pending", expires_at=NOW), "expired"),
+        (LET_IN, announced("pending", expires_at=NOW + 1), "active"),
+        (LET_IN, announced("pending", expires_at=NOW), "active"),
+        (LET_IN, announced("expired"), "active"),
+        ({}, announced("expired"), "expired"),
+        (LET_IN, announced("removed"), "removed"),
+        (LET_IN, announced("drained"), "drained"),
+        (LET_IN, member("n1", "pending", expires_at=NOW + 1), "pending"),
         ({}, member("n1", "removed"), "removed"),
         ({}, member("n1", "draining"), "draining"),
     ],
@@ -234,6 +246,8 @@ def test_who_asks_to_join_and_whose_request_expires() -> None:
     late = [member("n1", "pending", expires_at=NOW), member("n2", "pending", expires_at=NOW + 1)]
     assert follows(late) == [("n1", "node.expired")]
     assert follows([member("n1", "expired"), member("n2", "removed")]) == []
+    nodes = (NodeInfo("n1", ("all",), LET_IN),)
+    assert follows([announced("pending", expires_at=NOW)]) == [], "the inventory let it in meanwhile"
     asked = decisions.ask("n1", "added", "ada", (), Rules(pending_s=7), NOW)
     assert (asked.member.state, asked.member.expires_at) == ("pending", NOW + 7)
 

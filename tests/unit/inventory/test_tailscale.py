@@ -160,6 +160,13 @@ def test_addresses_this_machine_and_constructed_groups(tailnet: Tailnet) -> None
     assert tailnet.listed(address="dns").hosts["spark"]["ansible_host"] == "spark.tail1234.ts.net"
 
 
+def test_compose_can_say_that_being_found_is_enough(tailnet: Tailnet) -> None:
+    tailnet.answers(status(peer("spark", "100.64.0.2")))
+    said = tailnet.listed(compose={"stoker_needs_approval": "false"})
+    assert said.code == 0, said.err
+    assert said.hosts["spark"]["stoker_needs_approval"] is False
+
+
 def test_a_tailnet_without_others_is_an_empty_inventory(tailnet: Tailnet) -> None:
     tailnet.answers(status(Self=None))
     said = tailnet.listed(include_self=True)

@@ -38,6 +38,15 @@ class PlayedNodes:
     def inventory(self) -> Inventory:
         return self._inventory
 
+    def forget_inventory(self) -> None:
+        """Nothing is kept here."""
+
+    def join(self, name: str) -> None:
+        """Put a node into the inventory, as one that is edited meanwhile."""
+        nodes = (*self._inventory.nodes, InventoryNode(name, ("all",), {}))
+        groups = {**self._inventory.groups, "all": tuple(node.name for node in nodes)}
+        self._inventory = Inventory(self._inventory.source, nodes, groups)
+
     def play(self, playbook: str, *, extra_vars: dict[str, Any], limit: str | None = None, **_: Any) -> PlayResult:
         if playbook == "stoker.fleet.dispatch":
             self.rounds.append(extra_vars["stoker_round"])

@@ -10,7 +10,7 @@ import platform
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pytest
 from played import PlayedNodes
 
 from stoker.errors import StokerError, UsageError
-from stoker.operations.dispatch import dispatch
+from stoker.operations.dispatch import RoundStream, dispatch
 from stoker.operations.dispatchers import dispatchers
 from stoker.operations.leading import Dispatcher
 from stoker.operations.loop import DispatchLoop, Standing, here
@@ -124,6 +124,24 @@ def test_a_loop_outlives_a_round_that_cannot_be_made(session: Session, nodes_pla
             piece = next(pieces)
         assert [problem.message for problem in piece.problems] == ["the inventory is being edited"]  # type: ignore[union-attr]
     pieces.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("make", [loop, lambda session: RoundStream(session, 0.1)], ids=["dispatch", "others"])
+def test_a_loop_sees_the_nodes_that_join_later(
+    session: Session, nodes_played: PlayedNodes, make: Callable[[Session], DispatchLoop | RoundStream]
+) -> None:
+    seen: list[tuple[str, ...]] = []
+
+    def on_round(_request: dict[str, Any]) -> None:
+        seen.append(tuple(node.name for node in session.inventory.nodes))
+        nodes_played.join(f"n{len(seen) + 2}")
+
+    nodes_played.on_round = on_round
+    pieces = iter(make(session))
+    while len(seen) < 2:
+        next(pieces)
+    pieces.close()  # type: ignore[attr-defined]
+    assert seen == [("localhost", "n1", "n2"), ("localhost", "n1", "n2", "n3")]
 
 
 def test_sigterm_ends_a_loop_after_its_round(session: Session, nodes_played: PlayedNodes) -> None:

@@ -44,15 +44,19 @@ def test_a_stream_makes_rounds_for_the_jobs_of_its_workflow_until_it_is_over(
     monkeypatch.setattr("time.sleep", lambda _: None)
     stream = workflows.run(session, two, context={"n": "2"})
     asked: list[list[str]] = []
+    known: list[list[str]] = []
 
     def on_round(request: dict[str, Any]) -> None:
         asked.append(request["jobs"])
+        known.append([node.name for node in session.inventory.nodes])
+        nodes_played.join(f"new{len(asked)}")
         end(session, nodes_played, "a" if len(asked) == 1 else "b", "succeeded", exit_code=0, elapsed_s=1.0)
 
     nodes_played.on_round = on_round
     counts = [report.workflow.counts for report in stream]
     assert counts == [{"queued": 1, "waiting": 1}, {"succeeded": 1, "queued": 1}, {"succeeded": 2}]
     assert [job.rpartition("-")[0] for jobs in asked for job in jobs] == ["two-a", "two-b"]
+    assert [names[3:] for names in known] == [[], ["new1"]], "nodes that join meanwhile are seen"
     assert stream.exit_code == 0
     assert stream.last is not None
     assert (stream.last.workflow.context, stream.last.workflow.needs) == ({"n": 2}, {"a": (), "b": ("a",)})

@@ -9,15 +9,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import IO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from testbed import Postgres
 
+from stoker.errors import StokerError
 from stoker.store import Store, open_store
 from stoker.store.dispatchers import DispatcherRow, SupersededError, may_lead
+from stoker.store.presence import Presence
 
 ROW = DispatcherRow("desk-2222", "desk", 1, 20.0, 0.0, 0.0, True, 7, 0, None, None)
 
@@ -72,6 +76,16 @@ def start(processes: list[subprocess.Popen[str]], url: str, *words: str) -> tupl
     out: IO[str] | None = process.stdout
     assert out is not None
     return process, out.readline().strip()
+
+
+def soon_gone(store: Store, name: str) -> bool:
+    """Whether nobody holds the lock: PostgreSQL notices the end of a session a moment later."""
+    end = time.monotonic() + 10
+    while store.dispatchers.there(name):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def leader(store: Store) -> DispatcherRow | None:
@@ -172,7 +186,7 @@ def test_a_presence_is_taken_once_and_given_back(store: Store) -> None:
     name, presence = store.dispatchers.join("desk", os.getpid(), 20.0)
     assert store.dispatchers.there(name)
     presence.release()
-    assert not store.dispatchers.there(name)
+    assert soon_gone(store, name)
     assert not store.dispatchers.there("nobody-2222")
 
 
@@ -183,7 +197,48 @@ def test_a_presence_that_was_cut_is_taken_again(postgres_url: str) -> None:
             connection.exec_driver_sql(
                 "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2"
             )
-        assert not store.dispatchers.there(name)
+        assert soon_gone(store, name)
         presence.hold()
         assert store.dispatchers.there(name)
         presence.release()
+
+
+def test_a_presence_is_taken_again_after_the_server_was_away(postgres: Postgres, postgres_url: str) -> None:
+    with open_store(postgres_url) as store:
+        name, presence = store.dispatchers.join("desk", os.getpid(), 20.0)
+        postgres.stop()
+        try:
+            for _ in range(2):
+                with pytest.raises(StokerError):
+                    presence.hold()
+        finally:
+            postgres.start()
+        presence.hold()
+        assert store.dispatchers.there(name)
+        presence.release()
+        assert soon_gone(store, name)
+
+
+def test_a_presence_that_another_process_took_is_taken_again_after_it(postgres_url: str) -> None:
+    with open_store(postgres_url) as store:
+        name, presence = store.dispatchers.join("desk", os.getpid(), 20.0)
+        presence.release()
+        assert soon_gone(store, name)
+        other = Presence.take(store._engine, name)
+        for _ in range(2):
+            with pytest.raises(StokerError, match=f"another process is the dispatcher {name}"):
+                presence.hold()
+        other.release()
+        assert soon_gone(store, name)
+        presence.hold()
+        assert store.dispatchers.there(name)
+        presence.release()
+
+
+def test_one_that_was_refused_leaves_the_lock_of_the_other(store: Store) -> None:
+    name, presence = store.dispatchers.join("desk", os.getpid(), 20.0)
+    with pytest.raises(StokerError, match="another process is the dispatcher"):
+        Presence.take(store._engine, name)
+    assert store.dispatchers.there(name)
+    presence.release()
+    assert soon_gone(store, name)

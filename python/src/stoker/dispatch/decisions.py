@@ -99,6 +99,7 @@ def remove(name: str, member: MemberRow | None, source: str, by: str | None, now
 def by_themselves(state: State, now: float) -> list[Decision]:
     """What a round decides: hosts that were found ask to join, requests expire, drained nodes are free."""
     rules = state.request.membership
+    variables = {node.name: node.vars for node in state.nodes}
     found = [
         ask(node.name, "announced", None, node.groups, rules, now)
         for node in state.nodes
@@ -107,7 +108,7 @@ def by_themselves(state: State, now: float) -> list[Decision]:
     found += [
         Decision(replace(member, state="expired"), "node.expired", {"asked_at": member.asked_at})
         for member in state.members.values()
-        if member.state == "pending" and standing({}, member, now) == "expired"
+        if member.state == "pending" and standing(variables.get(member.name, {}), member, now) == "expired"
     ]
     busy = {attempt.node for job in state.jobs if (attempt := state.live_attempt(job)) is not None}
     # Also what jobs went on without, or were given up, until its node says that it is over.

@@ -60,9 +60,16 @@ def standing(variables: Mapping[str, Any], member: MemberRow | None, now: float)
     """The state of a node of the inventory: pending, expired, active, draining, drained or removed."""
     if member is None:
         return "pending" if needs_approval(variables) else "active"
+    if member.state in ("pending", "expired") and member.source == "announced" and _let_in(variables):
+        return "active"
     if member.state == "pending" and member.expires_at is not None and member.expires_at <= now:
         return "expired"
     return member.state
+
+
+def _let_in(variables: Mapping[str, Any]) -> bool:
+    """Whether the inventory says in so many words that a host needs no approval."""
+    return NEEDS_APPROVAL in variables and not needs_approval(variables)
 
 
 def why_not(name: str, state: str) -> str | None:

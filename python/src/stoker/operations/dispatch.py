@@ -30,6 +30,7 @@ class RoundStream:
             if self._interval_s is None:
                 return
             time.sleep(self._pause_s(self.last, self._interval_s))
+            self._session.forget_inventory()  # nodes may have joined since
 
     def _make(self) -> tuple[Problem, ...]:
         return make_round(self._session, "dispatch", probe=True)

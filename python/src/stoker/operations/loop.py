@@ -85,6 +85,7 @@ class DispatchLoop:
     def _turn(self, own: Dispatcher) -> Iterator[RoundReport]:
         own.begins_round()
         try:
+            self._session.forget_inventory()  # nodes may have joined since
             if own.epoch is not None:
                 yield self._make(self._session, own.epoch, None)
             elif jobs := here(self._session):

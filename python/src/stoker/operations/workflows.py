@@ -55,6 +55,7 @@ class WorkflowStream:
             if view.state != "running":
                 return
             began = time.monotonic()
+            self._session.forget_inventory()  # nodes may have joined since
             problems = _round(self._session, self.workflow, WAIT_S)
             # A round that came back at once had nothing to wait for on a node.
             quick = time.monotonic() - began < 2.0

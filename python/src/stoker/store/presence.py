@@ -40,19 +40,25 @@ class Presence:
 
     def hold(self) -> None:
         """Take the lock again where it was lost: the server was started anew, the connection was cut."""
-        if self._session is None:
+        if self._file is not None:
             return
         with speaking(self._engine.url):
-            try:
-                self._session.exec_driver_sql("SELECT 1")
-            except DBAPIError:
-                self.release()
-                self._take()
+            if self._session is not None:
+                try:
+                    self._session.exec_driver_sql("SELECT 1")
+                    return
+                except DBAPIError:
+                    self.release()
+            self._take()
 
     def release(self) -> None:
         """Give the lock back."""
         if self._file is not None:
             _path(self._engine, self._id).unlink(missing_ok=True)
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._file is not None:
             os.close(self._file)
             self._file = None
         if self._session is not None:
@@ -62,17 +68,24 @@ class Presence:
             self._session = None
 
     def _take(self) -> None:
+        try:
+            taken = self._try()
+        except BaseException:
+            self._drop()
+            raise
+        if not taken:
+            self._drop()
+            raise StokerError(f"another process is the dispatcher {self._id}")
+
+    def _try(self) -> bool:
         if self._engine.dialect.name == "sqlite":
             path = _path(self._engine, self._id)
             private_folder(path.parent)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-            taken = _lock(self._file, tries=20)  # who looks whether we are there holds it for a moment
-        else:
-            self._session = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            query = f"SELECT pg_try_advisory_lock({_CLASS}, {_key(self._id)})"
-            taken = bool(self._session.exec_driver_sql(query).scalar_one())
-        if not taken:
-            raise StokerError(f"another process is the dispatcher {self._id}")
+            return _lock(self._file, tries=20)  # who looks whether we are there holds it for a moment
+        self._session = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        query = f"SELECT pg_try_advisory_lock({_CLASS}, {_key(self._id)})"
+        return bool(self._session.exec_driver_sql(query).scalar_one())
 
 
 def present(engine: Engine, dispatcher_id: str) -> bool:
