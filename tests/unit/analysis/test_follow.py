@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -30,6 +32,7 @@ from stoker.analysis.follow import Follower
 from stoker.analysis.merge import merged
 from stoker.analysis.runs import read, runs_in
 from stoker.analysis.values import Row
+from test_neptune import export
 
 ROWS = [{"step": s, "loss": s / 8, **({"val/acc": s / 100} if s % 10 == 0 else {}), "text": "x"} for s in range(300)]
 TEXTS = {
@@ -351,6 +354,40 @@ def test_new_files_of_tensorboard_and_new_checkpoints_belong_to_it(write: Any, t
     checkpoint(30)
     news = trainer.look()
     assert (news.total, news.state.name) == (10, "finished")
+
+
+def put(path: Path, run: str, values: list[float], steps: list[int]) -> None:
+    """Points of a run in a store as trackio writes it."""
+    with contextlib.closing(sqlite3.connect(path)) as base, base:
+        base.execute(
+            "CREATE TABLE IF NOT EXISTS metrics"
+            " (id INTEGER PRIMARY KEY, timestamp TEXT, run_name TEXT, step INTEGER, metrics TEXT)"
+        )
+        base.execute("CREATE TABLE IF NOT EXISTS configs (id INTEGER, run_name TEXT, config TEXT, created_at TEXT)")
+        for step, value in zip(steps, values, strict=True):
+            row = (f"2026-01-01T00:00:{step:02d}", run, step, json.dumps({"loss": value}))
+            base.execute("INSERT INTO metrics (timestamp, run_name, step, metrics) VALUES (?, ?, ?, ?)", row)
+
+
+@pytest.mark.accepts("R16", "R42")
+def test_of_a_store_the_run_that_was_named_is_followed(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    for run, value in (("one", 1.0), ("two", 2.0), ("three", 3.0)):
+        put(path, run, [value], [0])
+    for found in runs_in(path):
+        value = {"one": 1.0, "two": 2.0, "three": 3.0}[found.info.id]
+        follower = Follower(found)
+        assert [row.values for row in follower.look().rows] == [{"loss": value}]
+        put(path, found.info.id, [value * 10], [1])
+        assert [(row.step, row.values) for row in follower.look().rows] == [(1, {"loss": value * 10})]
+
+
+@pytest.mark.accepts("R16", "R36")
+def test_of_an_exported_run_each_part_is_followed(tmp_path: Path) -> None:
+    export(tmp_path / "n", run="SAN-1", steps=20)
+    export(tmp_path / "n", run="SAN-2", steps=4)
+    found = next(found for found in runs_in(tmp_path) if found.info.id == "SAN-1")
+    assert max(row.step for row in Follower(found, rows=100).look().rows) == 19
 
 
 def test_a_log_without_steps_goes_on_counting(tmp_path: Path) -> None:

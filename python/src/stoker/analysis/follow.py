@@ -131,11 +131,16 @@ class Follower:
 
     def _again(self) -> Found:
         """The same run, found again: a Trainer writes each checkpoint into a folder of its own."""
-        path = self._found.sources[-1].paths[0]
+        source, kind = self._found.sources[-1], self._found.info.kind
+        path = source.paths[0]
         folder = path.parent.parent if path.parent.name.startswith("checkpoint-") else path.parent
-        kind = self._found.info.kind
-        same = [found for found in runs.runs_in(folder if kind == "trainer_state" else path) if found.info.kind == kind]
-        return next((found for found in same if found.sources[-1].paths[0] == path), same[-1] if same else self._found)
+        # Neptune's runs are in several files; a store is one file with several runs.
+        where = folder if kind in ("trainer_state", "neptune") else path
+        same = [found for found in runs.runs_in(where) if found.info.kind == kind]
+        for found in same:
+            if (found.sources[-1].paths[0], found.sources[-1].run) == (path, source.run):
+                return found
+        return same[-1] if same and kind == "trainer_state" else self._found
 
     def _thinned(self, metrics: Sequence[Metric], tokens: int | None) -> tuple[list[Any], int]:
         """The rows to tell: on a first look the newest, then all that are new, as far as they fit."""
