@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.stoker.fleet.plugins.module_utils.readers import tail
 from stoker import Fleet
-from stoker.analysis import Found, thin
+from stoker.analysis import Found, follow, thin
 from stoker.analysis.answers import RunNews
 from stoker.analysis.errors import AnalysisError
 from stoker.analysis.follow import Follower
@@ -354,6 +354,24 @@ def test_new_files_of_tensorboard_and_new_checkpoints_belong_to_it(write: Any, t
     checkpoint(30)
     news = trainer.look()
     assert (news.total, news.state.name) == (10, "finished")
+
+
+@pytest.mark.accepts("R16")
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "log"])
+def test_a_first_look_goes_to_the_end_of_a_long_file(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail, "LIMIT", 1000)
+    monkeypatch.setattr(follow, "_SCAN_BYTES", 1000)
+    path = tmp_path / NAMES[kind]
+    path.write_text(TEXTS[kind])
+    (tmp_path / "train.log").write_text("x" * 50 + "\n" + "all well\n" * 500 + "CUDA out of memory\n")
+    follower = Follower(one(path), rows=1)
+    news = follower.look()
+    assert [row.step for row in news.rows] == [300 if kind == "jsonl" else 299]
+    assert [alert.kind for alert in news.alerts] == (["cuda-oom"] if kind != "log" else [])
+    again = follower.look()
+    assert (again.rows, again.alerts) == ((), ())
 
 
 def put(path: Path, run: str, values: list[float], steps: list[int]) -> None:

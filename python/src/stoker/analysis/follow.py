@@ -101,13 +101,18 @@ class Follower:
         readings, restarts = [], []
         for path in self._paths():
             one = tail.Tail(kind, str(path), self._files.get(str(path)))
-            try:
-                readings += one.read()
-            except OSError as problem:
-                raise Unreadable(f"{path} cannot be read: {problem.strerror or problem}") from problem
+            grows = True
+            while grows:
+                before = one.state["at"]
+                try:
+                    readings += one.read()
+                except OSError as problem:
+                    raise Unreadable(f"{path} cannot be read: {problem.strerror or problem}") from problem
+                if one.restarted is not None:
+                    restarts.append(f"{path.name} is read from its beginning: {one.restarted}")
+                # What is newest is at the end, and a read takes a part of a long file.
+                grows = self._first and one.state["at"] > before
             self._files[str(path)] = one.state
-            if one.restarted is not None:
-                restarts.append(f"{path.name} is read from its beginning: {one.restarted}")
         return readings, restarts
 
     def _paths(self) -> list[Path]:
@@ -179,7 +184,7 @@ class Follower:
         for path in self._outputs():
             known = self._logs.get(str(path), {})
             try:
-                scanner, found, inode = _scanned(path, known)
+                scanner, found, inode = _scanned(path, known, to_end=self._first)
             except OSError:
                 continue  # it is not there, or went away
             self._logs[str(path)] = {"inode": inode, "scanner": scanner}
@@ -222,7 +227,7 @@ def _last_run(odd: Any) -> int:
     return int(odd[gaps[-1] + 1] if len(gaps) else odd[0])
 
 
-def _scanned(path: Path, known: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
+def _scanned(path: Path, known: Mapping[str, Any], *, to_end: bool) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
     """(state of the scanner, what it found anew, inode). A log that is shorter, or another file, begins again."""
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
@@ -230,9 +235,11 @@ def _scanned(path: Path, known: Mapping[str, Any]) -> tuple[dict[str, Any], list
         if state is not None and state["position"] > status.st_size:
             state = None
         scanner = LogScanner(state={**state, "findings": [], "last_finding": None} if state else None)
-        start = scanner.position
-        file.seek(start)
-        scanner.feed(file.read(_SCAN_BYTES), start)
+        start = -1
+        while scanner.position > start and (to_end or start < 0):
+            start = scanner.position
+            file.seek(start)
+            scanner.feed(file.read(_SCAN_BYTES), start)
     return scanner.state(), scanner.findings, status.st_ino
 
 
