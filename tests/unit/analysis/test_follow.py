@@ -400,6 +400,21 @@ def test_of_a_store_the_run_that_was_named_is_followed(tmp_path: Path) -> None:
         assert [(row.step, row.values) for row in follower.look().rows] == [(1, {"loss": value * 10})]
 
 
+@pytest.mark.accepts("R16", "R42")
+def test_new_points_of_a_store_without_steps_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    put(path, "one", [1.0, 2.0], [0, 0])
+    follower = Follower(one(path))
+    news = follower.look()
+    assert [row.values for row in news.rows] == [{"loss": 2.0}]
+    put(path, "one", [3.0], [0])
+    later = Follower(one(path), news.cursor)
+    assert [row.values for row in later.look().rows] == [{"loss": 3.0}]
+    assert later.look().rows == ()
+    put(path, "one", [4.0], [5])
+    assert [(row.step, row.values) for row in later.look().rows] == [(5, {"loss": 4.0})]
+
+
 @pytest.mark.accepts("R16", "R36")
 def test_of_an_exported_run_each_part_is_followed(tmp_path: Path) -> None:
     export(tmp_path / "n", run="SAN-1", steps=20)

@@ -31,7 +31,7 @@ from stoker.analysis.state import judge, writers
 from stoker.analysis.values import State
 
 ROWS = 10
-_VERSION = 1
+_VERSION = 2
 _SCAN_BYTES = 16 * 1024 * 1024
 
 
@@ -53,6 +53,7 @@ class Follower:
         self._logs: dict[str, Any] = state.get("logs", {})
         self._odd: list[str] = state.get("odd", [])
         self._steps: dict[str, float] = state.get("steps", {})
+        self._counts: dict[str, int] = state.get("counts", {})
         self._exits: list[int] = state.get("exits", [])
 
     def look(self, tokens: int | None = None) -> RunNews:
@@ -124,11 +125,17 @@ class Follower:
         return list(dict.fromkeys([*paths, *beside]))
 
     def _whole(self) -> list[Reading]:
-        """A file that is written anew each time is read whole, and what is beyond the steps that were told is new."""
+        """A file that is written anew each time is read whole; what is beyond the steps that were told is new.
+
+        So is, of the newest step, what is beyond the points that were told: some writers name no step.
+        """
         run = runs.read(self._again())
         reading = Reading(run.info.kind, run.info.segments[-1])
         for name, metric in run.metrics.items():
-            new = metric.steps > self._steps.get(name, -np.inf)
+            known = self._steps.get(name, -np.inf)
+            more = np.arange(len(metric)) >= self._counts.get(name, 0)
+            new = (metric.steps > known) | ((metric.steps == known) & more)
+            self._counts[name] = len(metric)
             times = None if metric.times is None else metric.times[new]
             if new.any():
                 reading.series[name] = Series(metric.steps[new], metric.values[new], times)
@@ -201,7 +208,7 @@ class Follower:
     def _cursor(self) -> str:
         held = {
             "version": _VERSION, "run": _named(self._found), "files": self._files, "logs": self._logs, "odd": self._odd,
-            "steps": self._steps, "exits": self._exits[-1:],
+            "steps": self._steps, "counts": self._counts, "exits": self._exits[-1:],
         }  # fmt: skip
         return base64.urlsafe_b64encode(zlib.compress(json.dumps(held, separators=(",", ":")).encode(), 9)).decode()
 
@@ -248,7 +255,7 @@ def _decoded(cursor: str, run: str) -> dict[str, Any]:
     try:
         plain = zlib.decompressobj().decompress(base64.urlsafe_b64decode(cursor.encode()), 1 << 22)
         held = json.loads(plain)
-        shape = {"files": dict, "logs": dict, "odd": list, "steps": dict, "exits": list}
+        shape = {"files": dict, "logs": dict, "odd": list, "steps": dict, "counts": dict, "exits": list}
         if held["version"] == _VERSION and all(isinstance(held[key], kind) for key, kind in shape.items()):
             if held["run"] != run:
                 raise AnalysisError(f"--since: this is a cursor of run {held['run']}, not of {run}")
