@@ -50,7 +50,8 @@ def read_part(path: Path, *, history: bool = True) -> Reading:
             if history:
                 _series(base, reading)
     except duckdb.Error as problem:
-        reading.notes.append(f"it cannot be read as Parquet: {str(problem).splitlines()[0][:200]}")
+        said = str(problem).splitlines()[0].replace(_quoted(path)[1:-1], path.name).replace(str(path), path.name)
+        reading.notes.append(f"it cannot be read as Parquet: {said[:200]}")
         reading.skip("file that is no Parquet")
     return reading
 
