@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 import os
 import shutil
@@ -61,6 +63,21 @@ def holds_the_points(run: Run) -> None:
     assert times is not None
     assert abs(float(times.max()) - run.info.updated_at) < 60
     assert set(run.metrics) == {"train/loss", "val/acc", "odd"}
+
+
+def old_store(path: Path) -> Path:
+    """A run as older trackio keeps it, in a file that has no log of its own."""
+    with sqlite3.connect(path) as base:
+        base.execute(
+            "CREATE TABLE metrics (id INTEGER PRIMARY KEY, timestamp TEXT, run_name TEXT, step INTEGER, metrics TEXT)"
+        )
+        base.execute("CREATE TABLE configs (id INTEGER PRIMARY KEY, run_name TEXT, config TEXT, created_at TEXT)")
+        for step in range(3):
+            row = ("2026-01-01T00:00:00", "r", step, '{"loss": "Infinity"}' if step == 2 else '{"loss": 1}')
+            base.execute("INSERT INTO metrics (timestamp, run_name, step, metrics) VALUES (?, ?, ?, ?)", row)
+        base.execute("INSERT INTO metrics (timestamp, run_name, step, metrics) VALUES ('x', 'r', 3, 'no json')")
+    base.close()
+    return path
 
 
 @pytest.mark.accepts("R42")
@@ -133,6 +150,26 @@ def test_what_a_writer_has_not_moved_into_the_file_yet_is_read(trackio: Path, tm
     base.close()
 
 
+@pytest.mark.accepts("R42")
+def test_what_is_not_committed_is_no_answer(tmp_path: Path) -> None:
+    """A journal beside the file: its writer may take back what the file has already."""
+    path = old_store(tmp_path / "old.db")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as base:
+        base.execute("PRAGMA cache_size = 1")
+        base.execute("PRAGMA cache_spill = 1")
+        base.execute("BEGIN")
+        base.execute("UPDATE metrics SET metrics = '{\"loss\": 7}'")
+        for step in range(3, 500):
+            row = ("2026-01-01T00:00:00", "r", step, json.dumps({"loss": 7, "text": "x" * 500}))
+            base.execute("INSERT INTO metrics (timestamp, run_name, step, metrics) VALUES (?, ?, ?, ?)", row)
+        assert path.stat().st_size > 100_000  # it is in the file
+        problems: list[str] = []
+        seen = [read(found).metrics["loss"].values.tolist() for found in runs_in(tmp_path, problems)]
+        assert 7 not in [value for values in seen for value in values]
+        base.execute("ROLLBACK")
+    assert by_name(tmp_path)["r"].metrics["loss"].values.tolist() == [1, 1, math.inf]
+
+
 @pytest.mark.accepts("R42", "R34")
 @pytest.mark.parametrize("store", ["trackio", "mlflow_db"])
 @settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
@@ -178,16 +215,7 @@ def test_damaged_lines_of_mlflow_are_counted(mlruns: Path, tmp_path: Path) -> No
 
 @pytest.mark.accepts("R42")
 def test_an_older_trackio_knows_runs_by_name(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "old.db") as base:
-        base.execute(
-            "CREATE TABLE metrics (id INTEGER PRIMARY KEY, timestamp TEXT, run_name TEXT, step INTEGER, metrics TEXT)"
-        )
-        base.execute("CREATE TABLE configs (id INTEGER PRIMARY KEY, run_name TEXT, config TEXT, created_at TEXT)")
-        for step in range(3):
-            row = ("2026-01-01T00:00:00", "r", step, '{"loss": "Infinity"}' if step == 2 else '{"loss": 1}')
-            base.execute("INSERT INTO metrics (timestamp, run_name, step, metrics) VALUES (?, ?, ?, ?)", row)
-        base.execute("INSERT INTO metrics (timestamp, run_name, step, metrics) VALUES ('x', 'r', 3, 'no json')")
-    base.close()
+    old_store(tmp_path / "old.db")
     run = by_name(tmp_path)["r"]
     assert run.metrics["loss"].values.tolist() == [1, 1, math.inf]
     assert run.skipped == {"row that is no JSON object": 1}
