@@ -35,15 +35,18 @@ _TAGS = {"mlflow.note.content": "notes", "mlflow.source.git.commit": "commit", "
 
 
 def store_kind(path: str) -> str | None:
-    """`trackio` or `mlflow`: whose store a file is, None for any other. Raises OSError."""
+    """`trackio` or `mlflow`: whose store a file is, None for any other.
+
+    Raises OSError, also for a file of SQLite that is damaged or locked: nobody can say whose it is.
+    """
     with open(path, "rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             return None
     try:
         with closing(_open(path)) as base:
             tables = {row[0] for row in base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    except _DAMAGE:
-        return None
+    except _DAMAGE as problem:
+        raise OSError(f"not a readable store: {problem}") from problem
     if {"metrics", "configs"} <= tables:
         return "trackio"
     return "mlflow" if {"runs", "experiments", "latest_metrics"} <= tables else None

@@ -22,6 +22,7 @@ import pytest
 from asked import Asked, jsonl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_neptune import export
 
 from ansible_collections.stoker.fleet.plugins.module_utils.readers import tail
 from stoker import Fleet
@@ -32,7 +33,6 @@ from stoker.analysis.follow import Follower
 from stoker.analysis.merge import merged
 from stoker.analysis.runs import read, runs_in
 from stoker.analysis.values import Row
-from test_neptune import export
 
 ROWS = [{"step": s, "loss": s / 8, **({"val/acc": s / 100} if s % 10 == 0 else {}), "text": "x"} for s in range(300)]
 TEXTS = {

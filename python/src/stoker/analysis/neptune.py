@@ -25,12 +25,11 @@ _FACTS = {"sys/name": "name", "sys/description": "notes", "sys/hostname": "host"
 
 
 def is_part(path: Path) -> bool:
-    """Whether a file is a part of an exported run."""
-    try:
-        with path.open("rb") as file:
-            return PART.fullmatch(path.name) is not None and file.read(4) == b"PAR1"
-    except OSError:
+    """Whether a file is a part of an exported run. Raises OSError."""
+    if PART.fullmatch(path.name) is None:
         return False
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
 
 
 def read_part(path: Path, *, history: bool = True) -> Reading:
