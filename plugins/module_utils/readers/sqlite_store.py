@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs in a SQLite file: the stores of trackio and of MLflow. Nothing is written, not even beside the file."""
+"""Runs in a SQLite file: the stores of trackio and of MLflow. Nothing of a store is changed."""
 
 from __future__ import annotations
 
@@ -35,15 +35,18 @@ _TAGS = {"mlflow.note.content": "notes", "mlflow.source.git.commit": "commit", "
 
 
 def store_kind(path: str) -> str | None:
-    """`trackio` or `mlflow`: whose store a file is, None for any other. Raises OSError."""
+    """`trackio` or `mlflow`: whose store a file is, None for any other.
+
+    Raises OSError, also for a file of SQLite that is damaged or locked: nobody can say whose it is.
+    """
     with open(path, "rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             return None
     try:
         with closing(_open(path)) as base:
             tables = {row[0] for row in base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    except _DAMAGE:
-        return None
+    except _DAMAGE as problem:
+        raise OSError(f"not a readable store: {problem}") from problem
     if {"metrics", "configs"} <= tables:
         return "trackio"
     return "mlflow" if {"runs", "experiments", "latest_metrics"} <= tables else None
@@ -84,10 +87,16 @@ def read_store(kind: str, path: str, run: str, history: bool = True) -> Reading:
 
 
 def _open(path: str) -> sqlite3.Connection:
-    """Without a log beside it nobody writes, and SQLite need not lock (it would make files for that)."""
-    pending = os.path.exists(path + "-wal") and os.path.getsize(path + "-wal") > 0
+    """Only what was committed is seen. Raises OSError for a file that cannot be read.
+
+    A file in WAL mode with no log beside it has all in it and no writer; to lock it SQLite would make files, so it is
+    read without locks. With a log beside it SQLite may make its index (`-shm`).
+    """
+    with open(path, "rb") as file:
+        head = file.read(20)
+    alone = head[18:20] == b"\2\2" and not os.path.exists(path + "-wal")
     base = sqlite3.connect(
-        f"file:{urllib.parse.quote(os.path.abspath(path))}?{'mode=ro' if pending else 'immutable=1'}",
+        f"file:{urllib.parse.quote(os.path.abspath(path))}?{'immutable=1' if alone else 'mode=ro'}",
         uri=True,
         timeout=5,
     )

@@ -49,6 +49,35 @@ def test_what_other_runs_speak_for_comes_first(folder: Path, stoker: Asked) -> N
     assert "92%" in shown
 
 
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        ("model_name", "setting"), ("model.name", "setting"), ("optimizer.name", "setting"), ("dataset.id", "data"),
+        ("logit_scale", "other setting"), ("output_dim", "other setting"), ("log_scale", "other setting"),
+        ("ghost", "other setting"), ("output_dir", "name"), ("model.save_dir", "name"), ("logging_steps", "name"),
+        ("run_name", "name"), ("name", "name"), ("wandb.project", "name"), ("host", "name"), ("timestamp", "name"),
+    ],
+)  # fmt: skip
+def test_only_what_names_the_run_is_a_name(tmp_path: Path, key: str, kind: str) -> None:
+    for name in ("a", "b"):
+        jsonl(tmp_path / name / "m.jsonl", [{"step": 1, "loss": 1.0 if name == "a" else 2.0}])
+        first, _, second = key.partition(".")
+        (tmp_path / name / "config.json").write_text(json.dumps({first: {second: name} if second else name}))
+    (cause,) = why(the_run(tmp_path / "a"), the_run(tmp_path / "b")).causes
+    assert (cause.name, cause.kind) == (key, kind)
+
+
+def test_a_name_that_other_runs_speak_for_is_not_last(folder: Path) -> None:
+    """Whatever it is called, runs that have it differ as these two do."""
+    for name, (config, _) in RUNS.items():
+        named = config | {"run_name": "one" if config["lr"] == 1e-3 else "two"}
+        (folder / name / "config.json").write_text(json.dumps(named))
+    found = {one.info.title: one for one in runs_in(folder)}
+    a, b, *others = (next(one for title, one in found.items() if title.startswith(n)) for n in "abcd")
+    causes = why(read(a), read(b), others=others, read=read).causes
+    assert {cause.name for cause in causes[:2]} == {"lr", "run_name"}
+
+
 @pytest.mark.accepts("B06")
 def test_what_nobody_wrote_down_is_unknown_and_not_the_same(folder: Path, stoker: Asked) -> None:
     said = stoker("why", "a", "b", "--folder", folder, "--json").value

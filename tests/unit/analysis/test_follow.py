@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -20,10 +22,11 @@ import pytest
 from asked import Asked, jsonl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_neptune import export
 
 from ansible_collections.stoker.fleet.plugins.module_utils.readers import tail
 from stoker import Fleet
-from stoker.analysis import Found, thin
+from stoker.analysis import Found, follow, thin
 from stoker.analysis.answers import RunNews
 from stoker.analysis.errors import AnalysisError
 from stoker.analysis.follow import Follower
@@ -351,6 +354,73 @@ def test_new_files_of_tensorboard_and_new_checkpoints_belong_to_it(write: Any, t
     checkpoint(30)
     news = trainer.look()
     assert (news.total, news.state.name) == (10, "finished")
+
+
+@pytest.mark.accepts("R16")
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "log"])
+def test_a_first_look_goes_to_the_end_of_a_long_file(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail, "LIMIT", 1000)
+    monkeypatch.setattr(follow, "_SCAN_BYTES", 1000)
+    path = tmp_path / NAMES[kind]
+    path.write_text(TEXTS[kind])
+    (tmp_path / "train.log").write_text("x" * 50 + "\n" + "all well\n" * 500 + "CUDA out of memory\n")
+    follower = Follower(one(path), rows=1)
+    news = follower.look()
+    assert [row.step for row in news.rows] == [300 if kind == "jsonl" else 299]
+    assert [alert.kind for alert in news.alerts] == (["cuda-oom"] if kind != "log" else [])
+    again = follower.look()
+    assert (again.rows, again.alerts) == ((), ())
+
+
+def put(path: Path, run: str, values: list[float], steps: list[int]) -> None:
+    """Points of a run in a store as trackio writes it."""
+    with contextlib.closing(sqlite3.connect(path)) as base, base:
+        base.execute(
+            "CREATE TABLE IF NOT EXISTS metrics"
+            " (id INTEGER PRIMARY KEY, timestamp TEXT, run_name TEXT, step INTEGER, metrics TEXT)"
+        )
+        base.execute("CREATE TABLE IF NOT EXISTS configs (id INTEGER, run_name TEXT, config TEXT, created_at TEXT)")
+        for step, value in zip(steps, values, strict=True):
+            row = (f"2026-01-01T00:00:{step:02d}", run, step, json.dumps({"loss": value}))
+            base.execute("INSERT INTO metrics (timestamp, run_name, step, metrics) VALUES (?, ?, ?, ?)", row)
+
+
+@pytest.mark.accepts("R16", "R42")
+def test_of_a_store_the_run_that_was_named_is_followed(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    for run, value in (("one", 1.0), ("two", 2.0), ("three", 3.0)):
+        put(path, run, [value], [0])
+    for found in runs_in(path):
+        value = {"one": 1.0, "two": 2.0, "three": 3.0}[found.info.id]
+        follower = Follower(found)
+        assert [row.values for row in follower.look().rows] == [{"loss": value}]
+        put(path, found.info.id, [value * 10], [1])
+        assert [(row.step, row.values) for row in follower.look().rows] == [(1, {"loss": value * 10})]
+
+
+@pytest.mark.accepts("R16", "R42")
+def test_new_points_of_a_store_without_steps_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    put(path, "one", [1.0, 2.0], [0, 0])
+    follower = Follower(one(path))
+    news = follower.look()
+    assert [row.values for row in news.rows] == [{"loss": 2.0}]
+    put(path, "one", [3.0], [0])
+    later = Follower(one(path), news.cursor)
+    assert [row.values for row in later.look().rows] == [{"loss": 3.0}]
+    assert later.look().rows == ()
+    put(path, "one", [4.0], [5])
+    assert [(row.step, row.values) for row in later.look().rows] == [(5, {"loss": 4.0})]
+
+
+@pytest.mark.accepts("R16", "R36")
+def test_of_an_exported_run_each_part_is_followed(tmp_path: Path) -> None:
+    export(tmp_path / "n", run="SAN-1", steps=20)
+    export(tmp_path / "n", run="SAN-2", steps=4)
+    found = next(found for found in runs_in(tmp_path) if found.info.id == "SAN-1")
+    assert max(row.step for row in Follower(found, rows=100).look().rows) == 19
 
 
 def test_a_log_without_steps_goes_on_counting(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -271,3 +272,13 @@ def test_a_run_that_cannot_be_read_is_told_and_no_answer(folder: Path) -> None:
 
     said = query(runs_in(folder), "val_acc > 0", read=refuse)
     assert (len(said.runs), said.total, said.unreadable, said.exit_code) == (2, 3, ("r1 is gone",), 1)
+
+
+def test_names_that_are_no_utf8_are_runs_like_others(tmp_path: Path, stoker: Asked) -> None:
+    for number, name in enumerate((b"r\xff.jsonl", b"plain.jsonl")):
+        jsonl(tmp_path / "runs" / os.fsdecode(name), [{"step": 1, "loss": number}])
+    assert len(ask(tmp_path / "runs", "loss < 0.5").runs) == 1
+    (odd,) = ask(tmp_path / "runs", "id = 'r\udcff.jsonl'").runs
+    assert odd.info.id == "r\udcff.jsonl"
+    said = stoker("query", "loss < 5", tmp_path / "runs")
+    assert (said.code, said.out.splitlines()[-1]) == (0, "2 of 2 runs")

@@ -18,7 +18,8 @@ from asked import Asked, jsonl, the_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoker.analysis import AnalysisError, Metric, report
+from ansible_collections.stoker.fleet.plugins.module_utils.readers import wandb_file
+from stoker.analysis import AnalysisError, Metric, read, report, runs_in
 from stoker.analysis.curves import MOST_POINTS, envelope
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)>\u202e\x1b[31m\' onclick="x" <!--'
@@ -209,3 +210,27 @@ def test_many_metrics_are_in_groups(tmp_path: Path) -> None:
     many = [{"step": s, **{f"g{n % 3}/m{n}": s for n in range(13)}} for s in range(2)]
     assert "<h3>" not in report.report([the_run(jsonl(tmp_path / "few.jsonl", few))]).html
     assert report.report([the_run(jsonl(tmp_path / "many.jsonl", many))]).html.count("<h3><bdi>g") == 3
+
+
+def test_where_the_files_lie_is_not_in_it(tmp_path: Path) -> None:
+    run = tmp_path / "real" / "run-1"
+    (run / "files").mkdir(parents=True)
+    (run / "run-x.wandb").write_bytes(wandb_file.HEADER)
+    (run / "files" / "output.log").write_text("hello\n")
+    (run / "files" / "wandb-summary.json").write_text("{}")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    folder = tmp_path / "exported" / ("f" * 100)
+    folder.mkdir(parents=True)
+    (folder / "SAN-1_part_0.parquet").write_bytes(b"PAR1 and nothing more")
+    for where in (tmp_path / "real", tmp_path / "link", folder):
+        (found,) = runs_in(where)
+        remarks = read(found).remarks
+        page = report.report([read(found)]).html
+        assert str(tmp_path) not in page
+        if where == folder:
+            assert "it cannot be read as Parquet" in page
+            assert str(tmp_path) not in " ".join(remarks)
+        else:
+            assert any(str(where) in remark for remark in remarks)
+            assert "last values are in files/wandb-summary.json" in page
+            assert "stoker runs summary files/output.log" in page

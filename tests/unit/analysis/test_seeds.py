@@ -85,3 +85,14 @@ def test_one_seed_twice_is_told_and_a_wrong_question_refused(tmp_path: Path, sto
     assert any("1 of 2 differ" in w for w in stoker("seeds", "val/loss", tmp_path, "--json").value["warnings"])
     assert stoker("seeds", "val/los", tmp_path).code == 2
     assert stoker("seeds", "val/loss", tmp_path, "--min", "--max").code == 2
+
+
+@pytest.mark.parametrize("key", ["model_name", "model.name", "dataset.version", "dataset_id", "optimizer.name"])
+def test_what_was_trained_on_what_is_no_name_of_a_run(tmp_path: Path, stoker: Asked, key: str) -> None:
+    for seed, value in enumerate(("one", "one", "two", "two")):
+        config: dict[str, Any] = {"seed": seed, "name": f"r{seed}", "run": {"id": seed}, "output_dir": f"/out/{seed}"}
+        first, _, second = key.partition(".")
+        run(tmp_path, f"r{seed}", config | {first: {second: value} if second else value}, [1.0, 0.5 + seed / 100])
+    said = stoker("seeds", "val/loss", tmp_path, "--json").value
+    assert [group["settings"] for group in said["groups"]] == [{key: '"one"'}, {key: '"two"'}]
+    assert said["ignored"] == ["name", "output_dir", "run.id"]

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 import os
 import shutil
@@ -61,6 +63,22 @@ def holds_the_points(run: Run) -> None:
     assert times is not None
     assert abs(float(times.max()) - run.info.updated_at) < 60
     assert set(run.metrics) == {"train/loss", "val/acc", "odd"}
+
+
+def old_store(path: Path) -> Path:
+    """A run as older trackio keeps it, in a file that has no log of its own."""
+    path.parent.mkdir(exist_ok=True)
+    with sqlite3.connect(path) as base:
+        base.execute(
+            "CREATE TABLE metrics (id INTEGER PRIMARY KEY, timestamp TEXT, run_name TEXT, step INTEGER, metrics TEXT)"
+        )
+        base.execute("CREATE TABLE configs (id INTEGER PRIMARY KEY, run_name TEXT, config TEXT, created_at TEXT)")
+        for step in range(3):
+            row = ("2026-01-01T00:00:00", "r", step, '{"loss": "Infinity"}' if step == 2 else '{"loss": 1}')
+            base.execute("INSERT INTO metrics (timestamp, run_name, step, metrics) VALUES (?, ?, ?, ?)", row)
+        base.execute("INSERT INTO metrics (timestamp, run_name, step, metrics) VALUES ('x', 'r', 3, 'no json')")
+    base.close()
+    return path
 
 
 @pytest.mark.accepts("R42")
@@ -133,6 +151,27 @@ def test_what_a_writer_has_not_moved_into_the_file_yet_is_read(trackio: Path, tm
     base.close()
 
 
+@pytest.mark.accepts("R42")
+def test_what_is_not_committed_is_no_answer(tmp_path: Path) -> None:
+    """A journal beside the file: its writer may take back what the file has already."""
+    path = old_store(tmp_path / "old.db")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as base:
+        base.execute("PRAGMA cache_size = 1")
+        base.execute("PRAGMA cache_spill = 1")
+        base.execute("BEGIN")
+        base.execute("UPDATE metrics SET metrics = '{\"loss\": 7}'")
+        for step in range(3, 500):
+            row = ("2026-01-01T00:00:00", "r", step, json.dumps({"loss": 7, "text": "x" * 500}))
+            base.execute("INSERT INTO metrics (timestamp, run_name, step, metrics) VALUES (?, ?, ?, ?)", row)
+        assert path.stat().st_size > 100_000  # it is in the file
+        problems: list[str] = []
+        seen = [read(found).metrics["loss"].values.tolist() for found in runs_in(tmp_path, problems)]
+        assert seen == []
+        assert problems == [f"{path} cannot be read: not a readable store: database is locked"]
+        base.execute("ROLLBACK")
+    assert by_name(tmp_path)["r"].metrics["loss"].values.tolist() == [1, 1, math.inf]
+
+
 @pytest.mark.accepts("R42", "R34")
 @pytest.mark.parametrize("store", ["trackio", "mlflow_db"])
 @settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
@@ -178,16 +217,7 @@ def test_damaged_lines_of_mlflow_are_counted(mlruns: Path, tmp_path: Path) -> No
 
 @pytest.mark.accepts("R42")
 def test_an_older_trackio_knows_runs_by_name(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "old.db") as base:
-        base.execute(
-            "CREATE TABLE metrics (id INTEGER PRIMARY KEY, timestamp TEXT, run_name TEXT, step INTEGER, metrics TEXT)"
-        )
-        base.execute("CREATE TABLE configs (id INTEGER PRIMARY KEY, run_name TEXT, config TEXT, created_at TEXT)")
-        for step in range(3):
-            row = ("2026-01-01T00:00:00", "r", step, '{"loss": "Infinity"}' if step == 2 else '{"loss": 1}')
-            base.execute("INSERT INTO metrics (timestamp, run_name, step, metrics) VALUES (?, ?, ?, ?)", row)
-        base.execute("INSERT INTO metrics (timestamp, run_name, step, metrics) VALUES ('x', 'r', 3, 'no json')")
-    base.close()
+    old_store(tmp_path / "old.db")
     run = by_name(tmp_path)["r"]
     assert run.metrics["loss"].values.tolist() == [1, 1, math.inf]
     assert run.skipped == {"row that is no JSON object": 1}
@@ -213,3 +243,23 @@ def test_a_damaged_store_hides_nothing_else(trackio: Path, tmp_path: Path, stoke
     alone = stoker("list", tmp_path / "bad.db")
     assert (alone.code, alone.out) == (1, "")
     assert "bad.db cannot be read" in alone.err
+
+
+def test_what_cannot_be_read_is_told(tmp_path: Path, stoker: Asked) -> None:
+    old_store(tmp_path / "runs" / "good.db")
+    names = ("x.csv", "x.jsonl", "SAN-1_part_0.parquet", "x.db", "meta.yaml")
+    for name in names:  # reading it fails, whoever asks
+        (tmp_path / "runs" / name).symlink_to("/proc/self/mem")
+    (tmp_path / "runs" / "gone.csv").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "runs" / "data.parquet").symlink_to("/proc/self/mem")
+    (tmp_path / "runs" / "cut.db").write_bytes(b"SQLite format 3\0" + b"\0" * 20)
+    said = stoker("list", tmp_path / "runs")
+    assert (said.code, said.out.count("trackio")) == (1, 1)
+    for name in names:
+        assert f"{name} cannot be read: Input/output error" in said.err
+    assert "cut.db cannot be read: not a readable store" in said.err
+    assert "gone.csv" not in said.err
+    assert "data.parquet" not in said.err
+    alone = stoker("list", tmp_path / "runs" / "cut.db")
+    assert (alone.code, alone.out) == (1, "")
+    assert "cut.db cannot be read: not a readable store" in alone.err

@@ -26,9 +26,14 @@ _STEERS = re.compile(
     re.IGNORECASE,
 )
 _SEED = re.compile(r"(^|[._/-])(random_)?seed($|[._/-])", re.IGNORECASE)
-_NAMES = re.compile(
-    r"output|log|(^|[._/-])(run_?name|name|id|dir|folder|project|notes|tags)$|save|wandb|host", re.IGNORECASE
+# What says where and how often a run writes, or what it is called, whatever else is in the key.
+_WRITES = re.compile(
+    r"(^|[._/-])((run|exp|experiment)[_-]?(name|id)|timestamp|start_time|hostname"
+    r"|(output|out|log|logging|save|checkpoint|ckpt)s?_?(dir|path|file|folder|name|prefix|level|steps|every|interval|freq))$"
+    r"|^wandb($|[._/-])",
+    re.IGNORECASE,
 )
+_NAMES = re.compile(r"(^|[._/-])(output|logs?|save|host|name|id|dir|folder|project|notes|tags)$", re.IGNORECASE)
 _HEAVY_PACKAGES = re.compile(
     r"torch|cuda|cudnn|nccl|numpy|jax|tensorflow|transformers|accelerate|flash|triton|apex|deepspeed"
 )
@@ -58,10 +63,10 @@ def why(
 
 
 def _stage(cause: Cause) -> int:
-    """0: other runs speak for it; 1: nobody tells; 2: other runs speak against it; 3: a name, which changes nothing."""
-    if cause.kind == "name":
-        return 3
-    return 1 if cause.share is None else 0 if cause.share >= _SPEAKS_FOR else 2
+    """0: other runs speak for it; 1: nobody tells; 2: other runs speak against it; 3: a name that none speaks for."""
+    if cause.share is not None and cause.share >= _SPEAKS_FOR:
+        return 0
+    return 3 if cause.kind == "name" else 1 if cause.share is None else 2
 
 
 def _differences(a: Run, b: Run) -> tuple[list[Cause], list[str]]:
@@ -100,9 +105,12 @@ def _differences(a: Run, b: Run) -> tuple[list[Cause], list[str]]:
 def _kind(key: str) -> str:
     if _SEED.search(key):
         return "seed"
-    if _NAMES.search(key) and not _DATA.search(key):
+    if _WRITES.search(key):
         return "name"
-    return "data" if _DATA.search(key) else "setting" if _STEERS.search(key) else "other setting"
+    # `model_name` and `dataset.id` are no names of runs.
+    if _DATA.search(key):
+        return "data"
+    return "setting" if _STEERS.search(key) else "name" if _NAMES.search(key) else "other setting"
 
 
 def _packages(info: RunInfo) -> Mapping[str, str] | None:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from ansible_collections.stoker.fleet.plugins.module_utils.readers import mlflow_run, sqlite_store
 from ansible_collections.stoker.fleet.plugins.module_utils.readers.reading import STEP_KEYS, TIME_KEYS
@@ -74,8 +74,7 @@ def _in_folder(folder: Path, files: list[str], top: Path, problems: list[str]) -
     where = "" if folder == top else str(folder.relative_to(top))
     kinds: dict[Kind, list[Path]] = defaultdict(list)
     for name in files:
-        # Whoever opens a pipe waits for its writer.
-        kind = _kind(folder / name) if (folder / name).is_file() else None
+        kind = _told(folder / name, problems)
         if kind is not None:
             kinds[kind].append(folder / name)
     for path in kinds["wandb"]:
@@ -103,8 +102,20 @@ def _in_folder(folder: Path, files: list[str], top: Path, problems: list[str]) -
             yield Source("log", (path,), str(Path(where) / path.name))
 
 
+def _told(path: Path, problems: list[str]) -> Kind | None:
+    """What a file in a folder is; one that cannot be asked is told in `problems`, unless it went away meanwhile."""
+    try:
+        # Whoever opens a pipe waits for its writer.
+        return _kind(path) if path.is_file() else None
+    except FileNotFoundError:
+        return None
+    except OSError as problem:
+        problems.append(f"{path} cannot be read: {problem.strerror or problem}")
+        return None
+
+
 def _kind(path: Path) -> Kind | None:
-    """What a file in a folder is, None for one that is no run."""
+    """What a file in a folder is, None for one that is no run. Raises OSError."""
     name = path.name
     if ".tfevents." in name and not name.endswith((".profile-empty", ".v2.tmp")):
         return "tensorboard"
@@ -113,25 +124,16 @@ def _kind(path: Path) -> Kind | None:
     if name == "trainer_state.json":
         return "trainer_state"
     if name == "meta.yaml":
-        return "mlflow" if _asked(mlflow_run.is_run, path) else None
+        return "mlflow" if mlflow_run.is_run(str(path)) else None
     if name.endswith(".parquet"):
         return "neptune" if neptune.is_part(path) else None
     if name.endswith((".db", ".sqlite", ".sqlite3")):
-        kind: Kind | None = _asked(sqlite_store.store_kind, path)
-        return kind
+        return cast("Kind | None", sqlite_store.store_kind(str(path)))
     if name.endswith((".jsonl", ".ndjson")):
         return "jsonl" if _has_axis(path, _json_keys) else None
     if name.endswith(".csv"):
         return "csv" if _has_axis(path, _csv_keys) else None
     return "log" if name in LOGS else None
-
-
-def _asked(question: Callable[[str], Any], path: Path) -> Any:
-    """What a reader says of a file; nothing of one that cannot be read."""
-    try:
-        return question(str(path))
-    except OSError:
-        return None
 
 
 def _exported(parts: Sequence[Path], where: str) -> Iterator[Source]:
@@ -173,11 +175,8 @@ def _of_file(path: Path) -> list[Source]:
 
 def _has_axis(path: Path, keys_of: _Keys) -> bool:
     """Whether the first lines name a step or a time: a data set or a table of anything else is no run."""
-    try:
-        with path.open("rb") as file:
-            lines = file.read(_LOOK).decode("utf-8-sig", "replace").splitlines()
-    except OSError:
-        return False
+    with path.open("rb") as file:
+        lines = file.read(_LOOK).decode("utf-8-sig", "replace").splitlines()
     return any(not _AXES.isdisjoint(keys_of(line)) for line in lines[:20])
 
 

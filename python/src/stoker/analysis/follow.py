@@ -31,7 +31,7 @@ from stoker.analysis.state import judge, writers
 from stoker.analysis.values import State
 
 ROWS = 10
-_VERSION = 1
+_VERSION = 2
 _SCAN_BYTES = 16 * 1024 * 1024
 
 
@@ -53,6 +53,7 @@ class Follower:
         self._logs: dict[str, Any] = state.get("logs", {})
         self._odd: list[str] = state.get("odd", [])
         self._steps: dict[str, float] = state.get("steps", {})
+        self._counts: dict[str, int] = state.get("counts", {})
         self._exits: list[int] = state.get("exits", [])
 
     def look(self, tokens: int | None = None) -> RunNews:
@@ -101,13 +102,18 @@ class Follower:
         readings, restarts = [], []
         for path in self._paths():
             one = tail.Tail(kind, str(path), self._files.get(str(path)))
-            try:
-                readings += one.read()
-            except OSError as problem:
-                raise Unreadable(f"{path} cannot be read: {problem.strerror or problem}") from problem
+            grows = True
+            while grows:
+                before = one.state["at"]
+                try:
+                    readings += one.read()
+                except OSError as problem:
+                    raise Unreadable(f"{path} cannot be read: {problem.strerror or problem}") from problem
+                if one.restarted is not None:
+                    restarts.append(f"{path.name} is read from its beginning: {one.restarted}")
+                # What is newest is at the end, and a read takes a part of a long file.
+                grows = self._first and one.state["at"] > before
             self._files[str(path)] = one.state
-            if one.restarted is not None:
-                restarts.append(f"{path.name} is read from its beginning: {one.restarted}")
         return readings, restarts
 
     def _paths(self) -> list[Path]:
@@ -119,11 +125,17 @@ class Follower:
         return list(dict.fromkeys([*paths, *beside]))
 
     def _whole(self) -> list[Reading]:
-        """A file that is written anew each time is read whole, and what is beyond the steps that were told is new."""
+        """A file that is written anew each time is read whole; what is beyond the steps that were told is new.
+
+        So is, of the newest step, what is beyond the points that were told: some writers name no step.
+        """
         run = runs.read(self._again())
         reading = Reading(run.info.kind, run.info.segments[-1])
         for name, metric in run.metrics.items():
-            new = metric.steps > self._steps.get(name, -np.inf)
+            known = self._steps.get(name, -np.inf)
+            more = np.arange(len(metric)) >= self._counts.get(name, 0)
+            new = (metric.steps > known) | ((metric.steps == known) & more)
+            self._counts[name] = len(metric)
             times = None if metric.times is None else metric.times[new]
             if new.any():
                 reading.series[name] = Series(metric.steps[new], metric.values[new], times)
@@ -131,11 +143,16 @@ class Follower:
 
     def _again(self) -> Found:
         """The same run, found again: a Trainer writes each checkpoint into a folder of its own."""
-        path = self._found.sources[-1].paths[0]
+        source, kind = self._found.sources[-1], self._found.info.kind
+        path = source.paths[0]
         folder = path.parent.parent if path.parent.name.startswith("checkpoint-") else path.parent
-        kind = self._found.info.kind
-        same = [found for found in runs.runs_in(folder if kind == "trainer_state" else path) if found.info.kind == kind]
-        return next((found for found in same if found.sources[-1].paths[0] == path), same[-1] if same else self._found)
+        # Neptune's runs are in several files; a store is one file with several runs.
+        where = folder if kind in ("trainer_state", "neptune") else path
+        same = [found for found in runs.runs_in(where) if found.info.kind == kind]
+        for found in same:
+            if (found.sources[-1].paths[0], found.sources[-1].run) == (path, source.run):
+                return found
+        return same[-1] if same and kind == "trainer_state" else self._found
 
     def _thinned(self, metrics: Sequence[Metric], tokens: int | None) -> tuple[list[Any], int]:
         """The rows to tell: on a first look the newest, then all that are new, as far as they fit."""
@@ -174,7 +191,7 @@ class Follower:
         for path in self._outputs():
             known = self._logs.get(str(path), {})
             try:
-                scanner, found, inode = _scanned(path, known)
+                scanner, found, inode = _scanned(path, known, to_end=self._first)
             except OSError:
                 continue  # it is not there, or went away
             self._logs[str(path)] = {"inode": inode, "scanner": scanner}
@@ -191,7 +208,7 @@ class Follower:
     def _cursor(self) -> str:
         held = {
             "version": _VERSION, "run": _named(self._found), "files": self._files, "logs": self._logs, "odd": self._odd,
-            "steps": self._steps, "exits": self._exits[-1:],
+            "steps": self._steps, "counts": self._counts, "exits": self._exits[-1:],
         }  # fmt: skip
         return base64.urlsafe_b64encode(zlib.compress(json.dumps(held, separators=(",", ":")).encode(), 9)).decode()
 
@@ -217,7 +234,7 @@ def _last_run(odd: Any) -> int:
     return int(odd[gaps[-1] + 1] if len(gaps) else odd[0])
 
 
-def _scanned(path: Path, known: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
+def _scanned(path: Path, known: Mapping[str, Any], *, to_end: bool) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
     """(state of the scanner, what it found anew, inode). A log that is shorter, or another file, begins again."""
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
@@ -225,9 +242,11 @@ def _scanned(path: Path, known: Mapping[str, Any]) -> tuple[dict[str, Any], list
         if state is not None and state["position"] > status.st_size:
             state = None
         scanner = LogScanner(state={**state, "findings": [], "last_finding": None} if state else None)
-        start = scanner.position
-        file.seek(start)
-        scanner.feed(file.read(_SCAN_BYTES), start)
+        start = -1
+        while scanner.position > start and (to_end or start < 0):
+            start = scanner.position
+            file.seek(start)
+            scanner.feed(file.read(_SCAN_BYTES), start)
     return scanner.state(), scanner.findings, status.st_ino
 
 
@@ -236,7 +255,7 @@ def _decoded(cursor: str, run: str) -> dict[str, Any]:
     try:
         plain = zlib.decompressobj().decompress(base64.urlsafe_b64decode(cursor.encode()), 1 << 22)
         held = json.loads(plain)
-        shape = {"files": dict, "logs": dict, "odd": list, "steps": dict, "exits": list}
+        shape = {"files": dict, "logs": dict, "odd": list, "steps": dict, "counts": dict, "exits": list}
         if held["version"] == _VERSION and all(isinstance(held[key], kind) for key, kind in shape.items()):
             if held["run"] != run:
                 raise AnalysisError(f"--since: this is a cursor of run {held['run']}, not of {run}")

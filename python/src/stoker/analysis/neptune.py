@@ -25,12 +25,11 @@ _FACTS = {"sys/name": "name", "sys/description": "notes", "sys/hostname": "host"
 
 
 def is_part(path: Path) -> bool:
-    """Whether a file is a part of an exported run."""
-    try:
-        with path.open("rb") as file:
-            return PART.fullmatch(path.name) is not None and file.read(4) == b"PAR1"
-    except OSError:
+    """Whether a file is a part of an exported run. Raises OSError."""
+    if PART.fullmatch(path.name) is None:
         return False
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
 
 
 def read_part(path: Path, *, history: bool = True) -> Reading:
@@ -50,7 +49,8 @@ def read_part(path: Path, *, history: bool = True) -> Reading:
             if history:
                 _series(base, reading)
     except duckdb.Error as problem:
-        reading.notes.append(f"it cannot be read as Parquet: {str(problem).splitlines()[0][:200]}")
+        said = str(problem).splitlines()[0].replace(_quoted(path)[1:-1], path.name).replace(str(path), path.name)
+        reading.notes.append(f"it cannot be read as Parquet: {said[:200]}")
         reading.skip("file that is no Parquet")
     return reading
 

@@ -148,7 +148,7 @@ def _asked(
     wanted = {name.name for name in asked if name.kind == "config"}
     with duckdb.connect() as base:
         tables = fill(base, infos, known, [{k: v for k, v in s.items() if k in wanted} for s in settings])
-        return [answer for _, answer in tables.execute(sql, list(parameters)).fetchall()]
+        return [answer for _, answer in tables.execute(sql, list(map(_cell, parameters))).fetchall()]
 
 
 def fill(
@@ -175,7 +175,12 @@ def _insert(base: duckdb.DuckDBPyConnection, table: str, rows: Iterable[Sequence
     for start in range(0, len(listed), _AT_ONCE):
         part = listed[start : start + _AT_ONCE]
         marks = ", ".join(f"({', '.join('?' * len(row))})" for row in part)
-        base.execute(f"INSERT INTO {table} VALUES {marks}", [cell for row in part for cell in row])
+        base.execute(f"INSERT INTO {table} VALUES {marks}", [_cell(cell) for row in part for cell in row])
+
+
+def _cell(value: Any) -> Any:
+    """DuckDB takes no text with bytes that are no UTF-8, as names of files may have."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _row(info: RunInfo) -> list[Any]:

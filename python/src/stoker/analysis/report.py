@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -204,8 +206,16 @@ def _odd(runs: Sequence[Run]) -> str:
     said = []
     for run in runs:
         lines = [*run.remarks, *(f"skipped: {count:,} x {reason}" for reason, count in run.skipped.items())]
-        said += [f"<li>{markup.name(run.info.title)}: {text(line)}</li>" for line in lines]
+        said += [f"<li>{markup.name(run.info.title)}: {text(_without_folders(line, run))}</li>" for line in lines]
     return section("What was odd in the files", f"<ul>{''.join(said)}</ul>") if said else ""
+
+
+def _without_folders(line: str, run: Run) -> str:
+    """The line with paths as they are seen from the run's folders: where those lie is for nobody else."""
+    given = [Path(segment).parent for segment in run.info.segments]
+    folders = {f"{path}/" for folder in given for path in (folder, folder.absolute(), folder.resolve())} - {"./", "//"}
+    names = "|".join(map(re.escape, sorted(folders, key=len, reverse=True)))
+    return re.sub(rf"(?<![\w./-])({names})", "", line) if names else line
 
 
 def _log(run: Run, lines: int) -> str:

@@ -20,10 +20,11 @@ from stoker.analysis.values import Direction
 from stoker.analysis.words import better
 
 _SEED = re.compile(r"(^|[._])([a-z_]*seed|random_state)$", re.IGNORECASE)
-# What follows from a run's name, and steers nothing.
+# What follows from a run's name, and steers nothing. A bare `name` is the run's only where no other thing has it:
+# `model.name` and `dataset.version` say what was trained on what.
 _NAMES = re.compile(
-    r"(^|[._])(output_dir|out_dir|logging_dir|log_dir|save_dir|checkpoint_dir|run_name|run_id|exp_dir|name|id|version"
-    r"|start_time|timestamp|hostname)$",
+    r"^((run|experiment)\.)?(name|id|version|timestamp|start_time|hostname)$"
+    r"|(^|[._])(output_dir|out_dir|logging_dir|log_dir|save_dir|checkpoint_dir|exp_dir|(run|exp|experiment)_(name|id))$",
     re.IGNORECASE,
 )
 
