@@ -6,6 +6,7 @@ no room for now (`load`, `limits`, `passing`) to the one with the highest `score
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -157,7 +158,8 @@ class Places:
         name, demand = allowed[0], Demand.of(job)
         others = Demand(memory=demand.memory, cpus=demand.cpus, disk=demand.disk)
         facts = self._facts(name)
-        if job.target != name and isinstance(facts.get("gpus"), list) and demand.lacks(name, facts, self._now):
+        # A quarantine ends some time: the node lets the job wait for that, and says until when.
+        if job.target != name and isinstance(facts.get("gpus"), list) and demand.lacks(name, facts, math.inf):
             return None
         if (lack := others.lacks(name, facts, self._now)) is not None:
             return Placement(reason=f"needs {others.words()}: {lack}", ask=(name,))
