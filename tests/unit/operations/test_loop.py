@@ -230,3 +230,11 @@ def test_a_signal_is_an_event_while_it_is_asked_for() -> None:
         os.kill(os.getpid(), signal.SIGUSR1)
         assert asked.wait(5)
     assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+
+
+def test_ctrl_c_ends_a_loop_also_where_python_drops_it() -> None:
+    with ended_by(signal.SIGTERM) as asked:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert asked.is_set()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

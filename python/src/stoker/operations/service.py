@@ -45,7 +45,7 @@ def watchdog_s() -> float | None:
 
 @contextmanager
 def ended_by(*signals: signal.Signals) -> Iterator[threading.Event]:
-    """An event that these signals set, in place of what they do otherwise.
+    """An event that these signals set, in place of what they do otherwise; Ctrl-C sets it besides what it does.
 
     Outside of the main thread, where Python takes no signals, it is never set.
     """
@@ -57,7 +57,14 @@ def ended_by(*signals: signal.Signals) -> Iterator[threading.Event]:
     def ask(_number: int, _frame: FrameType | None) -> None:
         asked.set()
 
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        # Python drops an exception that is raised while it forks: the event is still there then.
+        asked.set()
+        raise KeyboardInterrupt
+
     before = {number: signal.signal(number, ask) for number in signals}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
         yield asked
     finally:
