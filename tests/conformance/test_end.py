@@ -79,8 +79,8 @@ def test_elapsed_runs_on_the_node(backend: Backend, job: str) -> None:
     assert seen["state"] == "running"
     assert 0.4 < seen["elapsed_s"] <= time.monotonic() - began, seen
     seen = backend.wait(job)
-    assert 1.5 <= seen["elapsed_s"] < 2.5, seen
-    assert abs(seen["ended_at"] - seen["started_at"] - seen["elapsed_s"]) < 0.1, seen
+    assert 1.5 <= seen["elapsed_s"] <= time.monotonic() - began, seen
+    assert seen["ended_at"] - seen["started_at"] == pytest.approx(seen["elapsed_s"], abs=0.5), seen
     again = backend.observe(job)
     assert again["elapsed_s"] == seen["elapsed_s"]
 

@@ -43,7 +43,7 @@ class Cli:
         self._started.append(process)
         return process
 
-    def __call__(self, *argv: str, env: Mapping[str, str] | None = None, timeout_s: float = 60) -> Said:
+    def __call__(self, *argv: str, env: Mapping[str, str] | None = None, timeout_s: float = 120) -> Said:
         process = self.start(*argv, env=env)
         out, err = process.communicate(timeout=timeout_s)
         return Said(process.returncode, out.decode(errors="surrogateescape"), err.decode(errors="replace"))
@@ -67,7 +67,7 @@ class Cli:
             process.communicate()
 
 
-def until(true: Callable[[], object], what: str, timeout_s: float = 20) -> None:
+def until(true: Callable[[], object], what: str, timeout_s: float = 60) -> None:
     """Wait for it."""
     end = time.monotonic() + timeout_s
     while not true():

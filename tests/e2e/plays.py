@@ -37,7 +37,7 @@ class Plays:
         self.folder = folder
         self.inventory = inventory
 
-    def run(self, tasks: str, *options: str, hosts: str = "fleet", head: str = "", timeout_s: float = 90.0) -> Played:
+    def run(self, tasks: str, *options: str, hosts: str = "fleet", head: str = "", timeout_s: float = 180.0) -> Played:
         """Run tasks (YAML); ``head`` holds more keywords of the play, such as vars."""
         names = sorted(set(re.findall(r"register: (\w+)", tasks)))
         play = f"- hosts: {hosts}\n  gather_facts: false\n  ignore_errors: true\n  ignore_unreachable: true\n"

@@ -74,8 +74,6 @@ def test_every_figure_is_there_and_compared(report: Report) -> None:
 def test_a_look_at_twenty_jobs_of_a_node_is_one_remote_command(report: Report) -> None:
     assert report.row("refresh", "stoker")["sessions"] == 1
     assert report.row("refresh", "ssh true, 20 times")["sessions"] == 20
-    # Twenty jobs cost no more than twice what one costs.
-    assert report.row("refresh", "stoker")["wall_s"] < 2 * report.row("look-1", "stoker, warm")["wall_s"]
 
 
 @pytest.mark.accepts("B14")

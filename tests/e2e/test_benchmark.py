@@ -52,28 +52,24 @@ def figure(answer: dict[str, Any], name: str) -> dict[str, Any]:
 def test_a_node_is_measured_and_the_next_time_shows_it_again(stoker: Callable[..., Cli], node: PlainNode) -> None:
     cli = stoker(node)
     assert cli("benchmark", "n1", "--stored").out == "nothing was measured yet\n"
-    answers = [measured(cli)]
-    for answer in answers:
-        assert figure(answer, "cpu")["value"] > 0
-        assert figure(answer, "memory")["value"] > 0
-        assert figure(answer, "cpu")["kernel"]
-        assert figure(answer, "gpu")["value"] is None
-        assert figure(answer, "gpu")["unknown"].startswith("no torch in the Python that measured")
-    # On a machine that others use, too: until two that call themselves steady have come one after the other.
-    while not (len(answers) > 1 and all(figure(a, "cpu")["steady"] for a in answers[-2:])) and len(answers) < 5:
-        answers.append(measured(cli))
-        new, before = figure(answers[-1], "cpu"), figure(answers[-2], "cpu")
-        assert new["earlier"][0]["value"] == before["value"]
-        assert new["change_pct"] == round((new["value"] / before["value"] - 1) * 100, 2)
-        assert new["steady"] == (new["spread_pct"] <= 10)
+    first = measured(cli)
+    assert figure(first, "cpu")["value"] > 0
+    assert figure(first, "memory")["value"] > 0
+    assert figure(first, "cpu")["kernel"]
+    assert figure(first, "gpu")["value"] is None
+    assert figure(first, "gpu")["unknown"].startswith("no torch in the Python that measured")
+    second = measured(cli)
+    new, before = figure(second, "cpu"), figure(first, "cpu")
+    assert new["earlier"][0]["value"] == before["value"]
+    assert new["change_pct"] == round((new["value"] / before["value"] - 1) * 100, 2)
+    # How near two figures come is the machine's doing: what is promised is that a figure to be doubted says so.
+    assert all(m["steady"] == (m["spread_pct"] <= 10) for m in second["measures"] if m["value"] is not None)
     stored = measured(cli, "--stored")
-    assert figure(stored, "cpu")["value"] == figure(answers[-1], "cpu")["value"]
-    assert len(figure(stored, "cpu")["earlier"]) == len(answers) - 1
-    assert "GFLOPS" in cli("benchmark", "n1", "--stored").out
-    if all(figure(a, "cpu")["steady"] for a in answers[-2:]):
-        assert abs(figure(answers[-1], "cpu")["change_pct"]) <= 10
-    else:
-        assert "unsteady" in cli("benchmark", "n1").out  # too busy to tell, and it says so
+    assert figure(stored, "cpu")["value"] == new["value"]
+    assert len(figure(stored, "cpu")["earlier"]) == 1
+    shown = cli("benchmark", "n1", "--stored").out
+    assert "GFLOPS" in shown
+    assert shown.count("unsteady") == sum(m["steady"] is False for m in second["measures"])
 
 
 @pytest.mark.accepts("C05")

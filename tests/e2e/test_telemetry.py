@@ -216,7 +216,7 @@ class Screen:
             stderr=outside, env={**os.environ, **cli.env, "TERM": "xterm-256color"},
         )  # fmt: skip
 
-    def until(self, words: str, timeout_s: float = 60) -> None:
+    def until(self, words: str, timeout_s: float = 90) -> None:
         """Read until these words were shown."""
         end = time.monotonic() + timeout_s
         while words not in self.text:

@@ -102,7 +102,7 @@ class NodeSide:
         return found
 
     def wait(
-        self, job: str, until: Callable[[dict[str, Any]], bool] | None = None, timeout_s: float = 20.0
+        self, job: str, until: Callable[[dict[str, Any]], bool] | None = None, timeout_s: float = 60.0
     ) -> dict[str, Any]:
         """Observe until the attempt is over, or ``until`` says so. Fails with the last observation."""
         deadline = time.monotonic() + timeout_s

@@ -61,7 +61,7 @@ class PodmanNode(PlainNode):
         sshd = [sshd_program(), "-D", "-f", str(config), "-E", str(self.log_file)]
         return ["unshare", "--mount", "sh", "-c", SPACE, "space", str(self.folder), *sshd]
 
-    def wait_started(self, timeout_s: float = 10.0) -> None:
+    def wait_started(self, timeout_s: float = 60.0) -> None:
         super().wait_started(timeout_s)
         if not self._has_image:
             self._has_image = True

@@ -38,7 +38,7 @@ class Postgres:
         run([*self._become, str(self.programs / "initdb"), "-D", str(self.data), *options], cwd="/")
         bed.adopt(self)
 
-    def start(self, timeout_s: float = 20.0) -> None:
+    def start(self, timeout_s: float = 60.0) -> None:
         """Start the server and wait until it takes connections. Raises RuntimeError with its log otherwise."""
         settings = {
             "listen_addresses": "",

