@@ -11,15 +11,16 @@ import time
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-# At the top: Ansible loads an action in its parent process first, and the forks that run plan and record inherit it.
-try:
+from ansible_collections.stoker.fleet.plugins.plugin_utils.controller import (
+    IMPORT_PROBLEM,
+    refuse_without_stoker,
+    sentence,
+)
+
+if IMPORT_PROBLEM is None:
     from stoker.dispatch import NodeInfo, RoundRequest, begin_round
     from stoker.errors import StokerError
     from stoker.store import open_store
-except ImportError as problem:
-    IMPORT_PROBLEM = problem
-else:
-    IMPORT_PROBLEM = None
 
 
 class ActionModule(ActionBase):
@@ -31,7 +32,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
-        refuse_without_stoker(IMPORT_PROBLEM)
+        refuse_without_stoker()
         _validation, args = self.validate_argument_spec(
             argument_spec={
                 "store_url": {"type": "str", "no_log": True},
@@ -87,20 +88,3 @@ def inventory_nodes(task_vars):
         )
         for name, groups in members.items()
     ]
-
-
-def refuse_without_stoker(problem):
-    """Fail with one sentence where the Python package is missing, or is not whole."""
-    if problem is None:
-        return
-    name = getattr(problem, "name", None) or "stoker"
-    if name.split(".")[0] == "stoker":
-        text = "the Python package stoker is needed on the controller (next: pip install stoker)"
-    else:
-        text = "the Python package stoker on the controller lacks {0} (next: pip install stoker)".format(name)
-    raise AnsibleActionFail(text) from problem
-
-
-def sentence(problem):
-    """A StokerError as one sentence, with the next step where it names one."""
-    return "{0} (next: {1})".format(problem, problem.next_step) if problem.next_step else str(problem)

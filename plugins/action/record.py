@@ -11,7 +11,11 @@ import time
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.stoker.fleet.plugins.action.plan import IMPORT_PROBLEM, refuse_without_stoker, sentence
+from ansible_collections.stoker.fleet.plugins.plugin_utils.controller import (
+    IMPORT_PROBLEM,
+    refuse_without_stoker,
+    sentence,
+)
 
 if IMPORT_PROBLEM is None:
     from stoker.dispatch import NodeResult, RoundRequest, finish_round
@@ -28,7 +32,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
-        refuse_without_stoker(IMPORT_PROBLEM)
+        refuse_without_stoker()
         _validation, args = self.validate_argument_spec(
             argument_spec={
                 "store_url": {"type": "str", "no_log": True},
