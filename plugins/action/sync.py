@@ -77,7 +77,7 @@ class ActionModule(NodeAction):
         result["left_out"] = [shown(name) for name in chosen.secrets]
         before = _marks(local, chosen.names)
         target, shell, folder = self._reach(remote, result, make=not self._dry_run)
-        if target == local:
+        if _same(target, local, shell):
             raise AnsibleActionFail("{0} would be sent to itself: name another remote folder".format(shown(local)))
         self._guard_send(local, target, chosen.names, before, shell)
         moved = rsync.move(
@@ -85,7 +85,8 @@ class ActionModule(NodeAction):
         )
         _tell(moved, result)
         gone = [] if self._dry_run else self._unsteady(local, before, result)
-        self._write_down(local, folder, [name for name in chosen.names if name not in gone], result)
+        sent = [item.name for item in moved.items if item.change != "attributes"]
+        self._write_down(local, folder, [name for name in chosen.names if name not in gone], sent, result)
 
     def _guard_send(self, local, target, names, before, shell):
         """Most projects are small altogether; only for a large one it is asked what is really missing over there."""
@@ -104,12 +105,13 @@ class ActionModule(NodeAction):
             result["notes"].append("{0} changed while it was sent: push again".format(shown(name)))
         return gone
 
-    def _write_down(self, local, folder, names, result):
+    def _write_down(self, local, folder, names, sent, result):
         reply = self.asked(
             {
                 "op": "sync_done",
                 "folder": folder,
-                "names": base64.b64encode(zlib.compress(b"\0".join(names))).decode("ascii"),
+                "names": _packed(names),
+                "moved": _packed(sent),
                 "delete": self._args["delete"],
                 "dry_run": self._dry_run,
                 "source": "{0}:{1}".format(platform.node(), shown(local)),
@@ -128,7 +130,7 @@ class ActionModule(NodeAction):
     def _fetch(self, local, remote, result):
         paths = [_checked_path(path) for path in self._args["paths"]]
         source, shell, folder = self._reach(remote, result, make=False, paths=paths)
-        if source == local:
+        if _same(source, local, shell):
             raise AnsibleActionFail("{0} would be fetched from itself: name another folder".format(shown(local)))
         present = [os.fsencode(path) for path in paths if path not in self._missing]
         result["notes"] += ["there is no {0} in {1} on the node".format(path, folder) for path in self._missing]
@@ -140,7 +142,7 @@ class ActionModule(NodeAction):
             source + b"/", local + b"/", present or [b"."], shell=shell, dry_run=True, recursive=True
         ).items
         names, secrets = project_files.wanted([item.name for item in found], local, self._args["with_secrets"])
-        newer = set() if self._args["force"] else {item.name for item in found if _is_newer(local, item)}
+        newer = set() if self._args["force"] else self._newer(local, folder, found)
         take = set(names) - newer
         result["left_out"] = [shown(name) for name in secrets]
         result["kept"] = sorted(shown(name) for name in newer.intersection(names))
@@ -154,6 +156,23 @@ class ActionModule(NodeAction):
         update = not self._args["force"]
         moved = rsync.move(source + b"/", local + b"/", names, shell=shell, update=update, told=self._told())
         _tell(moved, result)
+
+    def _newer(self, local, folder, found):
+        """Which of these are newer here. rsync tells whole seconds; the node is asked about what is of the same one."""
+        ages = {item.name: _age(local, item) for item in found}
+        newer = {name for name, age in ages.items() if age is not None and age > 0}
+        doubtful = [name for name, age in ages.items() if age == 0]
+        if doubtful:
+            times = self.asked(
+                {"op": "sync_look", "folder": folder, "paths": [], "make": False, "names": _packed(doubtful)},
+                self._task_vars,
+            )["times"]
+            newer.update(
+                name
+                for name, there in zip(doubtful, times, strict=True)
+                if there is not None and os.lstat(os.path.join(local, name)).st_mtime_ns > there
+            )
+        return newer
 
     # -- both --------------------------------------------------------------------------------------------------
 
@@ -193,8 +212,8 @@ class ActionModule(NodeAction):
         biggest = sorted(items, key=lambda item: -item.bytes)[:_NAMED]
         named = ", ".join("{0} ({1})".format(shown(item.name), _size(item.bytes)) for item in biggest)
         raise AnsibleActionFail(
-            "{0} would be {1}, more than the {2} that are allowed; the biggest: {3} (next: {4}, or allow more with "
-            "max_size)".format(_size(total), how, self._args["max_size"], named, advice)
+            "{0} would be {1}, more than the {2} that are allowed; the biggest: {3} (next: {4}, or allow "
+            "more: max_size, --max-size)".format(_size(total), how, _size(self._most()), named, advice)
         )
 
 
@@ -221,16 +240,16 @@ def _marks(folder, names):
     return found
 
 
-def _is_newer(folder, item):
-    """Whether what lies here is newer than the node's. rsync compares within the second."""
+def _age(folder, item):
+    """By how many seconds what lies here is newer than the node's, whole seconds; None where there is nothing here."""
     try:
         status = os.lstat(os.path.join(folder, item.name))
     except FileNotFoundError:
-        return False
+        return None
     except NotADirectoryError:
         # A file of ours lies where the node has a folder; rsync would put the folder in its place.
-        return True
-    return status.st_mtime_ns // 10**9 > item.mtime
+        return 1
+    return status.st_mtime_ns // 10**9 - item.mtime
 
 
 def _checked_path(path):
@@ -240,6 +259,15 @@ def _checked_path(path):
             "paths: {0} is not below the remote folder (next: set remote to another one)".format(path)
         )
     return clean
+
+
+def _same(there, here, shell):
+    """Whether the folder on a node that is this machine is the one here, perhaps by a link."""
+    return shell is None and os.path.realpath(there) == os.path.realpath(here)
+
+
+def _packed(names):
+    return base64.b64encode(zlib.compress(b"\0".join(names))).decode("ascii")
 
 
 def _unpacked(data):

@@ -241,6 +241,7 @@ _BODIES["request"] = record(
         paths=listing(ARGUMENT),
         make=FLAG,
         names=TEXT,
+        moved=TEXT,
         delete=FLAG,
         source=nullable(TEXT),
         file=nullable(dict(ARGUMENT, minLength=1)),

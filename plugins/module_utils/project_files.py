@@ -46,7 +46,9 @@ def choose(folder: bytes, with_secrets: bool = False) -> Chosen:
         raise ProjectError("there is no folder {0}".format(shown(folder)))
     git = _in_repository(folder)
     # A name that is deleted but not yet committed is listed, too.
-    listed = sorted(name for name in set(_listed(folder)) if os.path.lexists(os.path.join(folder, name)))
+    beyond = _BeyondLink(folder)
+    there = (name for name in set(_listed(folder)) if os.path.lexists(os.path.join(folder, name)))
+    listed = sorted(name for name in there if not beyond(os.path.dirname(name)))
     names, secrets = wanted(listed, folder, with_secrets)
     return Chosen(names, secrets, git)
 
@@ -74,6 +76,22 @@ def is_secret(name: bytes) -> bool:
 def shown(name: bytes) -> str:
     """A name as text for people and JSON; bytes that are no UTF-8 are spelled."""
     return name.decode("utf-8", "backslashreplace")
+
+
+class _BeyondLink:
+    """Whether a folder of the project is a link, or lies beyond one: git still lists what was there before the link.
+
+    What lies there is not the project's. The link itself is.
+    """
+
+    def __init__(self, folder: bytes) -> None:
+        self._folder = folder
+        self._known = {b"": False}
+
+    def __call__(self, place: bytes) -> bool:
+        if place not in self._known:
+            self._known[place] = os.path.islink(os.path.join(self._folder, place)) or self(os.path.dirname(place))
+        return self._known[place]
 
 
 def _in_repository(folder: bytes) -> bool:
@@ -113,7 +131,9 @@ def _everything(folder: bytes) -> list[bytes]:
         # A link to a folder is sent as the link that it is.
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]
         folders[:] = [name for name in folders if name not in links and name != b".git"]
-        found += [os.path.relpath(os.path.join(place, name), folder) for name in files + links]
+        # A worktree and a submodule have a file of that name, which points to a place on this machine.
+        names = [name for name in files + links if name != b".git"]
+        found += [os.path.relpath(os.path.join(place, name), folder) for name in names]
     return found
 
 

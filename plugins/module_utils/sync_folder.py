@@ -14,6 +14,7 @@ import base64
 import hashlib
 import os
 import shutil
+import stat
 import zlib
 
 from . import identity
@@ -21,7 +22,10 @@ from .statedir import Lock, NodeError, make_private, read_json, write_json
 
 
 def look(state, request):
-    """Where the folder lies, whether it is there, which of ``paths`` are not; ``make`` creates it."""
+    """Where the folder lies, whether it is there, which of ``paths`` are not; ``make`` creates it.
+
+    ``times`` are those of ``names``, nanoseconds since 1970; None for one that is not there.
+    """
     folder = _folder(request)
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise NodeError("bad_request", "{0} is not a folder".format(folder), "name another one")
@@ -39,6 +43,7 @@ def look(state, request):
         "exists": exists,
         "missing": missing,
         "rsync": rsync,
+        "times": [(_mark(folder, name) or [0, None])[1] for name in _unpacked(request.get("names") or _packed([]))],
         "last_push": read_json(os.path.join(_place(state, folder), "last_push.json")),
     }
 
@@ -46,10 +51,11 @@ def look(state, request):
 def done(state, request):
     """After a push of ``names``: write down what is ours now. With ``delete``, take away what no longer belongs to it.
 
+    Ours is what the push ``moved``, and of the rest what an earlier push moved; not what was there by itself.
     With ``dry_run`` nothing is changed. A file of an earlier push that was changed on the node since is kept.
     """
     folder = _folder(request)
-    names = set(_unpacked(request["names"]))
+    names, moved = set(_unpacked(request["names"])), set(_unpacked(request["moved"]))
     dry_run, delete = bool(request.get("dry_run")), bool(request.get("delete"))
     place = _place(state, folder)
     if dry_run and not os.path.isdir(place):
@@ -64,6 +70,7 @@ def done(state, request):
             if delete:
                 _take_away(folder, stale)
             files = {name: _mark(folder, name) for name in names}
+            files = {name: mark for name, mark in files.items() if name in moved or mark == ours.get(name)}
             if not delete:
                 files.update((name, ours[name]) for name in stale)
             last = _write(place, folder, request, files, len(names))
@@ -107,10 +114,12 @@ def _inside(folder, name):
 
 
 def _mark(folder, name):
-    """Size and time of the file, None where there is none."""
+    """Size and time of the file or link, None where there is none."""
     try:
         found = os.lstat(os.path.join(folder, name))
     except OSError:
+        return None
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
         return None
     return [found.st_size, found.st_mtime_ns]
 

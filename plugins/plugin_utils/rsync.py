@@ -22,6 +22,9 @@ _MARK = b"STOKER "
 _LINE = re.compile(rb"^STOKER (.{11}) ([\d,]+) (\S+) (.*)$")
 _ESCAPE = re.compile(rb"\\#([0-3][0-7]{2})")
 VANISHED = 24
+# What rsync 3.4.1 and later say where a folder at the target is a link.
+_LOOPS = "Too many levels of symbolic links"
+_LINKED = " (next: rsync follows no link in the place of a folder: sync that folder by itself, to where it is)"
 
 
 class RsyncError(Exception):
@@ -114,6 +117,8 @@ def _run(words: list[str | bytes], names: list[bytes], told: str | None) -> tupl
 def _words(code: int, said: list[str]) -> str:
     how = "was ended by {0}".format(signal.Signals(-code).name) if code < 0 else "failed with code {0}".format(code)
     told = "; ".join(line.strip() for line in said[-6:])
+    if _LOOPS in told:
+        told += _LINKED
     return "rsync {0}: {1}".format(how, told) if told else "rsync {0}".format(how)
 
 

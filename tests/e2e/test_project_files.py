@@ -124,8 +124,39 @@ def test_results_that_cannot_be_fetched_are_due_until_they_can(
     assert (said.code, "could not be fetched: rsync failed with code 12: no luck" in said.err) == (1, True), said
     assert "succeeded" in said.out
     assert "no luck" in cli.job(job)["results"]["problem"]
+    # What nobody else has is not cleared away unasked.
+    kept = cli("clean", "--older-than", "0s", "--json").json()
+    assert (kept["removed"], kept["unfetched"]) == ([], [job])
     assert cli("wait", job).code == 0
     assert (project / "results/out.txt").exists()
+    gone = cli("clean", "--older-than", "0s", "--json").json()
+    assert [entry["job"] for entry in gone["removed"]] == [job]
+
+
+@pytest.mark.accepts("D27")
+def test_results_of_any_size_come_and_what_looks_secret_is_named(
+    stoker: Stoker, node: PlainNode, project: Path
+) -> None:
+    cli = at(stoker(node), project)
+    make = "mkdir -p results; truncate -s 600M results/big; echo 1 > results/id_map"
+    job = cli.run("sh", "-c", make, options=("--on", "n1", "--sync", "--pull", "results"))
+    said = cli("wait", job)
+    assert said.code == 0, said
+    assert (project / "results/big").stat().st_size == 600 * 1024 * 1024
+    assert f"{job}: left there, may hold secrets: results/id_map (next: stoker sync pull n1 results" in said.err
+    assert "results/id_map" in cli.job(job)["results"]["problem"]
+
+
+@pytest.mark.accepts("D27")
+def test_results_that_were_pulled_by_hand_are_due_no_longer(stoker: Stoker, node: PlainNode, project: Path) -> None:
+    cli = at(stoker(node), project)
+    job = cli.run("sh", "-c", WORK, "0", options=("--on", "n1", "--sync", "--pull", "results"))
+    until(lambda: cli.job(job, "--live")["state"] == "succeeded", "its end")
+    assert cli.job(job)["results"]["fetched_at"] is None
+    assert cli("sync", "pull", "n1", "other", "--remote", str(node.home / "proj")).code == 0
+    assert cli.job(job)["results"]["fetched_at"] is None, "these are not the results"
+    assert cli("sync", "pull", "n1", "results", "--remote", str(node.home / "proj")).code == 0
+    assert cli.job(job)["results"]["fetched_at"] is not None
 
 
 @pytest.mark.accepts("D27")

@@ -173,6 +173,29 @@ def test_what_changes_while_it_is_read_is_read_again(
     assert len(snapshots.here()) == 1
 
 
+def test_what_lies_beyond_a_link_is_neither_taken_nor_touched(
+    snapshots: Snapshots, project: Path, tmp_path: Path
+) -> None:
+    """git goes on listing the files of a folder in whose place a link came."""
+    for words in (["init", "-q"], ["add", "."]):
+        subprocess.run(["git", *words], cwd=project, check=True)
+    big = tmp_path / "big"
+    (project / "sub").rename(big)
+    (project / "sub").symlink_to(big)
+    for _ in range(2):
+        tree_of = snapshots.tree(taken(snapshots, project))
+        assert sorted(os.listdir(tree_of)) == ["a.py", "sub"]
+        assert (tree_of / "sub").is_symlink()
+        assert (big / "b.py").read_text() == "b"
+
+
+def test_a_file_called_git_is_no_content(snapshots: Snapshots, project: Path) -> None:
+    """A submodule or a worktree below a folder that is no repository; no push ever moves it."""
+    before = taken(snapshots, project)
+    (project / "sub/.git").write_text("gitdir: /elsewhere")
+    assert taken(snapshots, project) == before
+
+
 def test_git_facts_and_what_is_left_out(snapshots: Snapshots, project: Path) -> None:
     plain = snapshots.take(project, max_bytes=MOST)
     assert (plain.commit, plain.changes, plain.ignored, plain.files, plain.bytes) == (None, None, None, 2, 2)

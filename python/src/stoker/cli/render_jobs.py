@@ -274,6 +274,9 @@ def clean_report(value: CleanReport, out: Out) -> None:
     verb = "would be deleted" if value.dry_run else "deleted"
     total = "" if value.dry_run else f", {fmt.size(sum(r.bytes for r in value.removed))} freed on the nodes"
     out.line(f"{len(value.removed)} {verb}{total}; {value.kept} finished kept")
+    if value.unfetched:
+        out.line(f"kept, their results were never fetched: {', '.join(value.unfetched)}")
+        out.line(f"next: stoker wait {value.unfetched[0]}, or stoker clean --unfetched to delete them")
     if value.snapshots or value.node_snapshots:
         out.line(f"snapshots that no job uses, {verb}: {value.snapshots} here, {value.node_snapshots} on the nodes")
 

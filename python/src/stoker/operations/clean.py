@@ -21,15 +21,18 @@ if TYPE_CHECKING:
 
 @operation("jobs", "clean", "operate")
 def clean(
-    session: Session, *, older_than: float | str = "24h", keep_last: int = 0, dry_run: bool = False
-) -> CleanReport:
+    session: Session, *, older_than: float | str = "24h", keep_last: int = 0, unfetched: bool = False,
+    dry_run: bool = False,
+) -> CleanReport:  # fmt: skip
     """Delete finished jobs: their folders on the nodes, then their rows in the store, then snapshots that none uses.
 
-    What is reported is what the nodes say they deleted. A job that runs, or whose node does not answer, is kept.
+    What is reported is what the nodes say they deleted. A job that runs, or whose node does not answer, is kept, and so
+    is one whose results were to be fetched and have not been: perhaps nobody else has them.
 
     Args:
         older_than: Only jobs that were over this long ago (24h, 7d).
         keep_last: Keep this many of the newest finished jobs in any case.
+        unfetched: Also jobs whose results were to be fetched and have not been.
         dry_run: Only say what would be deleted.
     """
     if keep_last < 0:
@@ -40,6 +43,8 @@ def clean(
     over = {view.id for view in jobs_of(session, rows) if view.finished}
     finished = sorted((row for row in rows if row.id in over), key=lambda row: row.updated_at, reverse=True)
     chosen = [row for row in finished[keep_last:] if row.updated_at <= before]
+    due = tuple(row.id for row in chosen if row.results_due and not unfetched)
+    chosen = [row for row in chosen if row.id not in due]
     places = {row.id: {a.node for a in session.store.attempts(row.id)} for row in chosen}
     answers, problems = _ask(session, places, dry_run, unused_s)
     removed = [_removed(row, places[row.id], answers) for row in chosen if places[row.id] <= set(answers)]
@@ -51,7 +56,7 @@ def clean(
     staying |= set(session.store.workflows.running())
     here = session.store.snapshots.clear(session.store.url, staying, unused_s, dry_run=dry_run)
     return CleanReport(
-        tuple(gone), len(finished) - len(gone), dry_run, problems, snapshots=len(here),
+        tuple(gone), len(finished) - len(gone), dry_run, problems, unfetched=due, snapshots=len(here),
         node_snapshots=sum(len(answer.get("snapshots") or ()) for answer in answers.values()),
     )  # fmt: skip
 

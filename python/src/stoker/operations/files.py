@@ -133,6 +133,10 @@ class ExecFiles:
                 self.session.say(f"{ran[0]}: {note}")
             if report.kept:
                 self.session.say(f"{ran[0]}: kept, newer here: {', '.join(report.kept[:20])}")
+            if report.left_out:
+                again = results.command_of(ran[0], self.paths, remote, str(self.folder))
+                left = ", ".join(report.left_out[:20])
+                self.session.say(f"{ran[0]}: left there, may hold secrets: {left} (next: {again} --with-secrets)")
         return problems
 
 

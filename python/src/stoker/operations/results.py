@@ -21,6 +21,7 @@ from stoker.operations.values import Problem, Results
 
 if TYPE_CHECKING:
     from stoker.operations.session import Session
+    from stoker.operations.sync import Synced
     from stoker.store import JobRow, NodeRow
 
 # A loop does not try each time again where it failed just now.
@@ -116,7 +117,11 @@ def _fetch(session: Session, row: JobRow) -> Problem | None:
     if report is None:
         words = problems[0].message if problems else f"{row.node} did not answer"
         return _failed(session, row, results, words)
-    results.update(done_at=time.time(), files=len(report.changes), bytes=report.bytes, problem=None)
+    left = ", ".join(report.left_out[:20])
+    results.update(
+        done_at=time.time(), files=len(report.changes), bytes=report.bytes,
+        problem=f"may hold secrets, so they stayed on the node: {left}" if left else None,
+    )  # fmt: skip
     session.store.due.put(row, results, due=False)
     count = len(report.changes)
     session.say(f"{row.id}: {count} file{'s' * (count != 1)} fetched from {row.node}:{report.remote} to {report.local}")
@@ -124,7 +129,24 @@ def _fetch(session: Session, row: JobRow) -> Problem | None:
         session.say(f"{row.id}: {note}")
     if report.kept:
         session.say(f"{row.id}: kept, newer here: {', '.join(report.kept[:20])}")
+    if left:
+        again = command(row, session.store.node(row.node))
+        session.say(f"{row.id}: left there, may hold secrets: {left} (next: {again} --with-secrets)")
     return None
+
+
+def settle(session: Session, synced: Synced, paths: Sequence[str]) -> None:
+    """After a pull by hand: the results of a job that were due and came with it are due no longer."""
+    for row in session.store.due.jobs():
+        told = row.results or {}
+        if row.node != synced.node or remote_folder(row, session.store.node(row.node)) != synced.remote:
+            continue
+        whole = not paths or (bool(told["paths"]) and set(told["paths"]) <= set(paths))
+        missing = any(note.startswith("there is no ") for note in synced.notes)
+        claimed = session.store.due.claim(row.id) if whole and not missing else None
+        if claimed is not None:
+            came = {"local": synced.local, "files": len(synced.changes), "bytes": synced.bytes, "problem": None}
+            session.store.due.put(claimed, {**told, **came, "done_at": time.time()}, due=False)
 
 
 def _failed(session: Session, row: JobRow, results: dict[str, Any], why: str) -> Problem:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from stoker.errors import UsageError
-from stoker.operations import progress, quantities
+from stoker.operations import progress, quantities, results
 from stoker.operations.project import project_folder
 from stoker.operations.registry import operation
 from stoker.operations.rounds import ask_nodes
@@ -15,6 +16,8 @@ from stoker.operations.session import Session
 from stoker.operations.values import Problem
 
 Direction = Literal["push", "pull"]
+# A push or pull of more than this is refused unless it is said how much may be moved.
+MOST = "500M"
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def push(
     project: str | None = None,
     delete: bool = False,
     with_secrets: bool = False,
-    max_size: int | str = "500M",
+    max_size: int | str = MOST,
 ) -> SyncReport:
     """Send the files of a project to a node: what git would commit, by rsync, only what differs.
 
@@ -102,7 +105,7 @@ def pull(
     project: str | None = None,
     force: bool = False,
     with_secrets: bool = False,
-    max_size: int | str = "500M",
+    max_size: int | str = MOST,
 ) -> SyncReport:
     """Fetch files from a node: what differs, and nothing that is newer here.
 
@@ -118,7 +121,10 @@ def pull(
     """
     request = _request(session, "pull", local, remote, project, with_secrets, max_size)
     request |= {"force": force, "paths": [_text(path) for path in paths]}
-    return _report(session, on, request)
+    report = _report(session, on, request)
+    for synced in report.nodes:
+        results.settle(session, synced, paths)
+    return report
 
 
 @operation("sync", "sync diff", "read")
@@ -131,7 +137,7 @@ def diff(
     remote: str | None = None,
     project: str | None = None,
     with_secrets: bool = False,
-    max_size: int | str = "500M",
+    max_size: int | str = MOST,
 ) -> SyncReport:
     """List what a push would send, and what --delete would take away; changes nothing.
 
@@ -152,10 +158,16 @@ def diff(
 def fetched(
     session: Session, node: str, remote: str, local: str, paths: Sequence[str]
 ) -> tuple[Synced | None, tuple[Problem, ...]]:
-    """Fetch `paths` (none: all that differs) of a folder of one node, as `pull` does; None, and why, on failure."""
+    """Fetch `paths` (none: all that differs) of a folder of one node, as `pull` does; None, and why, on failure.
+
+    Whatever its size: that it is to be fetched was said when the job was submitted.
+    """
     if all(known.name != node for known in session.inventory.nodes):
         return None, (Problem(node, f"{node} is not in the inventory"),)
-    request = _request(session, "pull", local, remote, None, False, "500M") | {"force": False, "paths": list(paths)}
+    request = _request(session, "pull", local, remote, None, False, sys.maxsize) | {
+        "force": False,
+        "paths": list(paths),
+    }
     report = _report(session, node, request)
     return next(iter(report.nodes), None), report.problems
 

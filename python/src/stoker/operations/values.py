@@ -252,13 +252,15 @@ class Removed:
 class CleanReport:
     """What was really deleted. `kept`: finished jobs that stayed: too recent, or their node did not answer.
 
-    `snapshots` went here, `node_snapshots` on the nodes.
+    Of these `unfetched` (job ids) wait for their results to be fetched. `snapshots` went here, `node_snapshots` on
+    the nodes.
     """
 
     removed: tuple[Removed, ...]
     kept: int
     dry_run: bool
     problems: tuple[Problem, ...] = ()
+    unfetched: tuple[str, ...] = ()
     snapshots: int = 0
     node_snapshots: int = 0
 

@@ -72,11 +72,18 @@ class Taking:
         self.entries.pop(name, None)
         self._sizes.pop(name, None)
         path = os.path.join(self._target, name)
+        if not self._holds(os.path.dirname(path)):
+            return
         if os.path.islink(path) or os.path.isfile(path):
             os.unlink(path)
         # Empty folders: in the place of one may be a file now.
         while (path := os.path.dirname(path)) != self._target and os.path.isdir(path) and not os.listdir(path):
             os.rmdir(path)
+
+    def _holds(self, place: bytes) -> bool:
+        """Whether a folder of the copy really lies in it, not beyond a link that was copied."""
+        inner, outer = os.path.realpath(place), os.path.realpath(self._target)
+        return inner == outer or inner.startswith(outer + b"/")
 
     def _take(self, name: bytes) -> None:
         """One file or link as it is now. Its mark is that from before it was read: a later change differs from it."""
@@ -90,8 +97,8 @@ class Taking:
             time.sleep(_TICK_NS / 1e9)
             mark = _mark(path)
         self._marks[name] = mark
-        if mark is None:
-            return  # it went away; if that lasts, git will not list it the next time
+        if mark is None or not self._holds(os.path.dirname(target)):
+            return  # it went away, or a link came in the place of its folder; git will not list it the next time
         try:
             mode = tree.mode_of(os.lstat(path))
             os.makedirs(os.path.dirname(target), exist_ok=True)
