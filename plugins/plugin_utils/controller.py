@@ -10,8 +10,8 @@ from ansible.errors import AnsibleActionFail
 
 # At the top: Ansible loads an action in its parent process first, and the forks that run it inherit what was imported.
 try:
-    import stoker.dispatch
-    import stoker.store  # noqa: F401
+    import stoker.dispatch  # pylint: disable=unused-import
+    import stoker.store  # noqa: F401  # pylint: disable=unused-import
 except ImportError as problem:
     IMPORT_PROBLEM = problem
 else:
@@ -23,7 +23,7 @@ def refuse_without_stoker():
     if IMPORT_PROBLEM is None:
         return
     name = getattr(IMPORT_PROBLEM, "name", None) or "stoker"
-    if name.split(".")[0] == "stoker":
+    if name.split(".", maxsplit=1)[0] == "stoker":
         text = "the Python package stoker is needed on the controller (next: pip install stoker)"
     else:
         text = "the Python package stoker on the controller lacks {0} (next: pip install stoker)".format(name)
