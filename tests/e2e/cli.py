@@ -68,7 +68,7 @@ class Cli:
 
 
 def until(true: Callable[[], object], what: str, timeout_s: float = 60) -> None:
-    """Wait for it. Asked less often the longer it takes: each question is mostly a process, and what is waited for
+    """Wait for it. What is dear to ask, a process mostly, is asked less often the longer it takes: what is waited for
     needs the processor."""
     began = time.monotonic()
     while True:
@@ -77,4 +77,4 @@ def until(true: Callable[[], object], what: str, timeout_s: float = 60) -> None:
             return
         now = time.monotonic()
         assert now - began < timeout_s, f"not within {timeout_s} s: {what}"
-        time.sleep(min(2.0, max(0.1, now - asked, (now - began) / 5)))
+        time.sleep(min(2.0, max(0.1, (now - asked) * (2 + (now - began) / 10))))
