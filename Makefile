@@ -6,11 +6,14 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # The caller's own Ansible settings must not reach the checks.
 test test-fast bench lint: export ANSIBLE_CONFIG := $(CURDIR)/.ci/ansible.cfg
+# Every start of Python would compile all of it again, and each worker every test.
+unexport PYTHONDONTWRITEBYTECODE
 STEP := .ci/step
 PYTEST_ARGS ?=
-# Most tests wait for something real: a worker more than the machine that they were measured on has cores.
-PYTEST_WORKERS ?= 3
-PYTEST := pytest -n $(PYTEST_WORKERS) --dist loadscope
+# Most tests wait for something real: twice as many workers as the machine that they were measured on has cores.
+PYTEST_WORKERS ?= 4
+# In the order of tests/conftest.py: xdist's own would begin with the modules of most tests, which are the quick ones.
+PYTEST := pytest -n $(PYTEST_WORKERS) --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,22 @@ from testbed import (
     start_isolated,
     write_inventory,
 )
+
+# Which folder of tests waits for most: what takes long is begun first, and the short ones fill what is left at the end.
+LONGEST_FIRST = ("e2e", "integration", "conformance", "unit")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several workers share the tests, modules of many and of slow tests come first. A module stays together."""
+    if not hasattr(config, "workerinput"):
+        return
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    parts = {item.path: item.path.relative_to(Path(__file__).parent).parts[0] for item in items}
+    rank = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    weight = Counter(item.path for item in items)
+    weight.update({path: 10 * count for path, count in slow.items()})
+    items.sort(key=lambda item: (rank.get(parts[item.path], len(rank)), -weight[item.path], str(item.path)))
 
 
 @pytest.hookimpl(wrapper=True)

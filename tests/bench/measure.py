@@ -155,9 +155,11 @@ def _peak_bytes(pid: int) -> int:
 
 
 def interleaved(contenders: Mapping[str, Callable[[], Usage]], runs: int) -> dict[str, Usage]:
-    """The median of `runs` rounds after a warm-up: A B C A B C, so that a noisy moment hits all alike."""
-    for contender in contenders.values():
-        contender()
+    """The median of `runs` rounds after a warm-up: A B C A B C, so that a noisy moment hits all alike. A single round
+    is not warmed up: it shows that all of it works, and who asks for it does not wait for good figures."""
+    if runs > 1:
+        for contender in contenders.values():
+            contender()
     seen: dict[str, list[Usage]] = {name: [] for name in contenders}
     for _ in range(runs):
         for name, contender in contenders.items():

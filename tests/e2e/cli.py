@@ -68,8 +68,13 @@ class Cli:
 
 
 def until(true: Callable[[], object], what: str, timeout_s: float = 60) -> None:
-    """Wait for it."""
-    end = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < end, f"not within {timeout_s} s: {what}"
-        time.sleep(0.1)
+    """Wait for it. What is dear to ask, a process mostly, is asked less often the longer it takes: what is waited for
+    needs the processor."""
+    began = time.monotonic()
+    while True:
+        asked = time.monotonic()
+        if true():
+            return
+        now = time.monotonic()
+        assert now - began < timeout_s, f"not within {timeout_s} s: {what}"
+        time.sleep(min(2.0, max(0.1, (now - asked) * (2 + (now - began) / 10))))

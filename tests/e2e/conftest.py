@@ -34,7 +34,9 @@ def stoker(tmp_path: Path, inventory: Callable[..., Path]) -> Iterator[Callable[
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def stores(request: pytest.FixtureRequest) -> Callable[[Cli], None]:
-    """Runs a test on each database: ``stores(cli)`` lets a command line use this one."""
+    """Runs a test on each database: ``stores(cli)`` lets a command line use this one.
+
+    Where tests of the store and of the round prove it on both already, the test names one of them."""
 
     def use(cli: Cli) -> None:
         if request.param == "postgresql":

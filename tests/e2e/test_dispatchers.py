@@ -130,6 +130,7 @@ class Eye:
 
 @pytest.mark.accepts("C45", "B16")
 @pytest.mark.slow
+@pytest.mark.parametrize("stores", ["sqlite"], indirect=True)
 def test_everything_is_there_after_controllers_were_killed_and_started_again(
     stoker: Stoker, node: PlainNode, stores: Stores
 ) -> None:
@@ -168,6 +169,7 @@ def test_everything_is_there_after_controllers_were_killed_and_started_again(
 
 @pytest.mark.accepts("B16")
 @pytest.mark.slow
+@pytest.mark.parametrize("stores", ["postgresql"], indirect=True)
 def test_another_one_leads_when_the_leader_is_killed_or_stopped(
     stoker: Stoker, node: PlainNode, stores: Stores
 ) -> None:

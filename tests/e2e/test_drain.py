@@ -30,6 +30,7 @@ def events(cli: Cli, *options: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.accepts("C49")
+@pytest.mark.parametrize("stores", ["sqlite"], indirect=True)
 def test_a_job_writes_its_checkpoint_and_goes_on_elsewhere(
     stoker: Stoker, nodes: Callable[..., list[PlainNode]], stores: Callable[[Cli], None], tmp_path: Path
 ) -> None:

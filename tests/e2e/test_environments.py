@@ -206,29 +206,29 @@ def test_conda_reads_its_own_file(stoker: Callable[..., Cli], node: PlainNode, p
 
 @pytest.mark.accepts("V11")
 def test_a_failed_install_leaves_its_code_and_log_and_nothing_ready(
-    stoker: Callable[..., Cli], node: PlainNode, project: Path
+    stoker: Callable[..., Cli], node: PlainNode, quick: Callable[[str], None]
 ) -> None:
     cli = stoker(node)
-    (project / "requirements.txt").write_text("broken==1.0\n")
-    said = cli("environment", "n1", "--project", PROJECT, "--tool", "pip", "--json")
+    quick("broken==1.0")
+    said = cli("environment", "n1", "--project", PROJECT, "--json")
     assert said.code == 1
     failed = made(said)
     assert (failed["state"], failed["exit_code"], failed["folder"], failed["activate"]) == ("failed", 1, None, None)
-    assert "No matching distribution found for no-such-thing-at-all" in " ".join(failed["lines"])
+    assert "no-such-thing-at-all" in " ".join(failed["lines"])
     assert "no-such-thing-at-all" in node.ssh(f"cat {failed['log']}").stdout
     assert folders(node) == []
     # In words: how it ended, what it said, where the rest is.
-    said = cli("environment", "n1", "--project", PROJECT, "--tool", "pip")
+    said = cli("environment", "n1", "--project", PROJECT)
     assert said.code == 1
-    assert "n1: the install of requirements.txt with pip" in said.out
+    assert "n1: the install of requirements.txt with uv" in said.out
     assert "ended with 1" in said.out
-    assert "No matching distribution found" in said.err
+    assert "no-such-thing-at-all" in said.err
     assert f"stoker exec n1 -- cat {failed['log']}" in said.err
     listed = cli("environments", "--json").json()["kept"]
     assert [(e["state"], e["exit_code"]) for e in listed] == [("failed", 1)]
     # It is tried again, and works when the cause is gone.
-    (project / "requirements.txt").write_text("fuel\n")
-    assert environment(cli, "--tool", "pip")["state"] == "ready"
+    quick("fuel")
+    assert environment(cli)["state"] == "ready"
 
 
 @pytest.mark.accepts("V11")

@@ -28,6 +28,7 @@ def told(cli: Cli, *options: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.accepts("C36")
+@pytest.mark.parametrize("stores", ["postgresql"], indirect=True)
 def test_who_follows_and_is_killed_goes_on_without_loss(
     stoker: Stoker, node: PlainNode, stores: Callable[[Cli], None]
 ) -> None:

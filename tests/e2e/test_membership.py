@@ -35,6 +35,7 @@ def events(cli: Cli, kind: str = "node.*") -> list[str]:
 
 
 @pytest.mark.accepts("C07", "C08")
+@pytest.mark.parametrize("stores", ["sqlite"], indirect=True)
 def test_a_node_joins_by_approval_and_leaves(
     stoker: Stoker, nodes: Callable[..., list[PlainNode]], stores: Callable[[Cli], None]
 ) -> None:
@@ -118,6 +119,7 @@ def test_a_machine_that_a_plugin_found_gets_nothing(stoker: Stoker, nodes: Calla
 
 
 @pytest.mark.accepts("C09", "B10")
+@pytest.mark.parametrize("stores", ["postgresql"], indirect=True)
 def test_a_node_goes_offline_once_and_comes_back_once(
     stoker: Stoker, nodes: Callable[..., list[PlainNode]], stores: Callable[[Cli], None]
 ) -> None:

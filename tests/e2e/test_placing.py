@@ -50,6 +50,7 @@ def gpu_nodes(nodes: Nodes, *counts: int, **options: Any) -> list[PlainNode]:
 
 
 @pytest.mark.accepts("C11")
+@pytest.mark.parametrize("stores", ["postgresql"], indirect=True)
 def test_a_burst_of_five_controllers_lands_on_five_gpus(
     stoker: Stoker, nodes: Nodes, stores: Callable[[Cli], None]
 ) -> None:
@@ -158,6 +159,7 @@ def gang_run(cli: Cli, *options: str, **env: str) -> str:
 
 
 @pytest.mark.accepts("V34")
+@pytest.mark.parametrize("stores", ["sqlite"], indirect=True)
 def test_ranks_meet_and_end_together(stoker: Stoker, nodes: Nodes, stores: Callable[[Cli], None]) -> None:
     cli = stoker(*gpu_nodes(nodes, 1, 1))
     stores(cli)

@@ -40,6 +40,7 @@ def one_after_the_other(*names: str) -> list[str]:
 
 
 @pytest.mark.accepts("D20", "D21", "D22")
+@pytest.mark.parametrize("stores", ["postgresql"], indirect=True)
 def test_jobs_run_in_order_whoever_is_killed(stoker: Stoker, node: PlainNode, stores: Callable[[Cli], None]) -> None:
     cli = stoker(node)
     stores(cli)

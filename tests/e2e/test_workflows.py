@@ -83,6 +83,7 @@ def last(said: Said) -> dict[str, Any]:
 
 
 @pytest.mark.accepts("C46", "C47")
+@pytest.mark.parametrize("stores", ["sqlite"], indirect=True)
 def test_a_diamond_runs_in_order_whoever_is_killed(
     stoker: Stoker, node: PlainNode, stores: Callable[[Cli], None]
 ) -> None:

@@ -268,8 +268,8 @@ def small_disk(isolated_nodes: Any) -> NodeSide:
 def test_disk_full(small_disk: NodeSide) -> None:
     """The exit record has its place reserved; a new start is refused with the reason."""
     side = small_disk
-    side.start("full", script="sleep 3; exit 7")
-    side.node.ssh(f"dd if=/dev/zero of={side.state_dir}/filler bs=64k; true")
+    side.start("full", script="while ! test -e /tmp/go; do sleep 0.1; done; exit 7")
+    side.node.ssh(f"dd if=/dev/zero of={side.state_dir}/filler bs=64k; touch /tmp/go")
     seen = side.wait("full")
     assert (seen["state"], seen["exit_code"]) == ("failed", 7), seen
     refused = side.order({"order": "start", "attempt": 1, "spec": side.spec("next", argv=["true"])}, accepted=False)
@@ -330,9 +330,10 @@ def test_a_stopped_supervisor_does_what_it_is_asked_for(isolated_nodes: Any) -> 
 def test_read_only(small_disk: NodeSide) -> None:
     """While the record cannot be written the state says so; it is written when it can be, with the true code."""
     side = small_disk
-    side.start("ro", script="sleep 2; exit 7")
+    side.start("ro", script="while ! test -e /tmp/go; do sleep 0.1; done; exit 7")
     # A read-only mount on top: open files stay writable, as after an error of a disk they would not, names do not.
     _mount(side, f"mount --bind {side.state_dir} {side.state_dir} && mount -o remount,bind,ro {side.state_dir}")
+    side.node.ssh("touch /tmp/go")
     seen = side.wait("ro", lambda seen: bool(seen["detail"]))
     assert seen["state"] == "running"
     assert "Read-only file system" in seen["detail"], seen

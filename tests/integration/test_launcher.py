@@ -282,7 +282,7 @@ def test_a_launcher_told_to_end_lets_its_run_end_first(launched: Launched, work:
 
 
 def test_an_idle_launcher_ends(launched: Launched, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STOKER_LAUNCHER_IDLE_S", "0.5")
+    monkeypatch.setenv("STOKER_LAUNCHER_IDLE_S", "3")  # it has to be seen before that
     launched.run("--version")
     wait_for(launched.socket.exists, "a launcher")
     pid = launched.pid()

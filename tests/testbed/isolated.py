@@ -133,6 +133,8 @@ class IsolatedNode(SshNode):
 
     def processes(self) -> list[Process]:
         """Every process of the node (by its pid namespace), PID 1 among them; pids as this machine sees them."""
+        if not self._pid_namespace:
+            return []  # it never booted, and what has just ended has no namespace either
         return [process for process in all_processes().values() if pid_namespace(process.pid) == self._pid_namespace]
 
 

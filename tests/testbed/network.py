@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from dataclasses import dataclass
@@ -48,10 +49,16 @@ class Network:
         self.bed = bed
         self.bridge = f"stk{os.urandom(3).hex()}"
         self._count = 0
-        self.subnet = free_subnet()
         (bed.folder / "bridge").write_text(self.bridge)
         run(["ip", "link", "add", self.bridge, "type", "bridge"])
-        run(["ip", "addr", "add", f"{self.subnet}.1/24", "dev", self.bridge])
+        # One bed at a time, of all that run here: what one found free another would take meanwhile.
+        place = os.open(bed.folder.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX)
+            self.subnet = free_subnet()
+            run(["ip", "addr", "add", f"{self.subnet}.1/24", "dev", self.bridge])
+        finally:
+            os.close(place)
         run(["ip", "link", "set", self.bridge, "up"])
         self.name = self.bridge
         bed.adopt(self)

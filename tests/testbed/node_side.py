@@ -104,14 +104,18 @@ class NodeSide:
     def wait(
         self, job: str, until: Callable[[dict[str, Any]], bool] | None = None, timeout_s: float = 60.0
     ) -> dict[str, Any]:
-        """Observe until the attempt is over, or ``until`` says so. Fails with the last observation."""
-        deadline = time.monotonic() + timeout_s
+        """Observe until the attempt is over, or ``until`` says so, less often the longer it takes.
+
+        Fails with the last observation.
+        """
+        began = time.monotonic()
         while True:
             seen = self.observe(job)
             if until(seen) if until else seen["state"] in OVER:
                 return seen
-            assert time.monotonic() < deadline, f"{job} did not get there within {timeout_s} s: {seen}"
-            time.sleep(0.1)
+            passed = time.monotonic() - began
+            assert passed < timeout_s, f"{job} did not get there within {timeout_s} s: {seen}"
+            time.sleep(min(max(0.1, passed / 10), 0.5))
 
     def log(self, job: str, **fields: Any) -> bytes:
         """The whole log of a job, chunk by chunk."""

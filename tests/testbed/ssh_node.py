@@ -162,12 +162,13 @@ class SshNode:
 
 
 def wait_until(true: Callable[[], bool], what: str, timeout_s: float, every_s: float = 0.01) -> None:
-    """Ask until it is true. Raises TimeoutError that names ``what`` was waited for."""
-    deadline = time.monotonic() + timeout_s
+    """Ask until it is true, less often the longer it takes. Raises TimeoutError that names ``what`` was waited for."""
+    began = time.monotonic()
     while not true():
-        if time.monotonic() > deadline:
+        passed = time.monotonic() - began
+        if passed > timeout_s:
             raise TimeoutError(f"{what}: not within {timeout_s} s")
-        time.sleep(every_s)
+        time.sleep(max(every_s, min(passed / 10, 0.5)))
 
 
 def sshd_program() -> str:

@@ -39,9 +39,10 @@ def test_four(breaks_at_the_end): pass
 """
 
 
-@pytest.fixture
-def recorded(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of a real run over TESTS, in two processes."""
+    tmp_path = tmp_path_factory.mktemp("rows")
     (tmp_path / "test_rows.py").write_text(TESTS)
     results = tmp_path / "results.json"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.acceptance", "-n", "2", "--rootdir", str(tmp_path)]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from asked import Asked, jsonl
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent / "detectors"))
@@ -176,6 +176,10 @@ def test_to_stop_is_advised_only_with_a_finding(tmp_path: Path, stoker: Asked) -
     numbers=st.lists(st.floats(), min_size=1, max_size=40), repeat=st.integers(1, 20),
     gap=st.sampled_from([0, 1, 1e15]), times=st.lists(st.floats(), min_size=1, max_size=40) | st.none(),
     total=st.floats(1, 1e300) | st.none(),
+)  # fmt: skip
+@example(
+    numbers=[0.0] * 25 + [10.0, 0.0, 0.0], repeat=7, gap=0, total=None,
+    times=[0.1, 0.0, 0.0, 1.0, 0.0, 0.0, 9.4e-168, 0.0, 1e9, 0.0, 1.0, 0.0],
 )  # fmt: skip
 def test_any_numbers_have_a_forecast(numbers: Any, repeat: int, gap: float, times: Any, total: float | None) -> None:
     values = np.tile(np.array(numbers, dtype=np.float64), repeat)

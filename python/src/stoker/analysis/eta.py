@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -155,7 +156,8 @@ def _idle(run: Run) -> Iterator[Idle]:
         usual = float(np.median(spans[good])) if good.any() else 0.0
         good &= spans <= 10 * usual
         low = finite.values[:-1] < IDLE_PERCENT
-        hours, idle = float(spans[good].sum()) / 3600, float(spans[good & low].sum()) / 3600
+        # Rounded once: a sum of a part would else be more than that of the whole, by the last digit.
+        hours, idle = math.fsum(spans[good]) / 3600, math.fsum(spans[good & low]) / 3600
         yield Idle(name, hours, idle, idle / hours if hours else 0.0, IDLE_PERCENT, metric.files)
 
 
