@@ -193,7 +193,7 @@ def stop(session: Session, node: str, name: str, *, grace: float | str | None = 
         session.say(f"stoker: {waiting.id} waited for {where} and was taken back")
     before = _one(session, where, name)
     if before is None and waiting is not None:
-        return ServiceChange(_taken_back(waiting, where, name), True, "stopped")
+        return ServiceChange(_taken_back(_row(session, where, waiting.id), where, name), True, "stopped")
     if before is None:
         raise _unknown(session, where, name, [where])
     open_ones = [] if before.state in ("stopped", "failed") else [before.job]
@@ -376,8 +376,8 @@ def _waiting(session: Session, node: str, name: str) -> JobRow | None:
 def _taken_back(row: JobRow, node: str, name: str) -> Service:
     """A service that never reached its node, which was asked and has none of that name."""
     url = str((row.spec.get("labels") or {}).get("stoker.health", ""))
-    words = "it was taken back before it reached the node"
-    return Service(node, name, "stopped", words, url, row.id, (), None, None, None, (), time.time())
+    words = "it was taken back before it reached the node" if row.finished else "it is asked to stop, and not over yet"
+    return Service(node, name, "stopped" if row.finished else "starting", words, url, row.id, (), None, None, None, (), time.time())
 
 
 def _inside(
