@@ -377,7 +377,9 @@ def _taken_back(row: JobRow, node: str, name: str) -> Service:
     """A service that never reached its node, which was asked and has none of that name."""
     url = str((row.spec.get("labels") or {}).get("stoker.health", ""))
     words = "it was taken back before it reached the node" if row.finished else "it is asked to stop, and not over yet"
-    return Service(node, name, "stopped" if row.finished else "starting", words, url, row.id, (), None, None, None, (), time.time())
+    return Service(
+        node, name, "stopped" if row.finished else "starting", words, url, row.id, (), None, None, None, (), time.time()
+    )
 
 
 def _inside(
