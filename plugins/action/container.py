@@ -60,10 +60,16 @@ class ActionModule(NodeAction):
         if args["engine"]:
             request["engine"] = args["engine"]
         reply = self.asked(request, task_vars)
-        result.update({field: reply[field] for field in ("changed", "container", "actions", "drift")})
+        result.update({field: reply[field] for field in ("changed", "container", "actions", "drift", "notes")})
+        warnings = [
+            "an engine that may have {0}, too, did not answer: {1}".format(args["name"], note)
+            for note in reply["notes"]
+        ]
         if reply["drift"] and not args["recreate"]:
             told = "{0} is not as wanted: {field} is {actual}, wanted {wanted}"
-            result["warnings"] = [told.format(args["name"], **item) for item in reply["drift"]]
+            warnings += [told.format(args["name"], **item) for item in reply["drift"]]
+        if warnings:
+            result["warnings"] = warnings
         if self._task.diff and reply["changed"]:
             told = reply["drift"] if self._task.check_mode and args["recreate"] else []
             before = dict({item["field"]: item["actual"] for item in told}, state=reply["before"])

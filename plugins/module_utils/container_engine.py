@@ -22,10 +22,13 @@ QUICK_S = 30.0
 class Engine(tools.Engine):
     """An engine that is asked about containers of the node, not about those of jobs."""
 
-    def run(self, argv, timeout_s=QUICK_S):
-        """(exit code, stdout, stderr) as text. Raises NodeError when it cannot be run or takes longer."""
+    def run(self, argv, timeout_s=QUICK_S, joined=False):
+        """(exit code, stdout, stderr) as text; ``joined``: both in stdout, in order.
+
+        Raises NodeError when it cannot be run or takes longer.
+        """
         try:
-            return self.ask(argv, timeout_s)
+            return self.ask(argv, timeout_s, joined=joined)
         except OSError as exc:
             raise NodeError("not_supported", "{0} cannot be run: {1}".format(self.tool, exc.strerror)) from None
 
@@ -92,17 +95,22 @@ def existing(name, wanted=None):
     """(engine, what it tells of the container). Raises NodeError where there is none."""
     engine, found, faults = find(name, wanted)
     if found is None:
-        more = " ({0})".format("; ".join(faults)) if faults else ""
-        raise NodeError(
-            "bad_request", "there is no container {0} on this node{1}".format(name, more), "stoker container list"
-        )
+        raise missing(name, faults)
     return engine, found
+
+
+def missing(name, faults, next_step="stoker container list"):
+    """The error for a container that was not found: that there is none is said only where every engine answered."""
+    if faults:
+        words = "whether there is a container {0} on this node is not known: {1}".format(name, "; ".join(faults))
+        return NodeError("not_supported", words, "have that engine answer, or name the other one (engine)")
+    return NodeError("bad_request", "there is no container {0} on this node".format(name), next_step)
 
 
 def last_words(engine, name):
     """The last lines that a container wrote, as one."""
-    code, out, err = engine.run(["logs", "--tail", "3", name])
-    return words(out + err, code)
+    code, out, _none = engine.run(["logs", "--tail", "3", name], joined=True)
+    return words(out, code)
 
 
 class EnvFile:

@@ -84,6 +84,7 @@ class Container:
         self.engine_name = request.get("engine")
         self.recreate = bool(request.get("recreate"))
         self.actions = []
+        self.silent = []
 
     def apply(self, target):
         """Bring it to ``present``, ``started``, ``stopped`` or ``absent``. Returns the fields of the reply."""
@@ -95,6 +96,10 @@ class Container:
             self.engine, told, faults = engines.find(self.name, self.engine_name)
             drift = self._drift(told) if told is not None and target != "absent" else []
             before = told["State"]["Status"] if told is not None else "absent"
+            # Another engine that does not answer matters where this one does not have the container.
+            self.silent = faults if told is None else []
+            if self.silent and target == "absent":
+                raise engines.missing(self.name, self.silent)
             after = getattr(self, "_" + target)(told, drift, swap)
         if not self.dry_run:
             told = self.engine.container(self.name)
@@ -106,8 +111,7 @@ class Container:
             "changed": bool(self.actions),
             "actions": self.actions,
             "drift": drift,
-            # Another engine that does not answer matters where this one does not have the container.
-            "notes": faults if told is None else [],
+            "notes": self.silent,
         }
 
     def upgrade(self, image, health, pull, jobs):
@@ -187,11 +191,7 @@ class Container:
 
     def _need_image(self):
         if not self.want.get("image"):
-            raise NodeError(
-                "bad_request",
-                "there is no container {0} on this node".format(self.name),
-                "stoker container list; or give an image to make it from",
-            )
+            raise engines.missing(self.name, self.silent, "stoker container list; or give an image to make it from")
 
     def _pull(self):
         if self.engine.image(self.want["image"]) is None:
@@ -249,9 +249,10 @@ def _runs(told):
 def log(name, tail, limit=None, wanted=None):
     """(the last lines that a container wrote, both streams in order; whether some were left out)."""
     engine, _told = engines.existing(name, wanted)
-    code, out, err = engine.run(["logs", "--tail", str(min(tail or MOST_LINES, MOST_LINES)), name], 60.0)
+    argv = ["logs", "--tail", str(min(tail or MOST_LINES, MOST_LINES)), name]
+    code, out, _none = engine.run(argv, 60.0, joined=True)
     if code != 0:
-        raise NodeError("not_supported", "{0} logs failed: {1}".format(engine.name, engines.words(err, code)))
-    data = (out + err).encode("utf-8", "replace")
+        raise NodeError("not_supported", "{0} logs failed: {1}".format(engine.name, engines.words(out, code)))
+    data = out.encode("utf-8", "replace")
     most = limit or LOG_LIMIT_BYTES
     return data[-most:], len(data) > most

@@ -235,6 +235,7 @@ _BODIES["request"] = record(
         stream={"type": "string", "enum": ["out", "stdout", "stderr"]},
         older_than_s=nullable(SECONDS),
         keep_last=nullable(COUNT),
+        keep=mapping(dict(ARGUMENT, minLength=1), listing(JOB)),
         dry_run=FLAG,
         jobs=nullable(listing(JOB)),
         folder=dict(ARGUMENT, minLength=1),

@@ -131,9 +131,10 @@ class Engine:
         said = " ".join(words.split())[:500] or "it said nothing"
         return NodeError("not_supported", "{0} {1} ended with {2}: {3}".format(self.name, what, code, said), next_step)
 
-    def ask(self, words, limit_s, environ=None, keep=(), go_on=None):
+    def ask(self, words, limit_s, environ=None, keep=(), go_on=None, joined=False):
         """(exit code, stdout, stderr); the code is None where ``go_on`` ended it.
 
+        ``joined``: both streams are in stdout, in the order in which they were written.
         Raises NodeError when it takes longer, OSError when it cannot be run.
         """
         # Files, not pipes: what the engine leaves in the background would hold a pipe open.
@@ -142,7 +143,7 @@ class Engine:
                 [self.tool, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
-                stderr=err,
+                stderr=out if joined else err,
                 cwd="/",
                 env=dict(engine_environment(), **(environ or {})),
                 pass_fds=keep,

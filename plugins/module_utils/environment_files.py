@@ -17,6 +17,7 @@ import subprocess
 import sys
 import sysconfig
 
+from .environment_scope import belongs_to_folder, included
 from .statedir import NodeError
 
 # The first that is there is taken: a lock before a list, what pip reads before what conda reads.
@@ -25,8 +26,6 @@ TOOLS = ("uv", "pip", "conda")
 _CONDAS = ("micromamba", "mamba", "conda")
 _PLACES = ("~/.local/bin", "~/.cargo/bin", "~/bin", "/usr/local/bin", "/opt/conda/bin")
 _CONDA_PLACES = ("~/miniforge3/bin", "~/mambaforge/bin", "~/miniconda3/bin", "~/anaconda3/bin")
-_INCLUDE = re.compile(rb"^\s*(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)", re.MULTILINE)
-_LOCAL = re.compile(rb"^\s*(?:-e\s|--editable[\s=]|\.|file:)", re.MULTILINE)
 _BUILDS = re.compile(rb"^\s*\[build-system\]", re.MULTILINE)
 _VERSION_PROGRAM = "import sys; print('.'.join(map(str, sys.version_info[:3])))"
 _LOOK_S = 20
@@ -48,10 +47,11 @@ class Plan:
         content = read(self.path)
         # What is built from the folder, or points into it, belongs to this folder alone.
         self.builds = self.kind in ("pyproject", "uv.lock") and bool(_BUILDS.search(_pyproject(project)))
-        bound = self.builds or (self.kind == "requirements" and bool(_LOCAL.search(content)))
+        contents = included(self.kind, self.path, content)
+        bound = self.builds or belongs_to_folder(self.kind, contents)
         parts = [_VERSION_BYTES, self.kind.encode(), tool.encode(), version.encode(), sysconfig.get_platform().encode()]
         parts += [os.fsencode(project)] if bound else []
-        parts += _contents(self.path, content, project, set())
+        parts += contents
         if self.kind == "uv.lock" or bound:
             parts.append(_pyproject(project))
         digest = hashlib.sha256()
@@ -250,16 +250,3 @@ def read(path):
 def _pyproject(project):
     path = os.path.join(project, "pyproject.toml")
     return read(path) if os.path.isfile(path) else b""
-
-
-def _contents(path, content, project, seen):
-    """The file's content and that of everything it includes. A file that is missing is for the installer to say."""
-    found = [content]
-    if not path.endswith(".txt"):
-        return found
-    seen.add(os.path.realpath(path))
-    for name in _INCLUDE.findall(content):
-        inner = os.path.join(os.path.dirname(path), os.fsdecode(name))
-        if os.path.isfile(inner) and os.path.realpath(inner) not in seen:
-            found += _contents(inner, read(inner), project, seen)
-    return found

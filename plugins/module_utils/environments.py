@@ -23,14 +23,13 @@ import time
 import uuid
 
 from . import environment_files
-from .launch import clean_environment, working_directory
+from .launch import ACTIVE, clean_environment, working_directory
 from .statedir import Lock, is_locked, make_private, read_json, write_json
 
 TIMEOUT_S = 3600.0
 LINES = 20
 _TAIL_BYTES = 65536
 _POLL_S = 0.1
-_ACTIVE = ("VIRTUAL_ENV", "CONDA_PREFIX")
 
 
 def ensure(state, entry, request):
@@ -171,10 +170,13 @@ def activation(record):
 
 
 def listed(state, request):
-    """All environments of this node. Those unused for ``older_than_s`` are removed first, where that is given."""
+    """All environments of this node. Those unused for ``older_than_s`` are removed first, where that is given.
+
+    ``keep``: jobs by the folder of their environment, that a controller knows of and that may not have come here yet.
+    """
     older, dry_run = request.get("older_than_s"), bool(request.get("dry_run"))
     removed, kept = [], []
-    used = _in_use(state)
+    used = _in_use(state, request.get("keep") or {})
     for name in _names(state):
         place = Place(state, name)
         told = _entry(place, used)
@@ -207,14 +209,14 @@ def _entry(place, used):
     return dict(told, name=place.name, state=state, used_at=moment, used_by=jobs, log=place.file(".log"))
 
 
-def _in_use(state):
+def _in_use(state, keep):
     """The jobs that are not over, by the folder of the environment that they run in."""
-    used = {}
+    used = {folder: set(jobs) for folder, jobs in keep.items()}
     for job in state.jobs():
         for attempt in state.attempts(job):
             if not attempt.finished():
                 env = (attempt.read("spec.json") or {}).get("env") or {}
-                for name in _ACTIVE:
+                for name in ACTIVE:
                     used.setdefault(env.get(name), set()).add(job)
     return used
 

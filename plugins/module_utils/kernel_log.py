@@ -18,7 +18,8 @@ _TOOLS = (
     ("dmesg",),
     ("journalctl", "--dmesg", "--boot=0", "--output=short-monotonic", "--no-pager", "--quiet", "--lines=20000"),
 )
-_XID = re.compile(r"^\[\s*(\d+(?:\.\d+)?)\].*?\bNVRM: Xid \(PCI:([0-9A-Fa-f:.]+)\): (\d+)\b[,\s]*(.*)$")
+# Of a GPU with MIG the instance follows the address: (PCI:0000:01:00 GPU-I:05 GPU-CI:00).
+_XID = re.compile(r"^\[\s*(\d+(?:\.\d+)?)\].*?\bNVRM: Xid \(PCI:([0-9A-Fa-f:.]+)[^)]*\): (\d+)\b[,\s]*(.*)$")
 _BUS = re.compile(r"^(?:([0-9A-Fa-f]+):)?([0-9A-Fa-f]+):([0-9A-Fa-f]+)(?:\.[0-9A-Fa-f]+)?$")
 
 

@@ -36,6 +36,8 @@ _FOREIGN_NAMES = (
     "SHLVL",
     "_",
 )
+# What names the environment that is the active one: of Python, of conda.
+ACTIVE = ("VIRTUAL_ENV", "CONDA_PREFIX")
 _SHIMS = os.path.join("stoker", "runner", "shims")
 
 
@@ -52,6 +54,21 @@ def clean_environment(environ):
 def working_directory(wanted):
     """Where a command runs: the home folder, or a path that is relative to it."""
     return os.path.join(os.path.expanduser("~"), os.path.expanduser(wanted or "~"))
+
+
+def require_environment(state, env):
+    """Raise NodeError where a command's environment is to lie in the state folder, and is not there.
+
+    It would find another Python in PATH then, and run without what it needs.
+    """
+    place = os.path.join(os.path.realpath(state.path), "environments", "")
+    for name in ACTIVE:
+        folder = env.get(name) or ""
+        # Of conda's, not every one has a Python.
+        inside = os.path.join(folder, "bin", "python") if name == "VIRTUAL_ENV" else folder
+        if os.path.realpath(folder).startswith(place) and not os.path.exists(inside):
+            words = "its environment {0} is not there any more ({1})".format(folder, name)
+            raise NodeError("bad_request", words, "run it with --environment again")
 
 
 def available(rung):

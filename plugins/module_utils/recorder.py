@@ -384,6 +384,7 @@ def _run(attempt, spec, groups, keep, supervisor, wake):
 def _begin(attempt, spec, state, groups, keep, wake):
     """Start the command. Returns its guard, or None where it could not start: that is then written down."""
     try:
+        launch.require_environment(attempt.state_dir, spec.get("env") or {})
         command = Command(attempt, spec, state, groups, keep)
         attempt.update_state(
             phase="running",

@@ -33,7 +33,8 @@ options:
     description:
       - V(present) makes it where there is none, and leaves it running or stopped as it is.
       - V(started) makes it where there is none, and starts it. One that ends at once with an error fails the task.
-      - V(stopped) stops it; V(absent) stops and removes it.
+      - V(stopped) stops it; V(absent) stops and removes it. V(absent) fails where an engine that the node has does not
+        answer and no other has the container.
     type: str
     choices: [present, started, stopped, absent]
     default: started
@@ -170,6 +171,11 @@ actions:
   type: list
   elements: str
   sample: [created, started]
+notes:
+  description: Why an engine that the node has did not answer, where no other one had the container. Also warned of.
+  returned: success
+  type: list
+  elements: str
 drift:
   description: What is not as wanted, with C(field), C(wanted) and C(actual). In check mode before, else after the
     task.

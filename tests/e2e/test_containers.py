@@ -43,6 +43,14 @@ def test_the_module_starts_once_and_check_mode_changes_nothing(plays: Plays, pod
     assert (stop["changed"], podman("ps", "--format", "{{.Names}}")) == (True, "box")
     results = plays.run(task % ("stopped", "first") + task % ("stopped", "second"), hosts="all").results["i1"]
     assert (results["first"]["changed"], results["second"]["changed"]) == (True, False)
+    # A second engine that does not answer may have one of that name, too.
+    podman.shell("printf '#!/bin/sh\\nexit 1\\n' >/usr/local/bin/docker; chmod 755 /usr/local/bin/docker")
+    other = task.replace("box", "other")
+    results = plays.run(other % ("absent", "gone") + other % ("present", "made"), hosts="all").results["i1"]
+    assert results["gone"]["failed"] is True
+    assert "whether there is a container other on this node is not known: docker ps failed" in results["gone"]["msg"]
+    (warning,) = results["made"]["warnings"]
+    assert warning.startswith("an engine that may have other, too, did not answer: docker ps failed")
 
 
 ROLE = """
@@ -58,9 +66,12 @@ ROLE = """
 
 @pytest.mark.accepts("D35")
 def test_the_role_makes_the_container_once_and_reports_drift(plays: Plays, podman: PodmanEngine) -> None:
+    # A folder that is there keeps its mode: a group may share it.
+    podman.shell("mkdir -p /srv/projects/vision; chmod 2770 /srv/projects/vision")
     first = plays.run(ROLE, hosts="all")
     assert first.code == 0, first.output
     assert "changed=2" in first.output
+    assert podman.shell("stat -c %a /srv/projects/vision /srv/projects/speech").split() == ["2770", "755"]
     podman.shell("echo v > /srv/projects/vision/f; echo s > /srv/projects/speech/f")
     assert podman("exec", "work", "cat", "/workspace/vision/f", "/workspace/speech/f") == "v\ns"
     assert podman("exec", "work", "ls", "/dev/nvidia0") == "/dev/nvidia0"

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,15 +103,35 @@ def test_a_machine_without_systemd_is_left_as_it_is(node: PlainNode, tmp_path: P
     assert not (Path(node.home) / ".local").exists()
 
 
+def test_a_user_who_cannot_linger_is_told_what_that_means(node: PlainNode, tmp_path: Path) -> None:
+    owner = "no-such-user"
+    done = a_part(node, tmp_path, "linger.yml", (), dispatcher_owner=owner, dispatcher_scope="user")
+    assert done.returncode == 0, done.stdout
+    said = " ".join(done.stdout.split())
+    assert f"n1: {owner} does not linger (" in said
+    assert (
+        "): the dispatcher ends with the last log-out, and jobs on this machine may end when the dispatcher does"
+        in said
+    )
+    assert f"As root: loginctl enable-linger {owner}" in said
+    assert "changed=0" in said
+
+
 def in_check_mode(node: PlainNode, folder: Path, part: str, **settings: Any) -> subprocess.CompletedProcess[str]:
     """A part of the role, where nothing is changed: the whole of it needs systemd."""
+    return a_part(node, folder, part, ("--check",), **settings)
+
+
+def a_part(
+    node: PlainNode, folder: Path, part: str, options: Sequence[str], **settings: Any
+) -> subprocess.CompletedProcess[str]:
     inventory = write_inventory(folder / "inventory.yml", [node])
     taken = {"ansible.builtin.include_role": {"name": "stoker.fleet.dispatcher", "tasks_from": part}}
     own = {"dispatcher_bus": {}, "dispatcher_running": {"changed": False}, **settings}
     play = {"hosts": "all", "gather_facts": True, "gather_subset": ["user"], "vars": own, "tasks": [taken]}
     (folder / "play.yml").write_text(yaml.safe_dump([play]))
     return subprocess.run(
-        [BIN / "ansible-playbook", "--check", "-i", inventory, "play.yml"], stdin=subprocess.DEVNULL,
+        [BIN / "ansible-playbook", *options, "-i", inventory, "play.yml"], stdin=subprocess.DEVNULL,
         capture_output=True, text=True, timeout=120, cwd=folder,
     )  # fmt: skip
 

@@ -331,7 +331,13 @@ def test_old_ones_are_removed_and_those_of_jobs_are_not(
     said = cli("environments", "--remove-unused", "0s", "--json").json()
     assert [e["used_by"] for e in said["kept"]] == [[job]]
     assert len(folders(node)) == 1
+    # Neither does that of one that only the store knows of yet.
+    active = f"VIRTUAL_ENV={said['kept'][0]['folder']}"
+    queued = cli("queue", "add", "--on", "n1", "--env", active, "--json", "--", "true").json()["job"]["id"]
     cli("stop", job)
+    said = cli("environments", "--remove-unused", "0s", "--json").json()
+    assert ([e["used_by"] for e in said["kept"]], len(folders(node))) == ([[queued]], 1)
+    cli("stop", queued)
     cli("environments", "--remove-unused", "0s")
     assert folders(node) == []
     assert cli("environments").out == "no environments\n"

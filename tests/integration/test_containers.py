@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import time
 import zipfile
 import zlib
 from typing import Any
@@ -107,6 +108,40 @@ def test_start_and_stop_change_nothing_the_second_time(box: Box) -> None:
     assert (listed["name"], listed["state"], listed["image"]) == ("box", "exited", IMAGE)
     assert box.do("absent")["changed"] is True
     assert box.do("absent")["changed"] is False
+
+
+@pytest.mark.accepts("D34")
+def test_a_log_has_both_streams_in_the_order_in_which_they_were_written(box: Box) -> None:
+    write = "for i in 1 2 3 4; do echo out $i; sleep 0.2; echo err $i >&2; sleep 0.2; done; exec sleep 999"
+    box.do("started", definition={"image": IMAGE, "command": ["sh", "-c", write]})
+    wanted = [f"{stream} {i}" for i in range(1, 5) for stream in ("out", "err")]
+
+    def lines(**fields: Any) -> list[str]:
+        return zlib.decompress(base64.b64decode(box.do("logs", **fields)["log"])).decode().splitlines()
+
+    deadline = time.monotonic() + 60
+    while len(lines()) < len(wanted) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert lines() == wanted
+    # What is left out is the oldest, of whichever stream.
+    assert lines(limit=12) == wanted[-2:]
+
+
+@pytest.mark.accepts("D34")
+def test_with_an_engine_that_is_silent_no_container_is_not_told(box: Box) -> None:
+    box.podman.shell(
+        "printf '#!/bin/sh\\necho no daemon >&2\\nexit 1\\n' >/usr/local/bin/docker; chmod 755 /usr/local/bin/docker"
+    )
+    unknown = "whether there is a container box on this node is not known: docker ps failed: no daemon"
+    for action in ("absent", "started", "logs"):
+        assert box.refused(action) == unknown
+    assert box.refused("absent", dry_run=True) == unknown
+    made = box.do("present", definition={"image": IMAGE})
+    assert made["notes"] == ["docker ps failed: no daemon"]
+    # The engine that answers has it: the other one does not matter, and need not be asked where one is named.
+    removed = box.do("absent")
+    assert (removed["changed"], removed["notes"]) == (True, [])
+    assert box.do("absent", engine="podman")["changed"] is False
 
 
 def test_a_container_that_ends_at_once_has_not_been_started(box: Box) -> None:

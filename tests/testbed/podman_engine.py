@@ -79,6 +79,8 @@ class PodmanEngine:
     def set_up(self) -> None:
         """Again after a reboot: /tmp and /run start empty."""
         self.shell(CGROUPS)
+        # A client of this machine, whose server is not to be had in there: an engine that does not answer.
+        self.shell("rm -f /usr/bin/docker /usr/local/bin/docker")
         for path, text in (
             ("/etc/containers/storage.conf", STORAGE),
             ("/etc/containers/containers.conf", CONTAINERS),

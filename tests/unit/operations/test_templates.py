@@ -15,6 +15,7 @@ from played import PlayedNodes
 
 from stoker.errors import NotFound, UsageError
 from stoker.operations import submit, templates
+from stoker.operations.options import Named
 from stoker.operations.session import Session
 from stoker.operations.template import filled
 
@@ -88,6 +89,25 @@ def test_a_template_of_a_job_has_what_the_job_has(session: Session, monkeypatch:
     templates.save(session, "script", from_=job.id, script="echo {{x}}", param={"x": "1"})
     spec = spec_of(session, templates.run(session, "script").job.id)
     assert (spec["argv"], spec["script"], spec["gpus"]) == (None, "echo 1", 2)
+
+
+@pytest.mark.accepts("D16")
+def test_a_template_of_a_service_is_no_service(session: Session) -> None:
+    """Else what is made from it would be taken for the service, and be stopped in its place."""
+    labels = {
+        "stoker.service": "web",
+        "stoker.health": "http://127.0.0.1:1/",
+        "workflow": "w",
+        "step": "s",
+        "team": "x",
+    }
+    job = submit.submit(session, Named({"argv": ["serve"], "labels": labels}, "n1", 0, None, "web"), began=0.0).job
+    templates.save(session, "t", from_=job.id)
+    assert spec_of(session, templates.run(session, "t").job.id)["labels"] == {"team": "x"}
+    only = {"stoker.service": "web"}
+    job = submit.submit(session, Named({"argv": ["serve"], "labels": only}, "n1", 0, None, "web"), began=0.0).job
+    templates.save(session, "u", from_=job.id)
+    assert "labels" not in spec_of(session, templates.run(session, "u").job.id)
 
 
 def test_what_a_template_does_not_say_comes_from_the_settings_of_whoever_runs_it(session: Session) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from stoker.cli import format as fmt
 from stoker.cli.out import Out
 from stoker.operations.container_images import Installed, UpdateList
@@ -10,20 +12,24 @@ from stoker.operations.containers import Container, ContainerChange, ContainerLi
 
 def container_list(value: ContainerList, out: Out) -> None:
     """`stoker container list`."""
-    if not value.containers and not value.problems:
+    if not value.containers and not value.problems and not value.unknown:
         out.line("no containers · stoker container create NODE NAME --image IMAGE makes one")
     elif value.containers:
         rows = [(c.node, c.name, _state(c), _gpus(c), ", ".join(c.ports) or "-", c.image) for c in value.containers]
         shown = [tuple(map(fmt.one_line, row)) for row in rows]
         out.table(("NODE", "CONTAINER", "STATE", "GPU", "PORTS", "IMAGE"), shown)
-    for node, why in value.unknown.items():
-        out.note(fmt.one_line(f"{node}: containers of another engine are unknown: {why}"))
+    _unknown(value.unknown, out)
     for container in value.containers:
         if container.interrupted:
             out.note(
                 fmt.one_line(f"{container.node}: {container.name} is the old one of a replacement that was cut short: ")
                 + "the next change of it goes on from there"
             )
+
+
+def _unknown(unknown: Mapping[str, str], out: Out) -> None:
+    for node, why in unknown.items():
+        out.note(fmt.one_line(f"{node}: containers of another engine are unknown: {why}"))
 
 
 def _state(container: Container) -> str:
@@ -43,6 +49,8 @@ def container_change(value: ContainerChange, out: Out) -> None:
     did = ", ".join(value.actions) if value.actions else "nothing to do"
     did = f"would be {did}" if value.dry_run and value.actions else did
     out.line((value.name, "bold"), fmt.one_line(f"  {state} on {value.node}  {did}"))
+    for note in value.notes:
+        out.note(fmt.one_line(f"{value.node}: an engine that may have {value.name}, too, did not answer: {note}"))
     for item in value.drift:
         out.line(fmt.one_line(f"  {item.field} is {item.actual}, wanted {item.wanted}"))
     if value.drift and not value.dry_run:
@@ -71,8 +79,9 @@ def update_list(value: UpdateList, out: Out) -> None:
     first = next((update for update in value.updates if update.newer), None)
     if first is not None:
         out.line(fmt.one_line(f"  next: stoker container upgrade {first.node} {first.name} -- HEALTH-COMMAND"))
-    if not value.updates and not value.problems:
+    if not value.updates and not value.problems and not value.unknown:
         out.line("no containers")
+    _unknown(value.unknown, out)
 
 
 def installed(value: Installed, out: Out) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated
 
-from stoker.errors import StokerError, UsageError
+from stoker.errors import NodeError, StokerError, UsageError
 from stoker.operations import quantities
-from stoker.operations.containers import ContainerChange, ask_one, container_of, list_containers
+from stoker.operations.containers import ContainerChange, ContainerList, ask_one, container_of, list_containers
 from stoker.operations.registry import Command, Short, operation
 from stoker.operations.session import Session
 from stoker.operations.values import Problem
@@ -27,16 +27,20 @@ class ImageUpdate:
 
 @dataclass(frozen=True)
 class UpdateList:
-    """One entry for each container. The exit code is 1 when a registry or a node did not tell."""
+    """One entry for each container. `unknown`: by node, the engine that is there and did not answer.
+
+    The exit code is 1 when a registry, a node or an engine did not tell.
+    """
 
     updates: tuple[ImageUpdate, ...]
     problems: tuple[Problem, ...] = ()
     failed: bool = False
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
         """0 when all were asked and told."""
-        return int(self.failed or bool(self.problems))
+        return int(self.failed or bool(self.problems) or bool(self.unknown))
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def check_updates(session: Session, on: str | None = None, *, name: Sequence[str
         else:
             newer = tuple(f"{found.prefix}:{tag}" for tag in versions.newer(found.tag, answer))
             updates.append(ImageUpdate(container.node, container.name, container.image, newer))
-    return UpdateList(tuple(updates), listed.problems, failed)
+    return UpdateList(tuple(updates), listed.problems, failed, listed.unknown)
 
 
 @operation("containers", "container upgrade", "operate")
@@ -185,15 +189,24 @@ def _image(session: Session, node: str, name: str, to: str | None) -> str:
     if to is not None and ("/" in to or ":" in to):
         return to
     if to is None:
-        found = check_updates(session, node, name=[name]).updates
-        if not found:
-            raise UsageError(f"there is no container {name!r} on {node}", next_step=f"stoker container list {node}")
-        update = found[0]
+        found = check_updates(session, node, name=[name])
+        if not found.updates:
+            raise _none(node, name, found)
+        update = found.updates[0]
         if update.unknown:
             raise StokerError(f"{name}: newer images are not known: {update.unknown}", next_step="name one: --to TAG")
         return update.newer[0] if update.newer else update.image
-    present = list_containers(session, node, name=[name]).containers
-    if not present:
-        raise UsageError(f"there is no container {name!r} on {node}", next_step=f"stoker container list {node}")
-    head, _, last = present[0].image.partition("@")[0].rpartition("/")
+    present = list_containers(session, node, name=[name])
+    if not present.containers:
+        raise _none(node, name, present)
+    head, _, last = present.containers[0].image.partition("@")[0].rpartition("/")
     return f"{head}/{last.partition(':')[0]}:{to}".lstrip("/")
+
+
+def _none(node: str, name: str, told: ContainerList | UpdateList) -> StokerError:
+    """Why no container of that name was found: that there is none is said only where everything was asked."""
+    for problem in told.problems:
+        return NodeError(problem.node or node, problem.message, next_step=problem.next_step)
+    for where, why in told.unknown.items():
+        return NodeError(where, f"whether there is a container {name!r} is not known: {why}")
+    return UsageError(f"there is no container {name!r} on {node}", next_step=f"stoker container list {node}")

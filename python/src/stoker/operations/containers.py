@@ -70,7 +70,8 @@ class Drift:
 class ContainerChange:
     """What became of one container. `actions` were done, or would be with `dry_run`; none: it was so already.
 
-    `drift` is what is still not as wanted. `container` is None where there is none (yet).
+    `drift` is what is still not as wanted. `container` is None where there is none (yet). `notes`: engines that did not
+    answer, and may have another container of that name.
     """
 
     node: str
@@ -80,6 +81,7 @@ class ContainerChange:
     drift: tuple[Drift, ...]
     container: Container | None
     dry_run: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,7 @@ def _change(session: Session, node: str, request: Mapping[str, Any]) -> Containe
     return ContainerChange(
         name, request["name"], bool(res["changed"]), tuple(res["actions"]),
         tuple(Drift(**item) for item in res["drift"]), None if told is None else container_of(name, told),
-        bool(request["dry_run"]),
+        bool(request["dry_run"]), tuple(res["notes"]),
     )  # fmt: skip
 
 

@@ -192,11 +192,11 @@ def environments(
 
     Args:
         on: Only this node or group.
-        remove_unused: Remove those that nobody asked for in this long (30d) and that no job uses.
+        remove_unused: Remove those that nobody asked for in this long (30d) and no job uses; queued ones count.
         dry_run: Only say what would be removed.
     """
     names = session.inventory.match(on) if on is not None else [n.name for n in session.inventory.nodes]
-    request: dict[str, Any] = {"op": "environments", "dry_run": dry_run}
+    request: dict[str, Any] = {"op": "environments", "dry_run": dry_run, "keep": _wanted(session)}
     if remove_unused is not None:
         request["older_than_s"] = quantities.seconds(remove_unused, "--remove-unused")
     answers, problems = ask_nodes(session, "stoker.fleet.request", {"*": request}, names)
@@ -205,6 +205,19 @@ def environments(
         return tuple(_kept(n, e) for n in names if n in answers for e in answers[n].res["reply"][field])
 
     return EnvironmentList(entries("environments"), entries("removed_environments"), dry_run, time.time(), problems)
+
+
+def _wanted(session: Session) -> dict[str, list[str]]:
+    """The jobs of the store that are not over, by the folder of their environment: one that is queued needs it, too."""
+    from ansible_collections.stoker.fleet.plugins.module_utils.launch import ACTIVE
+    from stoker.store import LIVE_STATES
+
+    found: dict[str, list[str]] = {}
+    for row in session.store.jobs(states=LIVE_STATES):
+        env = row.spec.get("env") or {}
+        for folder in {env[name] for name in ACTIVE if env.get(name)}:
+            found.setdefault(folder, []).append(row.id)
+    return found
 
 
 def _request(

@@ -191,7 +191,11 @@ def stop(session: Session, node: str, name: str, *, grace: float | str | None = 
     if (waiting := _waiting(session, where, name)) is not None:
         jobs.stop(session, waiting.id, grace=grace)
         session.say(f"stoker: {waiting.id} waited for {where} and was taken back")
-    before = _known(session, where, name)
+    before = _one(session, where, name)
+    if before is None and waiting is not None:
+        return ServiceChange(_taken_back(_row(session, where, waiting.id), where, name), True, "stopped")
+    if before is None:
+        raise _unknown(session, where, name, [where])
     open_ones = [] if before.state in ("stopped", "failed") else [before.job]
     open_ones += before.others
     if not open_ones:
@@ -369,12 +373,23 @@ def _waiting(session: Session, node: str, name: str) -> JobRow | None:
     return None
 
 
+def _taken_back(row: JobRow, node: str, name: str) -> Service:
+    """A service that never reached its node, which was asked and has none of that name."""
+    url = str((row.spec.get("labels") or {}).get("stoker.health", ""))
+    words = "it was taken back before it reached the node" if row.finished else "it is asked to stop, and not over yet"
+    return Service(
+        node, name, "stopped" if row.finished else "starting", words, url, row.id, (), None, None, None, (), time.time()
+    )
+
+
 def _inside(
     session: Session, node: str, container: str, argv: Sequence[str], names: Sequence[str], workdir: str | None
 ) -> list[str]:
     """The command that runs `argv` in a container, so that its processes are still known as the job's there."""
     reply = ask_one(session, node, {"op": "containers", "which": [container]})
     found = next(iter(reply["containers"]), None)
+    if found is None and reply["containers_unknown"]:
+        raise NodeError(node, f"whether there is a container {container!r} is not known: {reply['containers_unknown']}")
     if found is None:
         raise NotFound(f"there is no container {container!r} on {node}", next_step=f"stoker container list {node}")
     if found["state"] != "running":

@@ -28,6 +28,8 @@ from stoker.operations.values import Submitted
 
 # What belongs to one job, one machine, or the settings of whoever submits.
 _NOT_KEPT = frozenset({"schema", "job", "uid", "name", "gpu_uuids", "log_patterns", "snapshot"})
+# Labels that say which service or which step of a workflow a job is: another job must not pass for it.
+_OF_SERVICE, _OF_WORKFLOW = "stoker.", ("workflow", "step")
 
 
 @operation("templates", "template save", "operate")
@@ -155,6 +157,10 @@ def _with_job(session: Session, job: str, body: dict[str, Any]) -> dict[str, Any
     """The body with what the job has where it says nothing itself."""
     row = job_row(session, job)
     spec = {key: value for key, value in row.spec.items() if key not in _NOT_KEPT and value is not None}
+    if "labels" in spec:
+        labels = spec.pop("labels").items()
+        kept = {key: text for key, text in labels if key not in _OF_WORKFLOW and not key.startswith(_OF_SERVICE)}
+        spec |= {"labels": kept} if kept else {}
     named = body["spec"]
     if "argv" in named or "script" in named:
         spec = {key: value for key, value in spec.items() if key not in ("argv", "script", "interpreter")}
