@@ -48,11 +48,13 @@ def list_jobs(
         live: Ask the nodes first.
         stored: Answer from the store (the default).
     """
+    state = (state,) if isinstance(state, str) else state
     if unknown := [name for name in state if name not in STATES]:
         raise UsageError(f"--state: there is no state {unknown[0]!r}", next_step=f"one of {', '.join(STATES)}")
     for name, value in (("--limit", limit), ("--skip", skip)):
         if value < 0:
             raise UsageError(f"{name}: {value} is not a number of 0 or more", next_step="--limit 0 shows all")
+        quantities.count(value, name)
     asked_live = _live(live, stored)
     nodes = session.inventory.match(on) if on is not None else None
     problems = make_round(session, "observe", nodes=nodes) if asked_live else ()

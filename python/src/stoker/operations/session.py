@@ -64,9 +64,24 @@ class Session:
     @cached_property
     def store(self) -> Store:
         """The store, migrated when that is needed."""
+        from stoker.errors import UsageError
         from stoker.store import open_store
 
-        return open_store(self.store_url)
+        try:
+            return open_store(self.store_url)
+        except UsageError as problem:
+            message = f"{self._store_source()}{problem.message}"
+            raise UsageError(message, next_step=problem.next_step) from problem
+
+    def _store_source(self) -> str:
+        """Who named the store, as the beginning of a sentence about it."""
+        from stoker import config
+
+        if self._store_url:
+            return "store_url: "
+        if self.config.store:
+            return f"{config.place_of(self.config, 'store')}: "
+        return "STOKER_STORE_URL: " if os.environ.get("STOKER_STORE_URL") else ""
 
     @cached_property
     def runner(self) -> Runner:

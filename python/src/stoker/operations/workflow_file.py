@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from stoker.config import MOST
 from stoker.dispatch.expressions import (
     ExpressionError,
     Names,
@@ -266,6 +267,9 @@ class _Reader:
             raise self._fault((*loc, "queue"), f"{queue!r} is no name for a queue")
         if not isinstance(priority, int) or isinstance(priority, bool) or (priority and queue is None):
             raise self._fault((*loc, "priority"), f"{priority!r} is not a whole number, for a job in a queue")
+        for name, number in (("priority", priority), ("max_parallel", most or 0)):
+            if abs(number) > MOST:
+                raise self._fault((*loc, name), f"{number} is more than {MOST:,}")
         if not isinstance(allow, bool):
             raise self._fault((*loc, "allow_failure"), f"{allow!r} is not true or false")
         parents = {
