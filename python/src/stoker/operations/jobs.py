@@ -23,6 +23,7 @@ from stoker.operations.values import (
     StopResult,
 )
 from stoker.operations.views import attempt_of, freshness_of, job_of, jobs_of
+from stoker.operations.waiting import Told
 
 STATES = ("queued", "starting", "running", "succeeded", "failed", "cancelled", "lost", "dead")
 
@@ -100,7 +101,7 @@ def wait(session: Session, job: str, *, timeout: float | str | None = None) -> E
     row = job_row(session, job)
     ranks = [each.id for each in session.store.gang(row.gang)] if row.gang is not None else [row.id]
     limit = None if timeout is None else time.monotonic() + quantities.seconds(timeout, "--timeout")
-    pause = 0.5
+    pause, tell = 0.5, Told(session)
     problems: tuple[Problem, ...] = ()
     while True:
         views = jobs_of(session, [job_row(session, each) for each in ranks])
@@ -112,6 +113,7 @@ def wait(session: Session, job: str, *, timeout: float | str | None = None) -> E
         left = None if limit is None else limit - time.monotonic()
         if left is not None and left <= 0:
             return Ended(view, timed_out=True, problems=problems)
+        tell(view)
         began = time.monotonic()
         problems = make_round(session, "dispatch", jobs=ranks, wait_s=min(15.0, left if left is not None else 15.0))
         # A round that came back at once had nothing to wait for on a node: the job is in the store, or the node away.
