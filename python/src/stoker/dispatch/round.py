@@ -124,7 +124,7 @@ def finish_round(
     store = store.under(request.epoch)
     summary, clock = RoundSummary(), clock or read_clock()
     answers = _answers(results, summary)
-    informed = _record_nodes(store, answers, summary, request.membership, now, clock)
+    informed = _record_nodes(store, results, answers, summary, request.membership, now, clock)
     if request.parts:
         record_samples(store, answers, Limits.of(request.telemetry), now)
     for answer in answers:
@@ -170,7 +170,13 @@ def _answers(results: Mapping[str, NodeResult], summary: RoundSummary) -> list[A
 
 
 def _record_nodes(
-    store: Store, answers: Sequence[Answer], summary: RoundSummary, rules: Rules, now: float, clock: Clock | None
+    store: Store,
+    results: Mapping[str, NodeResult],
+    answers: Sequence[Answer],
+    summary: RoundSummary,
+    rules: Rules,
+    now: float,
+    clock: Clock | None,
 ) -> bool:
     """Whether the planner knows more of some node than before."""
     informed = False
@@ -178,6 +184,8 @@ def _record_nodes(
         known = {node.name: node for node in transaction.nodes()}
         rows = [heard(known.get(answer.node), answer.node, answer.facts, now, clock) for answer in answers]
         for name, message in (summary.unreachable | summary.failed).items():
+            if results[name].wrong:
+                continue  # nobody tried to reach it
             rows.append(missed(known.get(name), name, message, now, rules))
         for row in rows:
             before = known.get(row.name)

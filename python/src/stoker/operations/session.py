@@ -41,6 +41,7 @@ class Session:
         self._config_file = config_file
         self.say = say
         self.progress = progress
+        self._noted = False
 
     @cached_property
     def config(self) -> Config:
@@ -100,7 +101,11 @@ class Session:
     @property
     def whole_inventory(self) -> Inventory:
         """All nodes and groups, also those that are not approved."""
-        return self.runner.inventory()
+        inventory = self.runner.inventory()
+        if inventory.without_hosts is not None and not self._noted:
+            self._noted = True
+            self.say(inventory.without_hosts)
+        return inventory
 
     @cached_property
     def inventory(self) -> Inventory:

@@ -31,6 +31,7 @@ class Told:
         self._said: str | None = None
 
     def __call__(self, job: Job) -> None:
+        """Say it, where there is something new to say."""
         from ansible_collections.stoker.fleet.plugins.module_utils.terminal_text import safe_text
 
         why = waits_for(job)
