@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from played import PlayedNodes
 
 from stoker import Fleet
 from stoker.errors import UsageError
@@ -75,3 +76,13 @@ def test_events_begin_with_a_number_that_can_be_one(session: Session, since: Any
 def test_what_has_to_be_a_text_is_refused_otherwise() -> None:
     with pytest.raises(UsageError, match=r"^run: None is not a text$"):
         Fleet().runs.summary(None)  # type: ignore[arg-type]
+
+
+def test_an_inventory_without_hosts_is_told_once(session: Session, nodes_played: PlayedNodes) -> None:
+    assert session.whole_inventory.nodes
+    assert nodes_played.said == []
+    for name in ("localhost", "n1", "n2"):
+        nodes_played.leave(name)
+    assert not session.whole_inventory.nodes
+    assert not session.whole_inventory.nodes
+    assert nodes_played.said == ["inventory.yml names no host (next: write them under hosts:)"]
