@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Stoker contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node whose variables are wrong was not asked: it is not unreachable, and nothing is placed there until it is mended."""
+"""A node whose variables are wrong was not asked: it is not unreachable, and nothing is placed there until mended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible.errors import AnsibleActionFail
 from made import node, reply
 
 from ansible_collections.stoker.fleet.plugins.plugin_utils.node_call import _checked
-from stoker.dispatch import NodeResult, begin_round, finish_round
+from stoker.dispatch import NodeResult, RoundRequest, begin_round, finish_round
 from stoker.store import Store
 
 NODES = (node("n1", "all"), node("n2", "all"))
@@ -20,7 +20,7 @@ NODES = (node("n1", "all"), node("n2", "all"))
 
 def placed(store: Store, now: float) -> str | None:
     job = store.add_job("a", {"argv": ["true"]})
-    begin_round(store, NODES, None, now)
+    begin_round(store, NODES, RoundRequest(), now)
     found = store.job(job.id)
     assert found is not None
     return found.node
