@@ -65,7 +65,7 @@ def node_results(requests, variable, hostvars):
         if found.get("unreachable"):
             results[name] = NodeResult(unreachable=text, request=request)
         elif found.get("failed") or "reply" not in found:
-            results[name] = NodeResult(failed=text, request=request)
+            results[name] = NodeResult(failed=text, request=request, wrong=bool(found.get("wrong_variable")))
         else:
             results[name] = NodeResult(reply=found["reply"], request=request)
     return results

@@ -17,6 +17,7 @@ import shlex
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.stoker.fleet.plugins.module_utils.launch import RUNGS
 from ansible_collections.stoker.fleet.plugins.plugin_utils import bundle
 
 MARK = "STOKER-REPLY "
@@ -62,6 +63,7 @@ _SETTINGS = {
 }
 # A single text stands for a list of one.
 _LISTS = ("rungs", "busy_processes")
+_PATHS = ("stoker_state_dir", "stoker_lock_dir", "stoker_proc_dir")
 
 
 class NodeAction(ActionBase):
@@ -76,10 +78,11 @@ class NodeAction(ActionBase):
         Raises AnsibleActionFail with one sentence where the node cannot answer; AnsibleConnectionFailure passes, so
         that Ansible counts the node as unreachable.
         """
-        state_dir = self._variable("stoker_state_dir", task_vars) or "~/.stoker"
+        state_dir = self._variable("stoker_state_dir", task_vars)
+        state_dir = "~/.stoker" if state_dir is None or state_dir == "" else _checked("stoker_state_dir", state_dir)
         request = dict(request, schema="stoker.request/1", state_dir=state_dir)
         for field, name in _SETTINGS.items():
-            value = self._variable(name, task_vars)
+            value = _checked(name, self._variable(name, task_vars))
             # An empty list of busy processes says that there are none.
             if (value and value != "auto") or value == []:
                 request[field] = [value] if field in _LISTS and isinstance(value, str) else value
@@ -162,6 +165,34 @@ class NodeAction(ActionBase):
         if not reply.get("ok"):
             raise AnsibleActionFail(sentence(reply.get("error") or {}))
         return reply
+
+
+def _checked(name, value):
+    """The value of a variable. Raises AnsibleActionFail, marked ``wrong_variable``, for one that cannot be meant."""
+    lists = [field for field in _LISTS if _SETTINGS[field] == name]
+    if value is None or isinstance(value, str):
+        texts = [value] if value and value != "auto" else []
+    elif lists and isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+        texts = list(value)
+    else:
+        kind = "a path" if name in _PATHS else "a list of texts" if lists else "a text"
+        raise _wrong(name, "{0} is {1!r}, not {2}".format(name, _native(value), kind))
+    if name == "stoker_launch":
+        for text in texts:
+            if text not in RUNGS:
+                raise _wrong(
+                    name, "{0}: {1!r} is no way to launch; there are {2}".format(name, str(text), ", ".join(RUNGS))
+                )
+    return value
+
+
+def _wrong(name, words):
+    return AnsibleActionFail(words + " (next: mend it in the inventory)", result={"wrong_variable": name})
+
+
+def _native(value):
+    """The value without Ansible's marks, as a person wrote it."""
+    return json.loads(json.dumps(value, default=str))
 
 
 def sentence(error):

@@ -47,6 +47,28 @@ def test_a_node_that_is_down(stoker: Stoker, node: PlainNode) -> None:
     assert cli("wait", cli("jobs", "--json").json()["jobs"][0]["id"]).code == 0
 
 
+def test_a_node_whose_variables_are_wrong_is_not_called_unreachable(stoker: Stoker, node: PlainNode) -> None:
+    from ruamel.yaml import YAML
+
+    cli = stoker(node)
+    good = cli.inventory.read_text()
+    for name, value, words in (
+        ("stoker_state_dir", 5, "n1: stoker_state_dir is 5, not a path"),
+        ("stoker_launch", [1], "n1: stoker_launch is [1], not a list of texts"),
+        ("stoker_launch", "foo", "n1: stoker_launch: 'foo' is no way to launch"),
+    ):
+        data = YAML().load(good)
+        data["all"]["hosts"]["n1"][name] = value
+        with cli.inventory.open("w") as file:
+            YAML().dump(data, file)
+        said = cli("status")
+        check(said, 0, words)
+        assert "unreachable" not in said.out + said.err, said
+        assert "could not be asked" not in said.err, said
+    cli.inventory.write_text(good)
+    check(cli("status"), 0, "reachable")
+
+
 def test_a_wrong_key(stoker: Stoker, node: PlainNode, tmp_path: Path) -> None:
     cli = stoker(node)
     (node.home / ".ssh").mkdir(exist_ok=True)

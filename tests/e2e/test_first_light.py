@@ -112,7 +112,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(stoker: Stoker,
     following.send_signal(signal.SIGINT)
     _, err = following.communicate(timeout=20)
     job = cli("jobs", "--json").json()["jobs"][0]["id"]
-    assert following.returncode == 0
+    assert following.returncode == 130
     assert f"stoker logs -f {job}" in err.decode()
     assert b"Traceback" not in err
     assert cli.job(job, "--live")["state"] == "running"

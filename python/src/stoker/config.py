@@ -6,6 +6,7 @@ Without a `stoker.yml` the defaults hold, and neither pydantic nor the YAML read
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -21,21 +22,24 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 FILE_NAME = "stoker.yml"
+# The largest number that a store holds everywhere.
+MOST = 2**31 - 1
 _FORBID = {"extra": "forbid", "strict": False}
 
 
 @dataclass(frozen=True)
 class Is:
-    """What a field has to be, as the end of the sentence "'x' is not ..."; `least` is the lowest number allowed."""
+    """What a field has to be, as the end of "'x' is not ..."; the numbers from `least` to `most` are allowed."""
 
     words: str
     least: float | None = None
+    most: float = MOST
     regex: bool = False
 
 
 Seconds = Annotated[float, Is("a number of seconds, 0 or more", least=0)]
 Count = Annotated[int, Is("a whole number, 0 or more", least=0)]
-Bytes = Annotated[int, Is("a number of bytes, 0 or more", least=0)]
+Bytes = Annotated[int, Is("a number of bytes, 0 or more", least=0, most=2**63 - 1)]
 Name = Annotated[str, Is("a text")]
 Regex = Annotated[str, Is("a regular expression", regex=True)]
 OnOff = Annotated[bool, Is("true or false")]
@@ -164,7 +168,7 @@ class Placement:
     weights: Annotated[Weights, Is("a mapping of cpu, memory, jobs and the like to numbers")] = field(
         default_factory=Weights
     )
-    group_limits: Annotated[Mapping[str, int], Is("a mapping of groups to whole numbers of jobs")] = field(
+    group_limits: Annotated[Mapping[str, Count], Is("a mapping of groups to whole numbers of jobs")] = field(
         default_factory=dict
     )
     pass_limit: Count = 10
@@ -231,10 +235,11 @@ class Config:
 
 
 def find_file(start: Path) -> Path | None:
-    """The `stoker.yml` in `start` or the nearest folder above it, else None."""
+    """The `stoker.yml` in `start` or the nearest folder above it, whatever it is, else None."""
     for folder in (start, *start.parents):
         candidate = folder / FILE_NAME
-        if candidate.is_file():
+        # Also a folder and a link to nothing: somebody meant it to count.
+        if os.path.lexists(candidate):
             return candidate
     return None
 
@@ -259,10 +264,21 @@ def load(path: Path | None = None, *, start: Path | None = None, env: Mapping[st
     try:
         text = found.read_text(encoding="utf-8")
     except FileNotFoundError:
+        if found.is_symlink():
+            raise ConfigError(str(found), None, "is a link to a file that is not there") from None
         raise NotFound(f"there is no settings file {found}", next_step="stoker init writes one") from None
     except (OSError, UnicodeDecodeError) as problem:
         raise ConfigError(str(found), None, f"cannot be read: {problem}") from problem
     return _validated(text, found)
+
+
+def place_of(config: Config, name: str) -> str:
+    """Where a setting stands, for the beginning of a sentence about it: `stoker.yml:3: store`."""
+    if config.file is None:
+        return name
+    shown = shown_path(config.file)
+    line = line_of(loaded(config.file.read_text(encoding="utf-8"), shown), (name,))
+    return f"{shown}:{line}: {name}"
 
 
 def inventory_path(config: Config, named: Path | None = None, *, env: Mapping[str, str] = os.environ) -> Path | None:
@@ -340,8 +356,10 @@ def _check_values(shown: str, data: Any, value: Any, loc: tuple[int | str, ...])
         here = (*loc, name)
         inner = getattr(value, name)
         rule = _rule(here)
-        if inner is not None and rule.least is not None and inner < rule.least:
-            raise ConfigError(shown, line_of(data, here), f"{dotted(here)}: {inner!r} is not {rule.words}")
+        _check_number(shown, data, inner, here, rule)
+        if isinstance(inner, Mapping):
+            for key, entry in inner.items():
+                _check_number(shown, data, entry, (*here, key), _rule((*here, key)))
         if rule.regex:
             try:
                 re.compile(inner)
@@ -349,6 +367,16 @@ def _check_values(shown: str, data: Any, value: Any, loc: tuple[int | str, ...])
                 sentence = f"{dotted(here)}: {inner!r} is not a regular expression: {problem}"
                 raise ConfigError(shown, line_of(data, here), sentence) from None
         _check_values(shown, data, inner, here)
+
+
+def _check_number(shown: str, data: Any, value: Any, loc: tuple[int | str, ...], rule: Is) -> None:
+    """Raise ConfigError for a number that is outside the rule, endless, or none at all (nan)."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return
+    if not math.isfinite(value) or (rule.least is not None and value < rule.least):
+        raise ConfigError(shown, line_of(data, loc), f"{dotted(loc)}: {value!r} is not {rule.words}")
+    if value > rule.most:
+        raise ConfigError(shown, line_of(data, loc), f"{dotted(loc)}: {value!r} is more than {rule.most:,}")
 
 
 def _field_names(owner: type) -> list[str]:
@@ -382,7 +410,11 @@ def _rule(loc: tuple[int | str, ...]) -> Is:
         return Is("a text")
     if isinstance(loc[-1], int):
         return Is(f"a mapping with {', '.join(_field_names(_owner((*loc, ''))))}")
-    found = _find_rule(get_type_hints(_owner(loc), include_extras=True).get(names[-1]))
+    hints = get_type_hints(_owner(loc), include_extras=True)
+    if names[-1] not in hints and len(names) > 1 and names[-2] in hints:
+        kinds = get_args(get_args(hints[names[-2]])[0])
+        return _find_rule(kinds[-1] if kinds else None) or Is("what this setting takes")
+    found = _find_rule(hints.get(names[-1]))
     return found or Is("what this setting takes")
 
 

@@ -14,11 +14,13 @@ arguments, same answers as the command line. They raise `stoker.errors.StokerErr
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+from stoker.errors import UsageError
 from stoker.operations import (
     benchmark,
     clean,
@@ -112,7 +114,10 @@ def _without_session(function: Callable[Concatenate[Session, P], R], session: Se
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         # Shared options (Unpack) would take any word without a murmur.
-        signature.bind(*args, **kwargs)
+        given = signature.bind(*args, **kwargs).arguments
+        for name, value in given.items():
+            if signature.parameters[name].annotation is str and not isinstance(value, str | os.PathLike):
+                raise UsageError(f"{name}: {value!r} is not a text")
         return function(session, *args, **kwargs)
 
     call.__signature__ = signature  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -265,3 +266,48 @@ def test_ctrl_c_exits_130_and_says_nothing(stoker: Stoker, tmp_path: Path) -> No
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, b"")
+
+
+@pytest.mark.parametrize("asked", [["--help"], ["completion", "bash"], ["jobs", "--help"], ["--version"]])
+def test_what_it_prints_itself_ends_as_every_answer_where_it_cannot_be_written(asked: list[str]) -> None:
+    command = [sys.executable, "-m", "stoker", *asked]
+    with open("/dev/full", "w") as full:
+        said = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (said.returncode, said.stderr.count("\n")) == (120, 1), said.stderr
+    assert "the answer could not be written" in said.stderr
+    reader, writer = os.pipe()
+    os.close(reader)
+    said = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (said.returncode, said.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+@pytest.mark.parametrize("asked", [["events", "--follow"], ["watch"], ["logs", "-f"], ["wait"]])
+def test_ctrl_c_ends_every_showing_with_130(
+    stoker: Stoker, monkeypatch: pytest.MonkeyPatch, asked: list[str], form: list[str]
+) -> None:
+    assert stoker("queue", "add", "--", "true").code == 0
+    job = stoker.session.store.jobs(limit=1)[0].id
+
+    def pressed(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", pressed)
+    assert stoker(*asked, *([job] if asked[0] != "events" else []), *form).code == 130
+
+
+def test_the_log_of_a_job_that_waits_has_the_shape_of_a_log(stoker: Stoker) -> None:
+    assert stoker("queue", "add", "--", "true").code == 0
+    job = stoker.session.store.jobs(limit=1)[0].id
+    first = json.loads(stoker("logs", job, "--json").out.splitlines()[0])["value"]
+    assert (first["job"], first["attempt"], first["data"]) == (job, 0, "")
+    assert stoker("logs", job).out == ""
+
+
+def test_watching_a_job_that_waits_shows_why(stoker: Stoker) -> None:
+    assert stoker("queue", "add", "--", "true").code == 0
+    row = stoker.session.store.jobs(limit=1)[0]
+    with stoker.session.store.write() as transaction:
+        transaction.change_job(row, {"detail": "no GPU is free"})
+    assert f"{row.id}  queued: no GPU is free" in stoker("watch", "--once", row.id).out

@@ -47,6 +47,11 @@ class PlayedNodes:
         groups = {**self._inventory.groups, "all": tuple(node.name for node in nodes)}
         self._inventory = Inventory(self._inventory.source, nodes, groups)
 
+    def leave(self, name: str) -> None:
+        """Take a node out of the inventory."""
+        nodes = tuple(node for node in self._inventory.nodes if node.name != name)
+        self._inventory = Inventory(self._inventory.source, nodes, self._inventory.groups)
+
     def play(self, playbook: str, *, extra_vars: dict[str, Any], limit: str | None = None, **_: Any) -> PlayResult:
         if playbook == "stoker.fleet.dispatch":
             self.rounds.append(extra_vars["stoker_round"])
@@ -60,6 +65,9 @@ class PlayedNodes:
             if node in self.away:
                 unreachable[node] = self.away[node]
                 continue
+            if playbook == "stoker.fleet.log" and (request["job"], request["attempt"]) not in self.logs:
+                refused = f"no attempt {request['attempt']} of job {request['job']}"
+                return PlayResult(2, failed={node: refused})
             res = self._log(request) if playbook == "stoker.fleet.log" else self.answers(playbook, node, request)
             results.append(TaskResult(node, "ask", playbook, "ok", res))
         return PlayResult(4 if unreachable else 0, results, unreachable=unreachable)

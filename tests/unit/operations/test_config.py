@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from stoker import config
-from stoker.errors import NotFound
+from stoker.errors import NotFound, UsageError
+from stoker.operations.session import Session
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +43,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("inventory: a\ninventory: b\n", "stoker.yml:2: not valid YAML: found duplicate key"),
         ("inventory: [\n", "not valid YAML"),
         ("- a\n", "stoker.yml:1: is not a mapping of settings"),
+        ("defaults:\n  grace_s: .nan\n", "stoker.yml:2: defaults.grace_s: nan is not a number of seconds, 0 or more"),
+        ("telemetry: {disk_pct: .nan}\n", "stoker.yml:1: telemetry.disk_pct: nan is not a share in percent"),
+        ("prices: [{gpu: x, per_hour: .nan}]\n", "prices[0].per_hour: nan is not a number of dollars"),
+        ("lease: {seconds: .inf}\n", "stoker.yml:1: lease.seconds: inf is not a number of seconds, 5 or more"),
+        ("placement: {weights: {cpu: .inf}}\n", "placement.weights.cpu: inf is not a weight"),
+        ("placement:\n  group_limits: {all: -1}\n", "yml:2: placement.group_limits.all: -1 is not a whole number"),
+        ("placement: {group_limits: {all: x}}\n", "placement.group_limits.all: 'x' is not a whole number, 0 or more"),
+        ("defaults: {retries: 99999999999999999999}\n", "defaults.retries: 99999999999999999999 is more than 2,147,"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_told_with_file_line_and_field(folder: Path, text: str, sentence: str) -> None:
@@ -95,3 +104,23 @@ def test_without_a_settings_file_no_reader_is_imported(folder: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=folder)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_file_of_that_name_that_is_none_is_refused(folder: Path) -> None:
+    named = folder / "stoker.yml"
+    named.mkdir()
+    with pytest.raises(config.ConfigError, match=r"stoker\.yml: cannot be read: .*directory"):
+        config.load()
+    named.rmdir()
+    named.symlink_to("nowhere.yml")
+    with pytest.raises(config.ConfigError, match=r"stoker\.yml: is a link to a file that is not there"):
+        config.load()
+
+
+def test_a_wrong_store_is_told_with_who_named_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOKER_STORE_URL", "foo")
+    with pytest.raises(UsageError, match=r"^STOKER_STORE_URL: the store URL is not a database URL$"):
+        Session().store  # noqa: B018
+    (folder / "stoker.yml").write_text("forks: 2\nstore: foo\n")
+    with pytest.raises(UsageError, match=r"^stoker\.yml:2: store: the store URL is not a database URL$"):
+        Session().store  # noqa: B018

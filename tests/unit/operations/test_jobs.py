@@ -57,7 +57,7 @@ def test_the_folder_is_this_one_only_where_the_job_runs_here(session: Session) -
         ({"argv": ["a"], "secret": ["TOKEN=hunter2"]}, "takes a name, not a value"),
         ({"argv": ["a"], "retries": -1}, "--retries"),
         ({"argv": ["a"], "metric": {"loss": "(("}}, "metrics"),
-        ({"argv": ["a"], "checkpoint_signal": "USR9"}, "checkpoint_signal"),
+        ({"argv": ["a"], "checkpoint_signal": "USR9"}, "--checkpoint-signal"),
         ({"argv": ["a"], "env": {"1A": "x"}}, "env"),
         ({"argv": ["a\0b"]}, "argv"),
     ],

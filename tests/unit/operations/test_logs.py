@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from played import PlayedNodes
 
-from stoker.errors import UsageError
-from stoker.operations import logs, submit, watch
+from stoker.errors import NodeError, UsageError
+from stoker.operations import jobs, logs, queue, submit, watch
 from stoker.operations.session import Session
 
 LOG = b"".join(b"line %d\n" % i for i in range(1000)) + b"\xff\x00 no line end"
@@ -44,6 +44,70 @@ def test_where_a_log_begins(session: Session, job: str) -> None:
         logs.logs(session, job, all=True, tail=3)
     with pytest.raises(UsageError, match="no attempt 2"):
         logs.logs(session, job, attempt=2)
+
+
+def test_following_waits_for_a_job_that_is_on_its_way_to_its_node(
+    session: Session, nodes_played: PlayedNodes, job: str
+) -> None:
+    nodes_played.show(job, "starting")
+    del nodes_played.logs[job, 1]
+
+    def arrives(request: dict[str, Any]) -> None:
+        if len(nodes_played.rounds) == rounds + 2:
+            nodes_played.logs[job, 1] = b"here\n"
+            nodes_played.ended.add((job, 1))
+            nodes_played.show(job, "succeeded", exit_code=0, elapsed_s=1.0)
+
+    rounds, nodes_played.on_round = len(nodes_played.rounds), arrives
+    assert [piece.data for piece in logs.logs(session, job)] == [b""]
+    assert nodes_played.said == [f"{job} has not started: there is no log yet"]
+    assert read(logs.logs(session, job, follow=True)) == b"here\n"
+
+
+def test_a_log_that_is_not_there_of_a_job_that_runs_is_an_error(
+    session: Session, nodes_played: PlayedNodes, job: str
+) -> None:
+    del nodes_played.logs[job, 1]
+    for follow in (False, True):
+        with pytest.raises(NodeError, match="no attempt 1"):
+            read(logs.logs(session, job, follow=follow))
+
+
+def test_the_log_of_a_job_that_waits_is_a_piece_without_bytes(session: Session) -> None:
+    job = queue.add(session, ["a"]).job.id
+    assert list(logs.logs(session, job)) == [logs.LogPiece(job, 0, 0, b"", "copy")]
+
+
+def test_those_who_wait_are_told_why_and_again_when_that_changes(
+    session: Session, nodes_played: PlayedNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    job = queue.add(session, ["a"]).job.id
+    reasons = ["no GPU is free", "no GPU is free", "the queue is paused\x1b[2J"]
+
+    def next_reason(request: dict[str, Any]) -> None:
+        row = session.store.job(job)
+        assert row is not None
+        if not reasons:
+            nodes_played.show(job, "succeeded", exit_code=0, elapsed_s=1.0)
+            return
+        with session.store.write() as transaction:
+            transaction.change_job(row, {"detail": reasons.pop(0)})
+
+    nodes_played.on_round = next_reason
+    assert jobs.wait(session, job).job.state == "succeeded"
+    told = [text for text in nodes_played.said if text.startswith(job)]
+    assert len(told) == 3, told
+    assert told[0].startswith(f"{job} is queued")
+    assert told[1] == f"{job} is queued: no GPU is free"
+    assert told[2].startswith(f"{job} is queued: the queue is paused")
+    assert "\x1b" not in told[2]
+    second = queue.add(session, ["b"]).job.id
+    job, reasons = second, ["no GPU is free"]
+    nodes_played.logs[second, 1], nodes_played.said[:] = b"up\n", []
+    nodes_played.ended.add((second, 1))
+    assert read(logs.logs(session, second, follow=True)) == b"up\n"
+    assert f"{second} is queued: no GPU is free" in nodes_played.said
 
 
 def test_one_piece_at_a_time_is_held(session: Session, job: str) -> None:

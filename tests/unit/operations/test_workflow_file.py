@@ -132,6 +132,14 @@ ONE = "name: w\njobs:\n  a:\n    argv: [x]\n"
             ONE + "  b:\n    needs: a\n    script: |\n      echo {{ parent.a.stdout }}\n",
             "w.yml:7: jobs.b.script: values do not go into a script: give them by env",
         ),
+        ("name: w\njobs:\n  a:\n    script: ' '\n", "w.yml:4: jobs.a.script: has no text"),
+        (ONE + "    retries: 99999999999999999999\n", "w.yml:5: jobs.a.retries: 99999999999999999999 is not a"),
+        (ONE + "    queue: q\n    priority: 99999999999\n", "w.yml:6: jobs.a.priority: 99999999999 is more than"),
+        (ONE + "    env: {V: 'v={{ context.x }'}\n", "w.yml:5: jobs.a.env.V: has '{{' without its '}}' (braces"),
+        (ONE + "    env: {V: '{{ context.x'}\n", "w.yml:5: jobs.a.env.V: has '{{' without its '}}'"),
+        (ONE + "    env: {V: 'x }}'}\n", "w.yml:5: jobs.a.env.V: has '}}' without its '{{'"),
+        (ONE + "    env: {V: '{% if x %}'}\n", "w.yml:5: jobs.a.env.V: has '{%', which means nothing here"),
+        (ONE + "    env: {V: '{# x #}'}\n", "w.yml:5: jobs.a.env.V: has '{#', which means nothing here"),
         ("name: w\ncontext: {x: [1]}\njobs: {a: {argv: [x]}}", "w.yml:2: context.x: [1] is not a text"),
     ],
 )  # fmt: skip
@@ -139,6 +147,7 @@ def test_what_is_wrong_is_told_with_file_line_and_field(session: Session, text: 
     with pytest.raises(StokerError) as told:
         body(session, text)
     assert words in told.value.message
+    assert told.value.message.count("w.yml") == 1
     assert told.value.exit_code == 2
 
 
@@ -153,8 +162,9 @@ def test_what_unfolds_without_end_is_refused(session: Session) -> None:
 
 def test_the_context_is_given_by_name_and_kind(session: Session) -> None:
     text = "name: w\ncontext: {lr: 0.1, n: 3, on: true, data: null}\njobs: {a: {argv: [x, '{{ context.data }}']}}"
-    with pytest.raises(UsageError, match="needs a value for data"):
+    with pytest.raises(StokerError, match=r"^w\.yml:2: context\.data: needs a value$") as told:
         body(session, text)
+    assert (told.value.next_step, told.value.exit_code) == ("--context data=...", 2)
     for given, words in (
         ({"data": "x", "l": "1"}, "Did you mean 'lr'"), ({"data": "x", "lr": "fast"}, "'fast' is not a number"),
         ({"data": "x", "on": "1"}, "'1' is not true or false"),
@@ -164,6 +174,11 @@ def test_the_context_is_given_by_name_and_kind(session: Session) -> None:
     made = body(session, text, data="{{ context.lr }}", lr="1", n="4", on="false")
     assert made["context"] == {"lr": 1, "n": 4, "on": False, "data": "{{ context.lr }}"}
     assert made["steps"]["a"]["parts"][0]["spec"]["argv"] == ["x", "{{ context.lr }}"], "it is put in once"
+
+
+def test_braces_that_are_text_can_be_written(session: Session) -> None:
+    text = """name: w\njobs: {a: {argv: [x, "{{ '{{' }} {{ '}' }}{{ '}' }} {{ '{%' }}"]}}"""
+    assert body(session, text)["steps"]["a"]["parts"][0]["spec"]["argv"] == ["x", "{{ }} {%"]
 
 
 def test_a_step_may_be_a_template(session: Session) -> None:

@@ -73,6 +73,7 @@ def build(run: Callable[[Call], int], command: Sequence[str] | None, named: str 
         result_action="return_value",
         help_format="plaintext",
         end_of_options_delimiter="--",
+        suppress_keyboard_interrupt=False,  # `main` does
     )
     groups: dict[str, App] = {}
     for op in operations(named):

@@ -50,13 +50,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         # On its own, so that it costs nothing.
         from stoker import __version__
 
-        sys.stdout.write(f"stoker {__version__}\n")
+        try:
+            sys.stdout.write(f"stoker {__version__}\n")
+            sys.stdout.flush()
+        except OSError as problem:
+            gone = isinstance(problem, BrokenPipeError)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return BROKEN_PIPE if gone else _unprinted(str(problem.strerror))
         return 0
-    from stoker.cli.out import OutputError
+    from stoker.cli.out import OutputError, ReaderGone
 
     try:
         return _run(arguments)
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderGone):
         # Whoever read us has gone. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
@@ -85,7 +91,9 @@ def _run(arguments: list[str]) -> int:
     try:
         app = build(_answer, command, named)
         try:
-            code = app(before or ["--help"], exit_on_error=False, print_error=False)
+            with _guarded(before, named):
+                code = app(before or ["--help"], exit_on_error=False, print_error=False)
+                sys.stdout.flush()
         except CycloptsError as problem:
             raise usage_error(problem, named) from None
     except StokerError as problem:
@@ -94,6 +102,16 @@ def _run(arguments: list[str]) -> int:
         operation = next((o.name for o in operations(named) if o.command == named), "stoker")
         return fail(problem, as_json="--json" in before, operation=operation)
     return code if isinstance(code, int) else 0
+
+
+def _guarded(arguments: Sequence[str], named: str | None) -> contextlib.AbstractContextManager[object]:
+    """What is put around a call that prints something itself: the help, or a completion script."""
+    from stoker.cli.out import Guarded
+    from stoker.operations.registry import commands
+
+    if named in commands() and not {"--help", "-h"} & set(arguments):
+        return contextlib.nullcontext()
+    return contextlib.redirect_stdout(Guarded(sys.stdout))
 
 
 def _open_missing_streams() -> None:

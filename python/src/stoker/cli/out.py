@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +26,38 @@ _ASCII = str.maketrans({
 
 class OutputError(Exception):
     """The answer could not be written: the disk behind standard output is full, say."""
+
+
+class ReaderGone(OutputError):
+    """Whoever read standard output has gone."""
+
+
+class Guarded:
+    """Standard output for writers that are not ours: what it takes no more becomes an `OutputError`.
+
+    The library that prints the help ends the program by itself when its reader has gone.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """As of a text stream. Raises OutputError, ReaderGone."""
+        return int(self._guarded(self._stream.write, text))
+
+    def flush(self) -> None:
+        """As of a text stream. Raises OutputError, ReaderGone."""
+        self._guarded(self._stream.flush)
+
+    def _guarded(self, act: Callable[..., Any], *args: str) -> Any:
+        try:
+            with _writing():
+                return act(*args)
+        except BrokenPipeError as gone:
+            raise ReaderGone("its reader has gone") from gone
 
 
 @contextmanager

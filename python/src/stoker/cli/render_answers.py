@@ -106,7 +106,7 @@ def news(stream: NewsStream, out: Out) -> int:
             _news(last, out)
     except KeyboardInterrupt:
         out.note("")
-        return 0
+        raise
     if stream.one_look and last is not None:
         out.remark((f"{last.tokens:,} tokens as CSV · to go on from here: --since {last.cursor}", "dim"))
     return stream.exit_code or 0

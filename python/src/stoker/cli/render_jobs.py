@@ -19,6 +19,7 @@ from stoker.operations.values import (
     StopList,
     Submitted,
 )
+from stoker.operations.waiting import waits_for
 
 STYLES = {
     "running": "green", "starting": "green", "succeeded": "dim", "queued": "cyan", "cancelled": "dim",
@@ -117,23 +118,11 @@ def _sentence(job: Job) -> list[Piece]:
     if job.state == "running":
         return [state(job, now), f"{where} since {fmt.duration(job.elapsed_s)}"]
     if job.state in ("queued", "starting"):
-        why = _waiting(job)
+        why = fmt.one_line(waits_for(job))
         return [state(job, now), where + (f": {why}" if why else "")]
     took = f" after {fmt.duration(job.elapsed_s)}" if job.elapsed_s is not None else ""
     times = f", attempt {job.attempt} of {job.max_attempts}" if job.max_attempts > 1 else ""
     return [state(job, now), where + took + times]
-
-
-def _waiting(job: Job) -> str:
-    if job.waiting:
-        free, needs, held = job.waiting.get("free"), job.waiting.get("needs"), job.waiting.get("held_by") or []
-        place = job.waiting.get("position")
-        sentence = f"needs {needs} of the GPUs, {'an unknown number' if free is None else free} free"
-        sentence += f", held by {', '.join(held)}" if held else ""
-        sentence += "".join(f"; {why}" for why in job.waiting.get("closed") or ())
-        sentence += f", place {place} in the queue" if isinstance(place, int) and place > 1 else ""
-        return fmt.one_line(sentence + "; starts there by itself, also with this machine shut")
-    return fmt.one_line(job.detail or job.reason or "")
 
 
 def outcome(job: Job, out: Out) -> None:

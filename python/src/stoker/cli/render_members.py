@@ -40,7 +40,7 @@ def drain_stream(stream: DrainStream, out: Out) -> int:
         render_streams.rounds(stream, out)
     except KeyboardInterrupt:
         out.note(f"\nstoker: {stream.node} is being drained without you, by stoker dispatch --loop")
-        return 0
+        raise
     out.line(fmt.one_line(f"{stream.node} is {stream.member.state}"))
     return stream.exit_code
 

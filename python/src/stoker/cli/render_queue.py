@@ -39,7 +39,7 @@ def queue_stream(stream: QueueStream, out: Out) -> int:
         render_streams.rounds(stream, out)
     except KeyboardInterrupt:
         out.note(f"\nstoker: the jobs go on without you. stoker queue start {stream.queue} goes on with the queue")
-        return 0
+        raise
     for job in stream.failed:
         out.line(fmt.one_line(f"{job.id}  {fmt.state(job, time.time())}"))
     if stream.paused is not None:

@@ -14,6 +14,7 @@ from stoker.operations.dispatch import RoundStream
 from stoker.operations.events import Event, EventStream
 from stoker.operations.logs import LogStream
 from stoker.operations.values import Change, Job, RoundReport
+from stoker.operations.waiting import waits_for
 from stoker.operations.watch import WatchStream
 
 LONGEST_ESCAPE = 4096
@@ -66,10 +67,9 @@ def log(stream: LogStream, out: Out, *, raw: bool) -> int:
                 out.text(text)
                 at_line_start = text.endswith("\n")
     except KeyboardInterrupt:
-        if not stream.follow:
-            raise
-        out.note(f"\nstoker: {stream.job} goes on without you. stoker logs -f {stream.job} shows it again")
-        return 0
+        if stream.follow:
+            out.note(f"\nstoker: {stream.job} goes on without you. stoker logs -f {stream.job} shows it again")
+        raise
     rest = "" if raw else safe.feed(b"", last=True)
     out.text(rest)
     if not raw and not (rest or at_line_start) and out.is_terminal:
@@ -102,6 +102,8 @@ def watch(stream: WatchStream, out: Out) -> int:
             job = report.job
             sample = _sample(job.sample)
             now = f"{job.id}  {fmt.state(job, time.time())}" + (f" on {job.node}" if job.node else "")
+            if job.state in ("queued", "starting") and (why := fmt.one_line(waits_for(job))):
+                now += f": {why}"
             if now + sample != head or report is None:
                 head = now + sample
                 out.line((now, "bold"), f"  {fmt.duration(job.elapsed_s)}", f"  {sample}" if sample else "")
@@ -114,7 +116,7 @@ def watch(stream: WatchStream, out: Out) -> int:
                 out.note(fmt.one_line(f"{problem.node or 'stoker'}: {problem.message}"))
     except KeyboardInterrupt:
         out.note(f"\nstoker: {stream.job} goes on without you. stoker watch {stream.job} shows what is new then")
-        return 0
+        raise
     out.text(safe.feed(b"", last=True))
     last = stream.last
     if last is not None and last.job.finished:
@@ -173,10 +175,9 @@ def events(stream: EventStream, out: Out) -> int:
             out.line((f"{event.seq:>6}  ", "dim"), fmt.one_line(_event(event)))
             last = event.seq
     except KeyboardInterrupt:
-        if not stream.follow:
-            raise
-        out.note(f"\nstoker: stoker events --follow --since {last or 0} goes on from here" if last else "")
-        return 0
+        if stream.follow:
+            out.note(f"\nstoker: stoker events --follow --since {last or 0} goes on from here" if last else "")
+        raise
     if last is None:
         out.note("no events" if not stream.follow else "")
     return 0

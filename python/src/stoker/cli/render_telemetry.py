@@ -20,7 +20,7 @@ def stream(samples: SampleStream, out: Out) -> int:
             line(sample, out)
     except KeyboardInterrupt:
         out.note("")
-        return 0
+        raise
     return int(bool(samples.failed))
 
 

@@ -101,7 +101,7 @@ def stream(value: WorkflowStream, out: Out) -> int:
         out.note(
             f"\nstoker: what runs goes on without you. stoker workflow watch {value.workflow} goes on with the rest"
         )
-        return 0
+        raise
     if value.last is not None:
         out.line("")
         _whole(value.last.workflow, out)

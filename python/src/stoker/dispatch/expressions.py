@@ -22,6 +22,7 @@ DEEPEST = 20
 # What can be said of a step that is over.
 OUTCOMES = ("succeeded", "failed", "cancelled", "skipped")
 _INSERTED = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+_LEFT_OPEN = re.compile(r"\{\{|\}\}|\{%|\{#")
 _ABOUT_PARENT = "state, exit_code, stdout or outputs.NAME"
 Kind = Literal["text", "state", "number", "bool", "none", "list", "any"]
 
@@ -65,7 +66,10 @@ def check_condition(text: str, names: Names) -> Use:
 
 
 def check_inserts(text: str, names: Names) -> Use:
-    """Check all `{{ ... }}` of a text. Raises ExpressionError."""
+    """Check all `{{ ... }}` of a text, and that no braces are left open beside them. Raises ExpressionError."""
+    if odd := _LEFT_OPEN.search(_INSERTED.sub(" ", text)):
+        wanted = {"{{": "has '{{' without its '}}'", "}}": "has '}}' without its '{{'"}
+        raise ExpressionError(wanted.get(odd[0], f"has {odd[0]!r}, which means nothing here"))
     reading = _Reading(names)
     for found in _INSERTED.finditer(text):
         kind = reading.kind(_parsed(found[1]))

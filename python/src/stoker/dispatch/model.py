@@ -205,13 +205,15 @@ class Plan:
 class NodeResult:
     """What came of asking one node: its `reply`, or why there is none, in its own or Ansible's words.
 
-    `request` is what it was asked: without it, silence about a job says nothing.
+    `request` is what it was asked: without it, silence about a job says nothing. `wrong`: it was not asked, because its
+    variables in the inventory are wrong; `failed` says how.
     """
 
     reply: Mapping[str, Any] | None = None
     unreachable: str | None = None
     failed: str | None = None
     request: Mapping[str, Any] | None = None
+    wrong: bool = False
 
 
 @dataclass

@@ -24,8 +24,15 @@ def heard(
         merged["gpus_at"] = now
     if "cpu" in facts:
         merged["read_at"] = now
+    merged.pop("misdescribed", None)
     merged.update({key: value for key, value in facts.items() if key != "schema"})
     return NodeRow(name, merged, now, None, None, 0, reading(facts, clock))
+
+
+def misdescribed(known: NodeRow | None, name: str, message: str) -> NodeRow:
+    """The row of a node that was not asked, its variables in the inventory being wrong: nothing is placed there."""
+    row = known or NodeRow(name, {}, None, None, None, 0)
+    return replace(row, facts={**row.facts, "misdescribed": message})
 
 
 def missed(known: NodeRow | None, name: str, message: str, now: float, rules: Rules) -> NodeRow:

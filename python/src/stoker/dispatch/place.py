@@ -261,7 +261,7 @@ def targeted(target: str | None, nodes: Iterable[NodeInfo]) -> list[str]:
 
 
 def _answers(node: NodeRow | None) -> bool:
-    return node is None or node.unreachable_since is None
+    return node is None or (node.unreachable_since is None and "misdescribed" not in node.facts)
 
 
 def listed(names: Sequence[str]) -> str:

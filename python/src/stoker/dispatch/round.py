@@ -17,7 +17,7 @@ from stoker.dispatch.leases import Clock, read_clock
 from stoker.dispatch.members import settle, write_down
 from stoker.dispatch.membership import Rules, unasked
 from stoker.dispatch.model import Change, NodeInfo, NodeResult, Plan, RoundRequest, RoundSummary, State, wishes
-from stoker.dispatch.nodes import heard, missed, tells_more
+from stoker.dispatch.nodes import heard, misdescribed, missed, tells_more
 from stoker.dispatch.observations import Answer, judge, left_behind
 from stoker.dispatch.plan import plan
 from stoker.dispatch.score import SAMPLE_S, keys_of
@@ -124,7 +124,7 @@ def finish_round(
     store = store.under(request.epoch)
     summary, clock = RoundSummary(), clock or read_clock()
     answers = _answers(results, summary)
-    informed = _record_nodes(store, answers, summary, request.membership, now, clock)
+    informed = _record_nodes(store, results, answers, summary, request.membership, now, clock)
     if request.parts:
         record_samples(store, answers, Limits.of(request.telemetry), now)
     for answer in answers:
@@ -170,7 +170,13 @@ def _answers(results: Mapping[str, NodeResult], summary: RoundSummary) -> list[A
 
 
 def _record_nodes(
-    store: Store, answers: Sequence[Answer], summary: RoundSummary, rules: Rules, now: float, clock: Clock | None
+    store: Store,
+    results: Mapping[str, NodeResult],
+    answers: Sequence[Answer],
+    summary: RoundSummary,
+    rules: Rules,
+    now: float,
+    clock: Clock | None,
 ) -> bool:
     """Whether the planner knows more of some node than before."""
     informed = False
@@ -178,7 +184,11 @@ def _record_nodes(
         known = {node.name: node for node in transaction.nodes()}
         rows = [heard(known.get(answer.node), answer.node, answer.facts, now, clock) for answer in answers]
         for name, message in (summary.unreachable | summary.failed).items():
-            rows.append(missed(known.get(name), name, message, now, rules))
+            # Nobody tried to reach one whose variables are wrong.
+            row = known.get(name)
+            rows.append(
+                misdescribed(row, name, message) if results[name].wrong else missed(row, name, message, now, rules)
+            )
         for row in rows:
             before = known.get(row.name)
             transaction.put_node(row)

@@ -100,8 +100,10 @@ def events(
     not_before = None
     if since is None:
         first = session.store.last_event() if follow else _before_newest(session, tuple(type), job_id, node)
-    elif isinstance(since, int) or since.isdigit():
+    elif isinstance(since, int) or re.fullmatch(r"-?\d+", since):
         first = int(since)
+        if not 0 <= first < 2**63:
+            raise UsageError(f"--since: {since} is not the number of an event", next_step="0, or how long ago: 1h")
     else:
         first, not_before = 0, time.time() - quantities.seconds(since, "--since")
     return EventStream(session, Question(first, not_before, tuple(type), job_id, node), follow)

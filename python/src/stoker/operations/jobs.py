@@ -23,6 +23,7 @@ from stoker.operations.values import (
     StopResult,
 )
 from stoker.operations.views import attempt_of, freshness_of, job_of, jobs_of
+from stoker.operations.waiting import Told
 
 STATES = ("queued", "starting", "running", "succeeded", "failed", "cancelled", "lost", "dead")
 
@@ -48,11 +49,13 @@ def list_jobs(
         live: Ask the nodes first.
         stored: Answer from the store (the default).
     """
+    state = (state,) if isinstance(state, str) else state
     if unknown := [name for name in state if name not in STATES]:
         raise UsageError(f"--state: there is no state {unknown[0]!r}", next_step=f"one of {', '.join(STATES)}")
     for name, value in (("--limit", limit), ("--skip", skip)):
         if value < 0:
             raise UsageError(f"{name}: {value} is not a number of 0 or more", next_step="--limit 0 shows all")
+        quantities.count(value, name)
     asked_live = _live(live, stored)
     nodes = session.inventory.match(on) if on is not None else None
     problems = make_round(session, "observe", nodes=nodes) if asked_live else ()
@@ -98,7 +101,7 @@ def wait(session: Session, job: str, *, timeout: float | str | None = None) -> E
     row = job_row(session, job)
     ranks = [each.id for each in session.store.gang(row.gang)] if row.gang is not None else [row.id]
     limit = None if timeout is None else time.monotonic() + quantities.seconds(timeout, "--timeout")
-    pause = 0.5
+    pause, tell = 0.5, Told(session)
     problems: tuple[Problem, ...] = ()
     while True:
         views = jobs_of(session, [job_row(session, each) for each in ranks])
@@ -110,6 +113,7 @@ def wait(session: Session, job: str, *, timeout: float | str | None = None) -> E
         left = None if limit is None else limit - time.monotonic()
         if left is not None and left <= 0:
             return Ended(view, timed_out=True, problems=problems)
+        tell(view)
         began = time.monotonic()
         problems = make_round(session, "dispatch", jobs=ranks, wait_s=min(15.0, left if left is not None else 15.0))
         # A round that came back at once had nothing to wait for on a node: the job is in the store, or the node away.

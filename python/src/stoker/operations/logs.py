@@ -17,6 +17,7 @@ from stoker.operations.rounds import ask_nodes, make_round
 from stoker.operations.session import Session
 from stoker.operations.values import Job
 from stoker.operations.views import job_of
+from stoker.operations.waiting import Told
 
 if TYPE_CHECKING:
     from stoker.store import JobRow
@@ -74,6 +75,7 @@ def read_chunk(session: Session, node: str, job: str, request: dict[str, Any]) -
 class LogStream:
     """A job's log as it is read: iterate over it for `LogPiece`s. However long the log, it holds one piece at a time.
 
+    Without `follow` there is at least one, with no bytes where there is no log yet (attempt 0: it has not started).
     With `follow` it goes on until the job is over, later attempts included, and comes back after a broken connection
     at the byte where it stopped. `outcome` is the job after the last piece, None until then.
     """
@@ -98,8 +100,25 @@ class LogStream:
         self.follow = follow
         self.job = row.id
         self.outcome: Job | None = None
+        self._tell = Told(session)
 
     def __iter__(self) -> Iterator[LogPiece]:
+        empty = True
+        for piece in self._pieces():
+            empty = False
+            yield piece
+        self._refresh()
+        if empty and not self.follow:
+            attempt = self._named_attempt or self._row.attempt
+            yield LogPiece(self.job, attempt, 0, b"", "node" if attempt else "copy")
+        if self.follow and self.outcome is not None and self.outcome.finished:
+            for problem in fetch(self._session, [self.job]):
+                step = f" (next: {problem.next_step})" if problem.next_step else ""
+                self._session.say(f"{problem.message}{step}")
+            self._refresh()
+
+    def _pieces(self) -> Iterator[LogPiece]:
+        """Those of one attempt after the other."""
         attempt = self._named_attempt or self._row.attempt
         while attempt or self._wait_for_attempt():
             attempt = attempt or self._row.attempt
@@ -109,12 +128,6 @@ class LogStream:
                 break
             attempt, self._offset, self._tail = self._row.attempt, 0, None
             self._session.say(f"{self.job}: attempt {attempt} on {self._row.node}")
-        self._refresh()
-        if self.follow and self.outcome is not None and self.outcome.finished:
-            for problem in fetch(self._session, [self.job]):
-                step = f" (next: {problem.next_step})" if problem.next_step else ""
-                self._session.say(f"{problem.message}{step}")
-            self._refresh()
 
     def text(self) -> str:
         """All of it, decoded; bytes that are not UTF-8 are replaced."""
@@ -136,6 +149,7 @@ class LogStream:
         while not self._placed():
             if self.outcome is None or self.outcome.finished:
                 return False
+            self._tell(self.outcome)
             make_round(self._session, "dispatch", jobs=[self.job])
             if not self._placed():
                 time.sleep(2.0)
@@ -146,6 +160,7 @@ class LogStream:
         while self._row.attempt <= attempt:
             if self.outcome is None or self.outcome.finished:
                 return False
+            self._tell(self.outcome)
             due = self.outcome.next_attempt_at or 0.0
             time.sleep(min(5.0, max(0.5, due - time.time())))
             make_round(self._session, "dispatch", jobs=[self.job])
@@ -180,7 +195,17 @@ class LogStream:
                 time.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_S)
                 continue
+            except NodeError:
+                if not self._on_its_way(attempt):
+                    raise
+                if not self._arrives(attempt):
+                    return
+                continue
             pause = 1.0
+            if self.follow and not chunk.data and self._on_its_way(attempt):
+                self._refresh()
+                if self.outcome is not None:
+                    self._tell(self.outcome)
             if chunk.data:
                 yield LogPiece(self.job, attempt, chunk.offset, chunk.data, "node")
             offset, tail = chunk.next, None
@@ -190,6 +215,24 @@ class LogStream:
                 return
             if not self.follow and chunk.next >= chunk.size:
                 return
+
+    def _on_its_way(self, attempt: int) -> bool:
+        """Whether the attempt was not known to have begun when it was last looked at."""
+        return self._row.state == "starting" and self._row.attempt == attempt
+
+    def _arrives(self, attempt: int) -> bool:
+        """Its node does not have it yet: see that it gets it. False: there is no log of this attempt now."""
+        if not self.follow:
+            self._session.say(f"{self.job} has not started: there is no log yet")
+            return False
+        make_round(self._session, "dispatch", jobs=[self.job])
+        self._refresh()
+        if self._on_its_way(attempt):
+            time.sleep(1.0)
+            return True
+        # Over without ever having run, or waiting again: nothing of this attempt is on the node.
+        over = self.outcome is not None and self.outcome.finished and self.outcome.elapsed_s is None
+        return self._row.attempt == attempt and self._row.state != "queued" and not over
 
     def _copy(self, attempt: int, offset: int, tail: int | None, away: NodeAway) -> Iterator[LogPiece]:
         """What the stored copy has from `offset` on. Says how old it is, and what of the log it lacks."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, TypedDict, get_type_hints
 
+from stoker.config import MOST
 from stoker.errors import UsageError
 from stoker.operations import quantities
 from stoker.operations.isolation import isolation_spec
@@ -135,9 +136,8 @@ def named_job(argv: Sequence[str], options: JobOptions, title: str) -> Named:
     """The job that options mean. Raises UsageError for one that cannot be read."""
     from stoker.dispatch.retry import retry_words
 
-    retries = options.get("retries")
-    if retries is not None and retries < 0:
-        raise UsageError(f"--retries: {retries} is not a number of 0 or more")
+    refuse_odd(options)
+    retries = _quantity(quantities.count, options.get("retries"), "--retries")
     retry_on = retry_words(options.get("retry_on") or ())
     return Named(
         named_spec(argv, options), options.get("on"), retries, retry_on, title, wants=named_wants(options) or None
@@ -168,6 +168,7 @@ def named_spec(argv: Sequence[str], options: JobOptions) -> dict[str, Any]:
 
     Raises UsageError for a quantity that cannot be read, and for a secret that is not a name.
     """
+    refuse_odd(options)
     signal, metrics = options.get("checkpoint_signal"), options.get("metric") or {}
     spec: dict[str, Any] = {
         "argv": list(argv) or None,
@@ -175,13 +176,13 @@ def named_spec(argv: Sequence[str], options: JobOptions) -> dict[str, Any]:
         "workdir": options.get("workdir"),
         "env": dict(options.get("env") or {}) or None,
         "secret_env": names_only(options.get("secret") or ()) or None,
-        "gpus": options.get("gpus"),
-        "timeout_s": _quantity(quantities.seconds, options.get("timeout"), "--timeout"),
+        "gpus": _quantity(quantities.count, options.get("gpus"), "--gpus"),
+        "timeout_s": _quantity(_some_time, options.get("timeout"), "--timeout"),
         "memory_bytes": _quantity(quantities.size, options.get("memory"), "--memory"),
-        "cpus": options.get("cpus"),
+        "cpus": _quantity(_cpus, options.get("cpus"), "--cpus"),
         "lease": _lease(options.get("lease")),
         "grace_s": _quantity(quantities.seconds, options.get("grace"), "--grace"),
-        "checkpoint_signal": signal.upper().removeprefix("SIG") if signal else None,
+        "checkpoint_signal": _signal(signal) if signal else None,
         "split_output": options.get("split_output") or None,
         "metrics": [{"name": name, "regex": regex, "keep": "series"} for name, regex in metrics.items()] or None,
         "preflight": _asked_of_gpus(options) or None,
@@ -201,13 +202,64 @@ def _asked_of_gpus(options: JobOptions) -> dict[str, Any]:
     return asked
 
 
-def one_command(argv: Sequence[str], options: JobOptions, command: str) -> None:
-    """Raise UsageError unless there is either a command or a script."""
+def one_command(argv: Any, options: JobOptions, command: str) -> None:
+    """Raise UsageError unless there is either a command, a list of texts, or a script."""
     script = options.get("script")
+    if isinstance(argv, str):
+        raise UsageError(f"the command is a text, {argv!r}, and no shell reads it", next_step="give a list, or script=")
+    if not isinstance(argv, Sequence):
+        raise UsageError(f"the command {argv!r} is not a list of texts")
+    if odd := [word for word in argv if not isinstance(word, str)]:
+        raise UsageError(f"the command has {odd[0]!r}, which is not a text")
     if script is None and not argv:
         raise UsageError(f"there is nothing to {command}", next_step=f"stoker {command} -- python train.py")
     if script is not None and argv:
         raise UsageError("give either a command or a script, not both")
+
+
+def refuse_odd(options: JobOptions) -> None:
+    """Raise UsageError for a value of the wrong kind, as only a caller from Python can give it."""
+    hints = get_type_hints(RunOptions)
+    for name, value in options.items():
+        told, option = str(hints.get(name)), f"--{name.replace('_', '-')}"
+        if value is None:
+            continue
+        if "Mapping" in told:
+            fits = isinstance(value, Mapping) and all(isinstance(t, str) for pair in value.items() for t in pair)
+            words = "a mapping of names to texts"
+        elif "Sequence" in told:
+            fits = isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(t, str) for t in value)
+            words = "a list of texts"
+        elif "str" in told and "int" not in told and "float" not in told:
+            fits, words = isinstance(value, str), "a text"
+        else:
+            continue
+        if not fits:
+            raise UsageError(f"{option}: {value!r} is not {words}")
+
+
+def _some_time(value: float | str, option: str) -> float:
+    found = quantities.seconds(value, option)
+    if found <= 0:
+        raise UsageError(f"{option}: {value!r} is not a duration of more than 0 seconds")
+    return found
+
+
+def _cpus(value: Any, option: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= MOST:
+        raise UsageError(f"{option}: {value!r} is not a number of more than 0 CPUs")
+    return float(value)
+
+
+def _signal(named: str) -> str:
+    from ansible_collections.stoker.fleet.plugins.module_utils.forms import SIGNAL
+
+    wanted = named.upper().removeprefix("SIG")
+    if wanted not in SIGNAL["enum"]:
+        raise UsageError(
+            f"--checkpoint-signal: {named!r} is not a signal for this", next_step=f"one of {', '.join(SIGNAL['enum'])}"
+        )
+    return wanted
 
 
 def names_only(names: Sequence[str]) -> list[str]:

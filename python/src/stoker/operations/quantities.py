@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+from stoker.config import MOST
 from stoker.errors import UsageError
 
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -43,3 +45,13 @@ def size(value: int | str, what: str) -> int:
     if total <= 0:
         raise UsageError(f"{what}: {value!r} is not a size of more than 0 bytes")
     return total
+
+
+def count(value: Any, what: str, *, least: int = 0) -> int:
+    """A whole number from `least` to the largest that a store holds. Raises UsageError that names `what`."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise UsageError(f"{what}: {value!r} is not a whole number")
+    if not least <= value <= MOST:
+        words = f"{least:,} or more" if value < least else f"at most {MOST:,}"
+        raise UsageError(f"{what}: {value} is not a number of {words}")
+    return int(value)

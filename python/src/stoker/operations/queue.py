@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Unpack
 
+from stoker.config import MOST
 from stoker.errors import NotFound, UsageError
+from stoker.operations import quantities
 from stoker.operations.dispatch import RoundStream
 from stoker.operations.find import job_row, near
 from stoker.operations.options import RunOptions, named_job, one_command
@@ -133,6 +135,7 @@ def add(
         param: A value for a parameter of the template, NAME=VALUE. Repeatable.
     """
     began = time.monotonic()
+    quantities.count(priority, "--priority", least=-MOST)
     if template is None:
         if param:
             raise UsageError("--param is for a template", next_step="--template NAME")
@@ -179,6 +182,8 @@ def change(
     """
     if max is not None and max < 1:
         raise UsageError(f"--max: {max} is not a number of 1 or more", next_step=f"stoker queue pause {queue}")
+    if max is not None:
+        quantities.count(max, "--max", least=1)
     if (max is not None and per_node) or (stop_on_failure and go_on):
         raise UsageError("the options say the opposite of each other")
     stop = True if stop_on_failure else False if go_on else None

@@ -41,6 +41,7 @@ class Session:
         self._config_file = config_file
         self.say = say
         self.progress = progress
+        self._noted = False
 
     @cached_property
     def config(self) -> Config:
@@ -64,9 +65,24 @@ class Session:
     @cached_property
     def store(self) -> Store:
         """The store, migrated when that is needed."""
+        from stoker.errors import UsageError
         from stoker.store import open_store
 
-        return open_store(self.store_url)
+        try:
+            return open_store(self.store_url)
+        except UsageError as problem:
+            message = f"{self._store_source()}{problem.message}"
+            raise UsageError(message, next_step=problem.next_step) from problem
+
+    def _store_source(self) -> str:
+        """Who named the store, as the beginning of a sentence about it."""
+        from stoker import config
+
+        if self._store_url:
+            return "store_url: "
+        if self.config.store:
+            return f"{config.place_of(self.config, 'store')}: "
+        return "STOKER_STORE_URL: " if os.environ.get("STOKER_STORE_URL") else ""
 
     @cached_property
     def runner(self) -> Runner:
@@ -85,7 +101,11 @@ class Session:
     @property
     def whole_inventory(self) -> Inventory:
         """All nodes and groups, also those that are not approved."""
-        return self.runner.inventory()
+        inventory = self.runner.inventory()
+        if inventory.without_hosts is not None and not self._noted:
+            self._noted = True
+            self.say(inventory.without_hosts)
+        return inventory
 
     @cached_property
     def inventory(self) -> Inventory:

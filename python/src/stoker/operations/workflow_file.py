@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from stoker.config import MOST
 from stoker.dispatch.expressions import (
     ExpressionError,
     Names,
@@ -55,6 +56,7 @@ _INSTEAD = {
     "sync": "snapshot: true brings the files", "environment": "stoker environment installs it before",
     "name": "the key is its name",
 }  # fmt: skip
+_AS_TEXT = "braces that are text are written {{ '{{' }}, {{ '}' }}{{ '}' }} or {{ '{%' }}"
 Loc = tuple[int | str, ...]
 
 
@@ -208,7 +210,9 @@ class _Reader:
         missing = [key for key, value in context.items() if value is None]
         if missing:
             asked = " ".join(f"--context {key}=..." for key in missing)
-            raise UsageError(f"{self._shown} needs a value for {', '.join(missing)}", next_step=asked)
+            loc: Loc = ("context", missing[0])
+            what = f"{dotted(loc)}: needs a value" + (f", as do {', '.join(missing[1:])}" if missing[1:] else "")
+            raise ConfigError(self._shown, line_of(self._data, loc), what, next_step=asked)
         return context
 
     def _names(self, named: Any, loc: Loc) -> None:
@@ -257,6 +261,9 @@ class _Reader:
         loc: Loc = ("jobs", key)
         if sum(step.get(name) is not None for name in ("argv", "script", "template")) != 1:
             raise self._fault(loc, "needs exactly one of argv, script and template")
+        script = step.get("script")
+        if isinstance(script, str) and not script.strip():
+            raise self._fault((*loc, "script"), "has no text")
         needs, matrix, outputs = shapes[key]["needs"], shapes[key]["matrix"], shapes[key]["outputs"]
         most, allow = step.get("max_parallel"), step.get("allow_failure", False)
         if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1 or not matrix):
@@ -266,6 +273,9 @@ class _Reader:
             raise self._fault((*loc, "queue"), f"{queue!r} is no name for a queue")
         if not isinstance(priority, int) or isinstance(priority, bool) or (priority and queue is None):
             raise self._fault((*loc, "priority"), f"{priority!r} is not a whole number, for a job in a queue")
+        for name, number in (("priority", priority), ("max_parallel", most or 0)):
+            if abs(number) > MOST:
+                raise self._fault((*loc, name), f"{number} is more than {MOST:,}")
         if not isinstance(allow, bool):
             raise self._fault((*loc, "allow_failure"), f"{allow!r} is not true or false")
         parents = {
@@ -332,7 +342,7 @@ class _Reader:
                 try:
                     use = check_inserts(text, names)
                 except ExpressionError as problem:
-                    raise self._fault(where, f"{problem} (braces that are text are written {{{{ '{{{{' }}}})") from None
+                    raise self._fault(where, f"{problem} ({_AS_TEXT})") from None
                 if use.parents and name not in _LATER:
                     raise self._fault(where, f"a value of a parent may stand in {' and '.join(_LATER)} only")
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from stoker.dispatch.expressions import ExpressionError, as_text, has_inserts, inserted
 from stoker.errors import StokerError
+from stoker.marked import ConfigError
 from stoker.operations import files
 from stoker.operations.options import Named, RunOptions, named_job
 from stoker.operations.session import Session
@@ -137,6 +138,8 @@ class _Builder:
 
     def _fault(self, step: StepFile, problem: StokerError) -> StokerError:
         """The same, told of the field of the file that it is about."""
+        if isinstance(problem, ConfigError):
+            return problem  # it has a place already
         loc: Loc = ("jobs", step.key)
         option = re.match(r"--([a-z][a-z-]*):? ", problem.message)
         name = option[1].replace("-", "_") if option else ""

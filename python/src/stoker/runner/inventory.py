@@ -43,6 +43,11 @@ class Inventory:
         nodes = tuple(node for node in self.nodes if node.name not in outside)
         return Inventory(self.source, nodes, left, dict(outside))
 
+    @property
+    def without_hosts(self) -> str | None:
+        """A sentence where it names no host at all, None otherwise."""
+        return None if self.nodes or self.outside else f"{self.source} names no host (next: write them under hosts:)"
+
     def node(self, name: str) -> InventoryNode:
         """The node named `name`. Raises NotFound with a suggestion."""
         for node in self.nodes:
