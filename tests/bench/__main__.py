@@ -82,7 +82,7 @@ def chosen(here: Place, asked: argparse.Namespace) -> Iterator[Callable[[], Tabl
 def training_runs(here: Place, quick: bool, runs: int) -> Iterator[Callable[[], Table]]:
     """The tables about training runs. A quick look installs nothing: it may have nobody to compare with."""
     others = analysis.others(install=not quick)
-    for count in (2000,) if quick else (100_000, 1_000_000):
+    for count in (analysis.FEW,) if quick else (analysis.FEW, 100_000, 1_000_000):
         yield partial(analysis.json_lines, here, count, runs, others)
     points = 4000 if quick else 100_000
     for tags in (1, 8):

@@ -26,6 +26,8 @@ _PROGRAM = Path(__file__).with_name("yardsticks.py")
 _ENVIRONMENT = _ROOT / ".cache/yardsticks"
 PACKAGES = ("pandas", "runwise==0.4.0", "tbparse==0.0.9", "tensorboard==2.21.0", "wandb==0.22.3")
 _KEYS = 200
+# What Runwise takes for a stability goes with the square of the rows: gigabytes for 20,000.
+FEW = 2000
 
 
 def others(install: bool) -> Path | None:
@@ -52,8 +54,10 @@ def json_lines(place: Place, count: int, runs: int, python: Path | None) -> Tabl
     if python:
         contenders |= {
             "pandas: read_json, describe": ("pandas", python),
-            "Runwise 0.4.0: the same": ("runwise", python),
+            "Runwise 0.4.0: summary, figures": ("runwise", python),
         }
+    if python and count <= FEW:
+        contenders["Runwise 0.4.0: stability"] = ("runwise-stability", python)
     return _compared(place, f"jsonl-{count}", f"JSON lines, {count:,} rows", contenders, path, runs)
 
 

@@ -107,7 +107,7 @@ def from_netrc(url: str, env: Mapping[str, str] = os.environ) -> tuple[str, str]
     except (OSError, netrc.NetrcParseError, UnicodeDecodeError) as problem:
         # The parser's words may hold what stands in the file.
         line = f" at line {problem.lineno}" if isinstance(problem, netrc.NetrcParseError) else ""
-        raise Unreadable(f"{path} cannot be read{line}", next_step="correct it, or unset NETRC") from problem
+        raise Unreadable(f"{path} cannot be read{line}", next_step="correct it, or unset NETRC") from None
     return (found[0], found[2]) if found and found[2] else None
 
 
