@@ -77,6 +77,12 @@ def write_store(stores: Path) -> Write:
 
 
 @pytest.fixture(scope="session")
+def fuzzer() -> Path:
+    """The Python of an environment with atheris."""
+    return environment("fuzz", "fuzz.txt", "atheris")
+
+
+@pytest.fixture(scope="session")
 def wandb_runs(write: Write, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one run that finished, one that failed with 3 and one that was killed."""
     folder = tmp_path_factory.mktemp("wandb-runs")
