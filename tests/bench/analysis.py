@@ -64,7 +64,10 @@ def json_lines(place: Place, count: int, runs: int, python: Path | None) -> Tabl
 def events(place: Place, points: int, tags: int, runs: int, python: Path | None) -> Table:
     """An event file of TensorBoard, every point of it."""
     folder = written.event_file(place.bed.folder / f"events-{tags}", points, tags)
-    contenders: dict[str, tuple[str, Path | None]] = {"Stoker": ("read", None)}
+    contenders: dict[str, tuple[str, Path | None]] = {
+        "Stoker": ("read", None), "its reader alone, as on a node": ("node", None),
+    }  # fmt: skip
+
     if python:
         contenders |= {"EventAccumulator": ("accumulator", python), "tbparse": ("tbparse", python)}
     return _compared(place, f"tfevents-{tags}", f"Event file, {points:,} points, {tags} tags", contenders, folder, runs)
@@ -73,7 +76,10 @@ def events(place: Place, points: int, tags: int, runs: int, python: Path | None)
 def wandb(place: Place, count: int, runs: int, python: Path | None) -> Table:
     """A `.wandb` file, every value of it."""
     path = written.wandb_file(place.bed.folder / "run-20260101_000000-bench/run-bench.wandb", count)
-    contenders: dict[str, tuple[str, Path | None]] = {"Stoker": ("read", None)}
+    contenders: dict[str, tuple[str, Path | None]] = {
+        "Stoker": ("read", None), "its reader alone, as on a node": ("node", None),
+    }  # fmt: skip
+
     if python:
         contenders["wandb 0.22.3: DataStore, protobuf"] = ("datastore", python)
     return _compared(place, "wandb", f".wandb file, {count:,} rows", contenders, path, runs)

@@ -84,6 +84,15 @@ def stoker_read(path: str) -> int:
     return sum(map(len, read(found).metrics.values()))
 
 
+def on_a_node(path: str) -> int:
+    """The reader alone, by the standard library."""
+    from ansible_collections.stoker.fleet.plugins.module_utils.readers import tfevents, wandb_file
+
+    place = Path(path)
+    told = tfevents.read_tfevents(str(next(place.iterdir()))) if place.is_dir() else wandb_file.read_wandb(path)
+    return sum(len(series.values) for series in told.series.values())
+
+
 def stoker_stability(path: str) -> int:
     """One metric of as many points as `path` says, without a file."""
     import numpy
@@ -127,7 +136,7 @@ def datastore(path: str) -> int:
 
 CONTENDERS = {
     "plain": plain_loop, "pandas": pandas, "runwise": runwise, "runwise-stability": runwise_stability,
-    "stoker": stoker, "read": stoker_read, "stability": stoker_stability,
+    "stoker": stoker, "read": stoker_read, "node": on_a_node, "stability": stoker_stability,
     "accumulator": event_accumulator, "tbparse": tbparse, "datastore": datastore,
 }  # fmt: skip
 
