@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.bench import log, offline, queue, reach, refresh, sync, telemetry
+from tests.bench import analysis, log, offline, queue, reach, refresh, sync, telemetry
 from tests.bench.log import MB
 from tests.bench.place import Place, place
 from tests.bench.table import Table
@@ -56,7 +56,7 @@ def arguments() -> argparse.Namespace:
     return asked
 
 
-PARTS = ("look", "start", "telemetry", "offline", "queue", "listing", "refresh", "log", "scan", "sync")
+PARTS = ("look", "start", "telemetry", "offline", "queue", "listing", "refresh", "log", "scan", "sync", "runs")
 
 
 def chosen(here: Place, asked: argparse.Namespace) -> Iterator[Callable[[], Table]]:
@@ -77,6 +77,21 @@ def chosen(here: Place, asked: argparse.Namespace) -> Iterator[Callable[[], Tabl
         "sync": partial(sync.second_sync, here, 500 if asked.quick else 5000, asked.runs),
     }
     yield from (part for name, part in parts.items() if name in asked.only)
+    if "runs" in asked.only:
+        yield from training_runs(here, asked.quick, few)
+
+
+def training_runs(here: Place, quick: bool, runs: int) -> Iterator[Callable[[], Table]]:
+    """The tables about training runs. A quick look installs nothing: it may have nobody to compare with."""
+    others = analysis.others(install=not quick)
+    for count in (analysis.FEW,) if quick else (analysis.FEW, 100_000, 1_000_000):
+        yield partial(analysis.json_lines, here, count, runs, others)
+    points = 4000 if quick else 100_000
+    for tags in (1, 8):
+        yield partial(analysis.events, here, points, tags, runs, others)
+    yield partial(analysis.wandb, here, points, runs, others)
+    yield partial(analysis.reports, here, points, runs)
+    yield partial(analysis.tokens, here)
 
 
 def machine() -> str:

@@ -20,6 +20,7 @@ _COLUMNS = {
     "rss_mb": "MB",
     "per_s": "per s",
     "sessions": "sessions",
+    "tokens": "tokens",
 }
 
 

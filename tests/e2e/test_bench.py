@@ -27,6 +27,12 @@ TABLES = [
     "log",
     "scan",
     "sync",
+    "jsonl-2000",
+    "tfevents-1",
+    "tfevents-8",
+    "wandb",
+    "report",
+    "tokens",
 ]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -99,6 +99,18 @@ class Table:
         """The row is complete."""
         self.rows += 1
 
+    def drop_row(self) -> None:
+        """What was put into the row that is being read turned out to be damaged: it is no row."""
+        for key, values in list(self.values.items()):
+            where = self.where[key]
+            if where is not None and where[-1] == self.rows:
+                where.pop()
+                values.pop()
+            elif where is None and len(values) > self.rows:
+                values.pop()
+            if not values:
+                del self.values[key], self.where[key]
+
     def finish(self, reading: Reading) -> None:
         """Turn the columns into the series of `reading`: find the step and the time, and give each value its own."""
         reading.rows += self.rows

@@ -56,6 +56,7 @@ def take(
         try:
             walk.record(record)
         except WireError:
+            table.drop_row()
             reading.skip("record that is no protocol buffer")
     table.finish(reading)
     walk.close()

@@ -78,9 +78,21 @@ def write(writers: Path) -> Write:
 
 
 @pytest.fixture(scope="session")
-def write_store() -> Write:
-    """The same with trackio and MLflow."""
-    return program(environment("stores", "stores.txt", "trackio and MLflow"))
+def stores() -> Path:
+    """The Python of an environment with trackio and MLflow."""
+    return environment("stores", "stores.txt", "trackio and MLflow")
+
+
+@pytest.fixture(scope="session")
+def write_store(stores: Path) -> Write:
+    """`write_store("store_runs", "trackio", folder)` runs that program of writing/."""
+    return program(stores)
+
+
+@pytest.fixture(scope="session")
+def fuzzer() -> Path:
+    """The Python of an environment with atheris."""
+    return environment("fuzz", "fuzz.txt", "atheris")
 
 
 @pytest.fixture(scope="session")

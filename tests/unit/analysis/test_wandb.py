@@ -145,7 +145,7 @@ def test_missing_history_is_explained_by_what_kind_of_run_it_was(file: Path, tmp
     assert not run.metrics
     assert run.info.id == reading.info["id"]
     remarks = " ".join(run.remarks)
-    assert "wandb.Api().run('ENTITY/pine/finished')" in remarks
+    assert "stoker runs summary wandb:ENTITY/pine/finished" in remarks
     assert "nowhere else" not in remarks
     assert the_run(file.parent).remarks == ()
 

@@ -66,6 +66,9 @@ def _worked(found: Found, read: Callable[[Found], Run]) -> tuple[float | None, s
     noted = found.info.facts.get("runtime_s")
     if len(found.sources) == 1 and isinstance(noted, int | float) and noted > 0:
         return float(noted), "as the writer counted"
+    if found.server is not None:
+        lasted = _span(read(found))
+        return lasted, "from the first to the last point" if lasted else "when its points were logged is not known"
     total, pauses = 0.0, False
     for source in found.sources:
         lasted = _span(read(replace(found, sources=(source,))))

@@ -10,6 +10,7 @@ import os
 import time
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +92,13 @@ class Follower:
         """How the run stands now, by its exit records and by who has its files open."""
         paths = [path for source in self._found.sources for path in source.paths]
         kind = self._found.info.kind
-        if kind not in tail.KINDS:
+        if kind not in tail.KINDS or self._found.server is not None:
             return self._again().info.state
         return judge(self._exits, paths, kind == "wandb", writers())
 
     def _read(self) -> tuple[list[Reading], list[str]]:
         kind = self._found.info.kind
-        if kind not in tail.KINDS:
+        if kind not in tail.KINDS or self._found.server is not None:
             return self._whole(), []
         readings, restarts = [], []
         for path in self._paths():
@@ -143,6 +144,10 @@ class Follower:
 
     def _again(self) -> Found:
         """The same run, found again: a Trainer writes each checkpoint into a folder of its own."""
+        if self._found.server is not None:
+            address = replace(self._found.server.address, run=self._found.info.id)
+            (self._found,) = runs.runs_in(address)
+            return self._found
         source, kind = self._found.sources[-1], self._found.info.kind
         path = source.paths[0]
         folder = path.parent.parent if path.parent.name.startswith("checkpoint-") else path.parent
@@ -199,6 +204,8 @@ class Follower:
         return alerts
 
     def _outputs(self) -> list[Path]:
+        if self._found.server is not None:
+            return []
         path = self._found.sources[-1].paths[-1]
         if self._found.info.kind == "log":
             return [path]
@@ -215,6 +222,8 @@ class Follower:
 
 def _named(found: Found) -> str:
     """Which run a cursor is of: ids are unique in a folder alone."""
+    if found.server is not None:
+        return f"{found.info.id} in {found.server.address}"
     folder = found.sources[0].paths[0].resolve().parent
     return f"{found.info.id} in {folder.parent if folder.name.startswith('checkpoint-') else folder}"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stoker.analysis.errors import AnalysisError, NotThere
 from stoker.analysis.runs import Found, runs_in
+from stoker.analysis.servers.address import Address, named
 from stoker.analysis.values import RunInfo
 
 _NAMED = 5
@@ -16,13 +17,13 @@ _NAMED = 5
 _FOLDERS = 4
 
 
-def named_run(name: str, folder: Path) -> Found:
-    """The run that `name` is the path of, or the id or the name of among the runs in `folder`; ids are compared whole.
+def named_run(name: str, folder: Path | Address) -> Found:
+    """The run that `name` is the path or the address of, or the id or name of among those in `folder`, compared whole.
 
     Raises NotThere, and AnalysisError for a folder or a name that several runs have.
     """
-    path = folder / Path(name).expanduser()
-    if path.exists():
+    path = _place(name, folder)
+    if path is not None:
         found = runs_in(path)
         if len(found) == 1:
             return found[0]
@@ -33,7 +34,15 @@ def named_run(name: str, folder: Path) -> Found:
     return _among(runs_in(folder), name, folder)
 
 
-def _among(found: Sequence[Found], name: str, folder: Path) -> Found:
+def _place(name: str, folder: Path | Address) -> Path | Address | None:
+    """The address or the path that `name` is; None where there is no such file or folder."""
+    if isinstance(folder, Address):
+        return named(name, Path()) or (folder if name == "." else None)
+    path = folder / Path(name).expanduser()
+    return named(name, folder) or (path if path.exists() else None)
+
+
+def _among(found: Sequence[Found], name: str, folder: Path | Address) -> Found:
     for same in (
         [run for run in found if run.info.id == name],
         [run for run in found if run.info.name == name],

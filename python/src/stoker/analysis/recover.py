@@ -29,8 +29,8 @@ def remarks(info: RunInfo, metrics: Mapping[str, Metric], summary: Mapping[str, 
     if offline:
         said.append("it was never sent to a server by this folder, so what is not here is nowhere else")
     elif info.id:
-        where = f"{info.project or 'PROJECT'}/{info.id}"
-        said.append(f"an online run has its history on the server, if it was sent: wandb.Api().run('ENTITY/{where}')")
+        where = f"wandb:ENTITY/{info.project or 'PROJECT'}/{info.id}"
+        said.append(f"an online run has its history on the server, if it was sent: stoker runs summary {where}")
     return said
 
 

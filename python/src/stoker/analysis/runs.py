@@ -1,4 +1,4 @@
-"""From files to runs: `runs_in` says which there are, `read` reads one at full resolution."""
+"""From files and servers to runs: `runs_in` says which there are, `read` reads one at full resolution."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from stoker.analysis.find import Source, find
 from stoker.analysis.merge import merged
 from stoker.analysis.model import Run
 from stoker.analysis.schema import schema_of
+from stoker.analysis.servers import Address, Server, server
 from stoker.analysis.settings import settings_beside
 from stoker.analysis.state import Writers, judge, writers
 from stoker.analysis.values import Kind, RunInfo, State
@@ -34,18 +35,22 @@ _FACTS = ("remote", "gpu", "gpus", "os", "python", "cuda", "program", "runtime_s
 
 @dataclass(frozen=True)
 class Found:
-    """A run in a folder, not read yet. `sources` are its segments in order."""
+    """A run in a folder or on a server, not read yet. `sources` are its segments in order; none lie on a server."""
 
     info: RunInfo
     sources: tuple[Source, ...] = field(repr=False)
+    server: Server | None = field(default=None, repr=False)
 
 
-def runs_in(path: Path, problems: list[str] | None = None) -> list[Found]:
-    """The runs that a file is, or that lie in a folder and below it, the newest last.
+def runs_in(path: Path | Address, problems: list[str] | None = None) -> list[Found]:
+    """The runs that a file is, that lie in a folder and below it, or on a server, the newest last.
 
     What of a folder cannot be read hides nothing else; `problems` gets a sentence for each.
     Raises NotThere when there is no such path, Unreadable when it cannot be read.
     """
+    if isinstance(path, Address):
+        asked = server(path)
+        return sorted((_told(head, asked) for head in asked.heads()), key=_age)
     open_files = writers()
     segments: dict[tuple[Any, ...], list[tuple[Source, Reading]]] = {}
     told: list[str] = []
@@ -69,12 +74,19 @@ def runs_in(path: Path, problems: list[str] | None = None) -> list[Found]:
             told.append(_unreadable(parts[0][0].paths[0], problem))
     if problems is not None:
         problems += told
-    return sorted(found, key=lambda run: (run.info.started_at or run.info.updated_at, run.info.id))
+    return sorted(found, key=_age)
+
+
+def _age(run: Found) -> tuple[float, str]:
+    return run.info.started_at or run.info.updated_at, run.info.id
 
 
 def read(found: Found) -> Run:
     """Everything that the files of a run hold. Raises Unreadable when one cannot be read at all."""
-    readings = [reading for source in found.sources for reading in _readings(source)]
+    if found.server is not None:
+        readings = [found.server.history(found.info.id)]
+    else:
+        readings = [reading for source in found.sources for reading in _readings(source)]
     metrics, remarks = merged(readings, one_writer=found.info.kind != "tensorboard")
     summary: dict[str, Any] = {}
     directions: dict[str, str] = {}
@@ -86,10 +98,11 @@ def read(found: Found) -> Run:
         log += reading.log
         for reason, count in reading.skipped.items():
             skipped[reason] = skipped.get(reason, 0) + count
-    schema = schema_of(Path(found.info.segments[-1]).parent)
+    schema = schema_of(Path() if found.server else Path(found.info.segments[-1]).parent)
     directions.update({name: way for name in metrics if (way := schema.direction(name))})
-    remarks += recover.remarks(found.info, metrics, summary)
-    log = log or recover.output_beside(found.info)
+    if found.server is None:
+        remarks += recover.remarks(found.info, metrics, summary)
+        log = log or recover.output_beside(found.info)
     return Run(found.info, metrics, summary, directions, skipped, tuple(remarks), tuple(log[-200:]), schema)
 
 
@@ -191,18 +204,37 @@ def _found(parts: Sequence[tuple[Source, Reading]], open_files: Writers | None) 
         config.update(head.config)
     first, last = ordered[0], ordered[-1]
     stats = [path.stat() for path in paths]
-    text: Mapping[str, Any] = {key: value for key, value in info.items() if isinstance(value, str)}
-    described = RunInfo(
-        kind=last[0].kind, id=text.get("id") or _place(last[0]), name=text.get("name"), project=text.get("project"),
-        group=text.get("group"), job_type=text.get("job_type"), tags=tuple(info.get("tags", ())),
-        notes=text.get("notes"), host=text.get("host"), commit=text.get("commit"),
-        state=_state(last[0], last[1], open_files), started_at=first[1].info.get("started_at"),
-        updated_at=info.get("updated_at") or max(status.st_mtime for status in stats),
-        bytes=info.get("bytes") or sum(status.st_size for status in stats),
-        segments=tuple(str(path) for path in paths), config=config,
-        facts={key: info[key] for key in _FACTS if key in info},
+    described = _described(
+        last[0].kind, info, config, _place(last[0]), _state(last[0], last[1], open_files),
+        first[1].info.get("started_at"), max(status.st_mtime for status in stats),
+        sum(status.st_size for status in stats), tuple(str(path) for path in paths),
     )  # fmt: skip
     return Found(described, sources)
+
+
+def _told(head: Reading, asked: Server) -> Found:
+    """A run as its server describes it."""
+    info, started = head.info, head.info.get("started_at")
+    state = State(*info["state"])
+    return Found(
+        _described(asked.address.kind, info, head.config, "", state, started, started or 0.0, 0, (head.path,)),
+        (),
+        asked,
+    )
+
+
+def _described(
+    kind: Kind, info: Mapping[str, Any], config: Mapping[str, Any], place: str, state: State, started: float | None,
+    changed: float, size: int, segments: tuple[str, ...],
+) -> RunInfo:  # fmt: skip
+    text: Mapping[str, Any] = {key: value for key, value in info.items() if isinstance(value, str)}
+    return RunInfo(
+        kind=kind, id=text.get("id") or place, name=text.get("name"), project=text.get("project"),
+        group=text.get("group"), job_type=text.get("job_type"), tags=tuple(info.get("tags", ())),
+        notes=text.get("notes"), host=text.get("host"), commit=text.get("commit"), state=state, started_at=started,
+        updated_at=info.get("updated_at") or changed, bytes=info.get("bytes") or size, segments=segments, config=config,
+        facts={key: info[key] for key in _FACTS if key in info},
+    )  # fmt: skip
 
 
 def _place(source: Source) -> str:

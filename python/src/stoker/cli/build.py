@@ -30,6 +30,18 @@ ANY_COMMAND = {
         bool, Parameter(name="--json", group=EVERYWHERE, help="Print the answer as JSON, and nothing else.")
     ],
     "ascii": Annotated[bool, Parameter(name="--ascii", group=EVERYWHERE, help="Print ASCII characters only.")],
+    "quiet": Annotated[
+        bool,
+        Parameter(name=["--quiet", "-q"], group=EVERYWHERE, help="Say nothing beside the answer but what went wrong."),
+    ],
+    "verbose": Annotated[
+        bool,
+        Parameter(
+            name=["--verbose", "-v"],
+            group=EVERYWHERE,
+            help="Say which settings, inventory and store are used, how long it took, and behind an error its causes.",
+        ),
+    ],
 }
 FOLLOW = Annotated[
     bool, Parameter(name=["--follow", "-f"], help="Show the log as it comes. Ctrl-C leaves the job running.")
@@ -58,6 +70,8 @@ class Call:
     follow: bool
     raw: bool
     form: Form = "text"
+    quiet: bool = False
+    verbose: bool = False
 
 
 def build(run: Callable[[Call], int], command: Sequence[str] | None, named: str | None = None) -> App:
@@ -106,7 +120,7 @@ def _function(op: Operation, run: Callable[[Call], int], command: Sequence[str] 
             Call(
                 op, positional, keywords, asked.get("inventory"), asked.get("config"), asked.get("json", False),
                 asked.get("ascii", False), op.follow and typed.get("follow", False), typed.get("raw", False),
-                typed.get("format", "text"),
+                typed.get("format", "text"), asked.get("quiet", False), asked.get("verbose", False),
             )
         )  # fmt: skip
 

@@ -6,19 +6,22 @@ import contextlib
 import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from stoker.cli.build import Call
+    from stoker.cli.out import Out
     from stoker.errors import StokerError
+    from stoker.operations.session import Session
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 # Python's own code for output that could not be written.
 UNPRINTED = 120
 _VALUE_OPTIONS = ("--inventory", "-i", "--config")
-_FLAGS = ("--json", "--ascii")
+_FLAGS = ("--json", "--ascii", "--quiet", "-q", "--verbose", "-v")
 
 
 def program() -> NoReturn:
@@ -100,7 +103,8 @@ def _run(arguments: list[str]) -> int:
         from stoker.operations.registry import operations
 
         operation = next((o.name for o in operations(named) if o.command == named), "stoker")
-        return fail(problem, as_json="--json" in before, operation=operation)
+        verbose = not {"--verbose", "-v"}.isdisjoint(before)
+        return fail(problem, as_json="--json" in before, operation=operation, verbose=verbose)
     return code if isinstance(code, int) else 0
 
 
@@ -154,16 +158,41 @@ def _answer(call: Call) -> int:
 
     out = Out(ascii_only=call.ascii, form=call.form)
     render.check_raw(call, out)
-    session = Session(call.inventory, config_file=call.config, say=out.note, progress=out.progress())
+    say, progress = (_unsaid, None) if call.quiet else (out.note, out.progress())
+    session = Session(call.inventory, config_file=call.config, say=say, progress=progress)
+    began = time.monotonic()
     try:
         value = call.operation.function(session, *call.args, **call.kwargs)
         return render.show(value, call, out, session)
     finally:
+        if call.verbose:
+            _tell(session, call, out, time.monotonic() - began)
         session.close()
 
 
-def fail(problem: StokerError, *, as_json: bool, operation: str) -> int:
-    """Say what went wrong on standard error (and, asked for JSON, as an object on standard output)."""
+def _unsaid(_text: str) -> None:
+    """Where remarks go that nobody wants."""
+
+
+def _tell(session: Session, call: Call, out: Out, seconds: float) -> None:
+    """What was used, as far as it was: what nobody asked for is not looked up now."""
+    from stoker.cli.out import clean
+
+    used = vars(session)
+    if (config := used.get("config")) is not None:
+        out.note(clean(f"settings: {config.file or 'defaults, there is no stoker.yml'}"))
+    if "inventory_path" in used:
+        out.note(clean(f"inventory: {used['inventory_path'] or 'this machine alone'}"))
+    if (store := used.get("store")) is not None:
+        out.note(clean(f"store: {store.url}"))
+    out.note(f"{call.operation.name} took {seconds:.2f} s")
+
+
+def fail(problem: StokerError, *, as_json: bool, operation: str, verbose: bool = False) -> int:
+    """Say what went wrong on standard error (and, asked for JSON, as an object on standard output).
+
+    `verbose`: with what it came from, as Python says it.
+    """
     from stoker.cli.format import one_line
     from stoker.cli.out import Out
 
@@ -171,6 +200,12 @@ def fail(problem: StokerError, *, as_json: bool, operation: str) -> int:
     message = "\n".join(one_line(line) for line in problem.message.splitlines())
     step = f" (next: {one_line(problem.next_step)})" if problem.next_step else ""
     out.note(f"stoker: {message}{step}")
+    cause = problem.__cause__ if verbose else None
+    while cause is not None:
+        # Further lines may hold statements and values.
+        first = str(cause).partition("\n")[0]
+        out.note(one_line(f"  because of {type(cause).__name__}: {first}"))
+        cause = cause.__cause__ or cause.__context__
     if as_json:
         error = {
             "message": problem.message,

@@ -39,10 +39,13 @@ def run_list(value: RunList, out: Out) -> None:
         labels = " ".join([*([run.group] if run.group else []), *(f"#{tag}" for tag in run.tags)])
         written = f"{fmt.age(value.read_at - run.updated_at)} ago"
         state = (state_of(run), _STYLES.get(run.state.name, ""))
-        rows.append(
-            (run.id, run.name or "-", run.project or "-", run.kind, state, written, fmt.size(run.bytes), labels)
-        )
+        rows.append((run.id, run.name or "-", run.project or "-", run.kind, state, written, _size(run), labels))
     out.table(("RUN", "NAME", "PROJECT", "KIND", "STATE", "WRITTEN", "SIZE", "GROUP AND TAGS"), rows)
+
+
+def _size(run: RunInfo) -> str:
+    """Nobody says how large a run on a server is."""
+    return "-" if "://" in run.segments[-1] else fmt.size(run.bytes)
 
 
 def state_of(run: RunInfo) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from stoker.analysis.errors import AnalysisError, Unreadable
+from stoker.analysis.servers.address import Address, named
 from stoker.analysis.summaries import RunSummary
-from stoker.analysis.values import Key, RunConfig, RunInfo, RunKeys, RunList, RunNotes
+from stoker.analysis.values import Key, RunConfig, RunInfo, RunKeys, RunList, RunNotes, StateName
 from stoker.config import working_folder
 from stoker.errors import StokerError, UsageError
 from stoker.operations.registry import Short, operation
@@ -37,9 +38,10 @@ def answered() -> Iterator[None]:
         raise UsageError(problem.message, next_step=problem.next_step) from problem
 
 
-def base(folder: str | None) -> Path:
-    """The folder that names of runs are looked up in."""
-    return working_folder() / Path(folder or ".").expanduser()
+def base(folder: str | None) -> Path | Address:
+    """The folder, or the server, that names of runs are looked up in. Raises AnalysisError for half an address."""
+    here = working_folder()
+    return named(folder or ".", here) or here / Path(folder or ".").expanduser()
 
 
 def found_in(session: Session, folder: str) -> list[Found]:
@@ -79,17 +81,22 @@ def whole(session: Session, found: Found) -> Run:
 
 
 @operation("runs", "runs list", "read", method="list")
-def list_runs(session: Session, path: str = ".") -> RunList:
-    """List the training runs in a folder and below it, the newest last, with how each ended.
+def list_runs(session: Session, path: str = ".", *, state: StateName | None = None) -> RunList:
+    """List the training runs in a folder and below it, or on a server, the newest last, with how each ended.
 
     W&B's .wandb files, TensorBoard's event files, JSON lines and CSV that have a step or a time, trainer_state.json of
     Hugging Face, and where a folder has nothing else, output.log, out.log, stdout.log and train.log.
 
+    In place of a folder, `wandb:ENTITY/PROJECT` are the runs of a W&B server, `mlflow:http://HOST:5000` those of an
+    MLflow tracking server; with `wandb:` alone the project of WANDB_PROJECT or of `wandb init`.
+
     Args:
-        path: The folder, or one file.
+        path: The folder, one file, or a server.
+        state: Only those that stand so.
     """
     found, unreadable = look(path)
-    return RunList(path, tuple(run.info for run in found), time.time(), unreadable)
+    wanted = tuple(run.info for run in found if state is None or run.info.state.name == state)
+    return RunList(path, wanted, time.time(), unreadable)
 
 
 @operation("runs", "runs find", "read")

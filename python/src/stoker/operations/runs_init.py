@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from stoker.analysis.answers import SchemaProposed
+from stoker.config import working_folder
 from stoker.errors import StokerError, UsageError
 from stoker.operations.registry import operation
-from stoker.operations.runs import Folder, answered, base, read_run
+from stoker.operations.runs import Folder, answered, read_run
 from stoker.operations.session import Session
 
 
@@ -37,7 +40,7 @@ def init(
         text = (
             templates.proposed(read_run(session, from_run, folder)) if from_run else templates.template(str(template))
         )
-    target = base(path) / schema.FILE_NAME
+    target = working_folder() / Path(path).expanduser() / schema.FILE_NAME
     if show:
         return SchemaProposed(text, None)
     try:
