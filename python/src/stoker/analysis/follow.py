@@ -161,11 +161,7 @@ class Follower:
             since = steps[-self._rows] if len(steps) > self._rows else -np.inf
             metrics = [_since(metric, float(since)) for metric in metrics]
             metrics = [metric for metric in metrics if len(metric)]
-        picked, total = thin.rows(metrics, self._rows)
-        names = sorted({metric.name for metric in metrics})
-        while tokens is not None and len(picked) > 1 and thin.tokens(thin.csv(names, picked)) > tokens:
-            picked, _ = thin.rows(metrics, max(1, len(picked) * 3 // 4))
-        return picked, total
+        return thin.rows(metrics, self._rows, tokens)
 
     def _values(self, metrics: Mapping[str, Metric]) -> list[RunAlert]:
         """A metric that becomes no finite number, once until it is one again."""

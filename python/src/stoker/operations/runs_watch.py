@@ -59,7 +59,7 @@ def watch(
     that is said. Ends when the run's own files tell that it is over, with code 1 when it failed.
 
     Args:
-        run: A file, a folder that holds one run, or the id or name of a run in --folder.
+        run: A file, a folder that holds one run, the id or name of a run in --folder, or a job (JOB, JOB:FILE).
         key: Only these metrics; `*` matches any part of a name.
         rows: At most so many steps at a look, with the extremes of the others.
         since: Go on where an earlier answer ended: its `cursor`.

@@ -42,7 +42,7 @@ class Silence:
         """How it stands."""
         info, machine = case.run.info, case.machine
         state = info.state
-        if state.name == "finished":
+        if state.name in ("finished", "cancelled"):
             return []
         pause = usual_pause(case)
         heard = max([info.updated_at, *([case.run.last_time] if case.run.last_time else [])])
