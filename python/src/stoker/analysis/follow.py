@@ -28,7 +28,7 @@ from stoker.analysis.naming import chosen
 from stoker.analysis.phrases import number
 from stoker.analysis.runs import Found
 from stoker.analysis.state import judge, writers
-from stoker.analysis.values import State
+from stoker.analysis.values import Seen, State
 
 ROWS = 10
 _VERSION = 2
@@ -55,6 +55,7 @@ class Follower:
         self._steps: dict[str, float] = state.get("steps", {})
         self._counts: dict[str, int] = state.get("counts", {})
         self._exits: list[int] = state.get("exits", [])
+        self.seen: Seen | None = None
 
     def look(self, tokens: int | None = None) -> RunNews:
         """What is new. `tokens` is how long its rows may be (as CSV); they are thinned, with their extremes, to that.
@@ -84,7 +85,7 @@ class Follower:
         info = self._found.info
         return RunNews(
             info.id, info.title, time.time(), tuple(wanted), tuple(picked), total, tuple(alerts), skipped,
-            self.state(), thin.tokens(text), self._cursor(),
+            self.state(), thin.tokens(text), self._cursor(), self.seen,
         )  # fmt: skip
 
     def state(self) -> State:
@@ -211,6 +212,8 @@ class Follower:
 
 def _named(found: Found) -> str:
     """Which run a cursor is of: ids are unique in a folder alone."""
+    if found.info.seen is not None:
+        return f"{found.info.id} of {found.info.seen.job}"
     folder = found.sources[0].paths[0].resolve().parent
     return f"{found.info.id} in {folder.parent if folder.name.startswith('checkpoint-') else folder}"
 

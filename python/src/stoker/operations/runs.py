@@ -55,8 +55,7 @@ def look(session: Session, folder: str, *, full: bool = False) -> tuple[list[Fou
     """The runs in a folder or of a job, and a sentence for each file that cannot be read."""
     from stoker.analysis import runs
 
-    job = None if base(folder).exists() else runs_jobs.named(session, folder)
-    if job is not None:
+    if (job := job_of(session, folder, None)) is not None:
         return runs_jobs.runs_of(session, job, full=full), ()
     problems: list[str] = []
     with answered():
@@ -68,15 +67,16 @@ def read_run(session: Session, run: str, folder: str | None, *, full: bool = Fal
     return whole(session, one_run(session, run, folder, full=full))
 
 
+def job_of(session: Session, run: str, folder: str | None) -> runs_jobs.JobRun | None:
+    """The job that is meant; None for a path (whoever has a folder of that name means it) and for any other run."""
+    return None if (base(folder) / Path(run).expanduser()).exists() else runs_jobs.named(session, run)
+
+
 def one_run(session: Session, run: str, folder: str | None, *, full: bool = False) -> Found:
     """The run that a path, an id or a name in the folder, or the id of a job means."""
     from stoker.analysis import naming
 
-    job = None
-    # A path counts first: whoever has a folder of that name here means it.
-    if not (base(folder) / Path(run).expanduser()).exists():
-        job = runs_jobs.named(session, run)
-    if job is not None:
+    if (job := job_of(session, run, folder)) is not None:
         return runs_jobs.one(session, job, full=full)
     with answered():
         return naming.named_run(run, base(folder))

@@ -1,0 +1,104 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`stoker runs ...` of a job: the same questions, answered by the node that has the files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli import Cli, until
+from testbed import PlainNode
+
+from stoker.analysis import read, runs_in, verdict
+
+Stoker = Callable[..., Cli]
+
+# Writes 12,000 points with a spike and a NaN, then waits for the word to write more, or to end.
+TRAINING = """
+import json, math, os, random, sys, time
+random.seed(7)
+file = open("metrics.jsonl", "a")
+def write(first, last):
+    now = time.time()
+    for step in range(first, last):
+        loss = 0.5 + 3 / (1 + step / 300) + random.gauss(0, 0.01)
+        row = {"step": step, "time": now - (last - step) * 0.01, "train/loss": loss * (9 if step == 6000 else 1)}
+        if step % 100 == 0:
+            row["val/loss"] = float("nan") if step == 11000 else loss + 0.1
+        file.write(json.dumps(row) + "\\n")
+    file.flush()
+    print("written", last, flush=True)
+write(0, 12000)
+while not os.path.exists("more"):
+    time.sleep(0.1)
+write(12000, 12010)
+while not os.path.exists("end"):
+    time.sleep(0.1)
+"""
+
+
+@pytest.fixture
+def job(stoker: Stoker, node: PlainNode) -> tuple[Cli, str, Path]:
+    """A command line, a job that trains, and its folder."""
+    cli, folder = stoker(node), node.home / "proj"
+    folder.mkdir()
+    (folder / "train.py").write_text(TRAINING)
+    id_ = cli.run(node.python, "train.py", options=("--workdir", str(folder), "--name", "train", "--on", node.name))
+    until(lambda: "written 12000" in cli("logs", id_).out, "the points")
+    return cli, id_, folder
+
+
+@pytest.mark.accepts("B01")
+@pytest.mark.accepts("B05")
+def test_a_run_is_asked_where_it_lies(job: tuple[Cli, str, Path], node: PlainNode) -> None:
+    cli, id_, folder = job
+    said = cli("runs", "stats", id_)
+    assert said.code == 0, said
+    assert f"{node.name}, " in said.out.splitlines()[1]
+    told = cli("runs", "stats", id_, "--json").json()
+    seen = told["info"]["seen"]
+    assert (seen["node"], seen["job"], seen["read_bytes"]) == (node.name, id_, 0)
+    assert seen["bytes"] < 60_000 < (folder / "metrics.jsonl").stat().st_size
+    here = {m["name"]: m for m in cli("runs", "stats", str(folder / "metrics.jsonl"), "--json").json()["metrics"]}
+    for metric in told["metrics"]:
+        for figure in ("count", "nan", "first", "last", "min", "max", "best"):
+            assert metric[figure] == here[metric["name"]][figure], figure
+    summary = cli("runs", "summary", id_)
+    assert f"· {node.name}, " in summary.out, summary
+    assert "is running" in cli("runs", "check", id_, "--json").out or summary.out.startswith("metrics.jsonl  running")
+    check_is_that_of_the_file(cli, id_, folder)
+    only_what_is_new_is_told(cli, id_, folder)
+
+
+def check_is_that_of_the_file(cli: Cli, job: str, folder: Path) -> None:
+    (found,) = runs_in(folder / "metrics.jsonl")
+    here = {(f.detector, f.metric, f.says) for f in verdict.check(read(found), 0.0).findings}
+    full = cli("runs", "check", job, "--full", "--json").json()["runs"][0]
+    assert {(f["detector"], f["metric"], f["says"]) for f in full["findings"]} == here
+    assert any(detector == "spike" for detector, *_ in here)
+    digest = cli("runs", "check", job, "--json").json()["runs"][0]
+    assert {f["detector"] for f in digest["findings"]} <= {"not_finite", "silence"}
+    assert any("--full" in unknown["why"] for unknown in digest["cannot_tell"])
+
+
+def only_what_is_new_is_told(cli: Cli, job: str, folder: Path) -> None:
+    first = cli("runs", "watch", job, "--once", "--json").json()
+    (folder / "more").touch()
+    until(lambda: "written 12010" in cli("logs", job).out, "more points")
+    news = cli("runs", "watch", job, "--once", "--since", first["cursor"], "-n", "100", "--json").json()
+    assert [row["step"] for row in news["rows"]] == list(range(12000, 12010))
+    few = cli("runs", "watch", job, "--once", "--since", first["cursor"], "--tokens", "60", "--json").json()
+    assert 0 < few["tokens"] <= 60
+    assert 0 < len(few["rows"]) < 10
+    assert few["total"] == 10
+    (folder / "end").touch()
+    over = cli("runs", "watch", job, "--since", news["cursor"], "--json")
+    last = json.loads(over.out.splitlines()[-1])["value"]
+    assert (over.code, last["rows"], last["state"]["name"]) == (0, [], "finished")
+    short = cli("runs", "history", job, "-n", "50", "--tokens", "200", "--json").json()
+    assert 0 < short["tokens"] <= 200
+    assert short["total"] == 12010
