@@ -54,9 +54,23 @@ def look(state, request):
         "run": {
             "job": attempt.job, "attempt": attempt.number, "folder": folder, "now": identity.now(), "notes": notes,
             "files": told, "columns": columns, "cursor": cursor, "read_bytes": read, "full": full,
+            "printed_at": _printed_at(attempt),
         },
         "observation": seen,
     }  # fmt: skip
+
+
+def _printed_at(attempt):
+    """When the command printed last; None where it printed nothing."""
+    written = []
+    for name in ("out.log", "stdout.log", "stderr.log"):
+        try:
+            status = os.stat(attempt.file(name))
+        except FileNotFoundError:
+            continue
+        if status.st_size:
+            written.append(status.st_mtime)
+    return max(written, default=None)
 
 
 def _metrics(files, told, full, limit):

@@ -31,7 +31,7 @@ def runs_of(told: Mapping[str, Any], observation: Mapping[str, Any], seen: Seen)
     Raises Unreadable where the answer makes no sense, AnalysisError for a wrong stoker-metrics.yml there.
     """
     columns = [np.frombuffer(_column(text), dtype=np.float64) for text in told["columns"]]
-    state, machine = state_of(observation), machine_of(observation)
+    state, machine = state_of(observation), machine_of(observation, told.get("printed_at"))
     sources = [_source(entry) for entry in told["files"]]
     entries = {(source.paths, source.run): entry for source, entry in zip(sources, told["files"], strict=True)}
     groups: dict[tuple[Any, ...], list[Source]] = {}
@@ -58,14 +58,14 @@ def state_of(observation: Mapping[str, Any]) -> State:
     return State(_OVER[name], proof, code if name in ("succeeded", "failed") else None)  # type: ignore[arg-type]
 
 
-def machine_of(observation: Mapping[str, Any]) -> Machine:
+def machine_of(observation: Mapping[str, Any], printed_at: float | None = None) -> Machine:
     """Whether the job lives, and how busy its GPUs are by its newest sample; None where nobody knows."""
     alive = {"running": True, "queued": None, "starting": None}.get(observation["state"], False)
     sample = observation.get("sample") or {}
     loads = [gpu["util_pct"] for gpu in sample.get("gpus") or () if gpu.get("util_pct") is not None]
     busy = sum(loads) / len(loads) if loads and observation["state"] == "running" else None
     detail = f" ({observation['detail']})" if observation.get("detail") else ""
-    return Machine(alive, busy, f"{observation['evidence']}{detail}")
+    return Machine(alive, busy, f"{observation['evidence']}{detail}", printed_at)
 
 
 def readings_of(told: Mapping[str, Any]) -> list[Reading]:

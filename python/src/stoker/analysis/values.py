@@ -50,11 +50,13 @@ class Machine:
     """What is known of the job behind a run from outside its files; None where it is not known.
 
     `alive`: its processes were seen (or proven gone), as `evidence` says. `gpu_percent`: how busy its GPUs are.
+    `printed_at` is when it printed last (Unix seconds by the clock that wrote the run's times).
     """
 
     alive: bool | None = None
     gpu_percent: float | None = None
     evidence: str = ""
+    printed_at: float | None = None
 
 
 @dataclass(frozen=True)
