@@ -272,6 +272,7 @@ _BODIES["request"] = record(
         path=nullable(dict(ARGUMENT, minLength=1)),
         since=nullable(TEXT),
         full=FLAG,
+        machine=FLAG,
     ),
 )
 

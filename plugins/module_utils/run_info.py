@@ -11,7 +11,7 @@ import json
 import os
 import zlib
 
-from . import identity, run_files
+from . import identity, run_files, run_machine
 from .observe import observe
 from .readers import mlflow_run, sqlite_store, tail, trainer_state
 from .readers.columns import Columns
@@ -45,6 +45,7 @@ def look(state, request):
     for one in files.values():
         one.grow()
         read += one.read_bytes
+    machine = run_machine.look(attempt, state) if request.get("machine") else None
     cursor = _packed_cursor(attempt, {key: one.place() for key, one in files.items()})
     if since is None and not full and read:
         _keep(attempt, {**known, **{key: one.state() for key, one in files.items()}}, notes)
@@ -54,7 +55,7 @@ def look(state, request):
         "run": {
             "job": attempt.job, "attempt": attempt.number, "folder": folder, "now": identity.now(), "notes": notes,
             "files": told, "columns": columns, "cursor": cursor, "read_bytes": read, "full": full,
-            "printed_at": _printed_at(attempt),
+            "printed_at": _printed_at(attempt), "machine": machine,
         },
         "observation": seen,
     }  # fmt: skip

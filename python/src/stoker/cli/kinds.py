@@ -131,6 +131,7 @@ _STREAMS = {
     "stoker.operations.workflows": {"WorkflowStream": "render_workflows.stream"},
     "stoker.operations.events": {"EventStream": "render_streams.events"},
     "stoker.operations.telemetry": {"SampleStream": "render_telemetry.stream"},
+    "stoker.analysis.machine_values": {"RunMachine": "render_machine.machine"},
     "stoker.operations.runs_watch": {"NewsStream": "render_answers.news"},
     "stoker.operations.top": {"TopStream": "render_top.show"},
 }

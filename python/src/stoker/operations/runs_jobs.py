@@ -72,9 +72,12 @@ def _is_file(path: str) -> bool:
 
 def runs_of(session: Session, job: JobRun, *, full: bool = False) -> list[Found]:
     """The runs that a job writes or wrote, read on its node."""
+    return _found(session, *job.ask(session, full=full))
+
+
+def _found(session: Session, reply: dict[str, Any], seen: Seen) -> list[Found]:
     from stoker.analysis import remote
 
-    reply, seen = job.ask(session, full=full)
     try:
         found = remote.runs_of(reply["run"], reply["observation"], seen)
     except Unreadable as problem:
@@ -89,9 +92,15 @@ def runs_of(session: Session, job: JobRun, *, full: bool = False) -> list[Found]
 
 def one(session: Session, job: JobRun, *, full: bool = False) -> Found:
     """The one run of a job. Raises UsageError where there is none, or several."""
-    found = runs_of(session, job, full=full)
+    return one_and_reply(session, job, full=full)[0]
+
+
+def one_and_reply(session: Session, job: JobRun, **request: Any) -> tuple[Found, dict[str, Any]]:
+    """The same, with all that its node answered to a request with these fields."""
+    reply, seen = job.ask(session, **request)
+    found = _found(session, reply, seen)
     if len(found) == 1:
-        return found[0]
+        return found[0], reply
     if not found:
         raise UsageError(
             f"{job.job} has written no metrics on {job.node} yet",
