@@ -107,6 +107,9 @@ _VALUES = {
     "stoker.analysis.findings": {
         "RunChecks": "render_verdicts.checks",
     },
+    "stoker.analysis.machine_values": {
+        "RunMachine": "render_machine.machine",
+    },
     "stoker.analysis.forecasts": {
         "RunForecast": "render_forecasts.forecast",
         "SeedReport": "render_forecasts.seeds",
@@ -131,7 +134,6 @@ _STREAMS = {
     "stoker.operations.workflows": {"WorkflowStream": "render_workflows.stream"},
     "stoker.operations.events": {"EventStream": "render_streams.events"},
     "stoker.operations.telemetry": {"SampleStream": "render_telemetry.stream"},
-    "stoker.analysis.machine_values": {"RunMachine": "render_machine.machine"},
     "stoker.operations.runs_watch": {"NewsStream": "render_answers.news"},
     "stoker.operations.top": {"TopStream": "render_top.show"},
 }

@@ -33,13 +33,16 @@ class JobRun:
         asked = {"op": "run_info", "job": self.job, "path": self.path, **request}
         if all(known.name != self.node for known in session.inventory.nodes):
             raise StokerError(f"{self.node}, where {self.job} ran, is not in the inventory")
+        asked_at = time.time()
         answers, problems = ask_nodes(session, "stoker.fleet.request", {"*": asked}, [self.node])
         for problem in problems:
             raise NodeError(problem.node or self.node, problem.message, next_step=problem.next_step)
         reply = answers[self.node].res["reply"]
         now, told = time.time(), reply["run"]
+        # Read between these two moments: only beyond them the node's clock is another one.
+        ahead = told["now"] - min(max(told["now"], asked_at), now)
         seen = Seen(
-            self.node, self.job, told["attempt"], now, told["now"] - now, remote.size_of(told), told["full"],
+            self.node, self.job, told["attempt"], now, ahead, remote.size_of(told), told["full"],
             told["folder"], told["cursor"], told["read_bytes"],
         )  # fmt: skip
         return reply, seen
