@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from cli import Cli, until
-from testbed import PlainNode
+from plays import Plays
+from testbed import PlainNode, write_inventory
+from testbed.bed import find_python
 
 from stoker.analysis import read, runs_in, verdict
 
@@ -102,3 +104,33 @@ def only_what_is_new_is_told(cli: Cli, job: str, folder: Path) -> None:
     short = cli("runs", "history", job, "-n", "50", "--tokens", "200", "--json").json()
     assert 0 < short["tokens"] <= 200
     assert short["total"] == 12010
+
+
+@pytest.mark.accepts("B01")
+@pytest.mark.accepts("B05")
+def test_a_playbook_asks_a_node_with_python_3_8(nodes: Callable[..., list[PlainNode]], tmp_path: Path) -> None:
+    (node,) = nodes(1, python=find_python("3.8"))
+    lines = "".join(json.dumps({"step": step, "loss": 1 / (1 + step)}) + "\n" for step in range(6000))
+    (node.home / "rows").write_text(lines)
+    plays = Plays(tmp_path, write_inventory(tmp_path / "inventory.yml", [node], groups={"fleet": [node.name]}))
+    played = plays.run(
+        """
+        - stoker.fleet.job: { id: nightly, argv: [cp, rows, metrics.jsonl], workdir: "~", state: started }
+        - stoker.fleet.job_log: { id: nightly, wait: 60 }
+        - stoker.fleet.run_info: { id: nightly }
+          check_mode: true
+          register: first
+        - stoker.fleet.run_info: { id: nightly, since: "{{ first.run.cursor }}" }
+          register: news
+        - stoker.fleet.run_info: { id: nobody }
+          register: missing
+        """
+    )
+    told = played.results[node.name]
+    (file,) = told["first"]["run"]["files"]
+    assert file["path"] == str(node.home / "metrics.jsonl"), played.output
+    assert file["metrics"]["loss"]["count"] == 6000
+    assert file["metrics"]["loss"]["min"] == [5999, 1 / 6000]
+    assert (told["first"]["changed"], told["first"]["job"]["state"]) == (False, "succeeded")
+    assert told["news"]["run"]["files"][0]["metrics"] == {}
+    assert told["missing"]["msg"].startswith("no job nobody in ")

@@ -33,10 +33,14 @@ class JobRun:
         asked = {"op": "run_info", "job": self.job, "path": self.path, **request}
         if all(known.name != self.node for known in session.inventory.nodes):
             raise StokerError(f"{self.node}, where {self.job} ran, is not in the inventory")
+        if request.get("full"):
+            session.say(f"asking {self.node} for every point of {self.job} ...")
         asked_at = time.time()
         answers, problems = ask_nodes(session, "stoker.fleet.request", {"*": asked}, [self.node])
         for problem in problems:
             raise NodeError(problem.node or self.node, problem.message, next_step=problem.next_step)
+        if self.node not in answers:
+            raise NodeError(self.node, "did not answer")
         reply = answers[self.node].res["reply"]
         now, told = time.time(), reply["run"]
         # Read between these two moments: only beyond them the node's clock is another one.
