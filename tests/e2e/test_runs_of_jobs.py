@@ -71,7 +71,11 @@ def test_a_run_is_asked_where_it_lies(job: tuple[Cli, str, Path], node: PlainNod
             assert metric[figure] == here[metric["name"]][figure], figure
     summary = cli("runs", "summary", id_)
     assert f"· {node.name}, " in summary.out, summary
-    assert "is running" in cli("runs", "check", id_, "--json").out or summary.out.startswith("metrics.jsonl  running")
+    assert summary.out.startswith("metrics.jsonl  running")
+    beside = cli("runs", "machine", id_, "-n", "5", "--json").json()
+    assert len(beside["parts"]) == 5
+    assert "the job has no GPU of its own, so nothing is known of GPUs" in beside["unknown"]
+    assert cli("runs", "machine", id_, "-n", "5").code == 0
     check_is_that_of_the_file(cli, id_, folder)
     only_what_is_new_is_told(cli, id_, folder)
 
