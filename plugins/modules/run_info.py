@@ -39,7 +39,7 @@ options:
       - By default what the job writes.
     type: str
   since:
-    description: Only what is new since an earlier answer, by its RV(run.cursor).
+    description: Only what is new since an earlier answer, by the C(cursor) of its RV(run).
     type: str
 seealso:
   - module: stoker.fleet.job_info
