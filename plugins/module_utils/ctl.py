@@ -277,6 +277,11 @@ class Node:
 
         return environments.ensure(self.state, self.entry, self.request)
 
+    def run_info(self):
+        from . import run_info
+
+        return run_info.look(self.state, self.request)
+
     def environments(self):
         from . import environments
 

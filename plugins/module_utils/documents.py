@@ -193,6 +193,7 @@ _BODIES["request"] = record(
                 "container",
                 "services",
                 "gpu_release",
+                "run_info",
             ],
         },
         state_dir=dict(ARGUMENT, minLength=1),
@@ -269,6 +270,10 @@ _BODIES["request"] = record(
         health=nullable(HEALTH),
         apt=listing(ARGUMENT),
         pip=listing(ARGUMENT),
+        path=nullable(dict(ARGUMENT, minLength=1)),
+        since=nullable(TEXT),
+        full=FLAG,
+        machine=FLAG,
     ),
 )
 

@@ -174,6 +174,8 @@ def _request_rules(request: dict[str, Any]) -> list[str]:
         return _one_command(request, "request")
     if request["op"] == "gpu_release":
         return [] if "gpu" in request else ["request.gpu: missing"]
+    if request["op"] == "run_info":
+        return [] if "job" in request else ["request.job: missing"]
     if request["op"] == "log":
         faults = [] if "job" in request else ["request.job: missing"]
         if request.get("offset") is not None and request.get("tail") is not None:

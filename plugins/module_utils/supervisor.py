@@ -16,7 +16,7 @@ import time
 import traceback
 import uuid
 
-from . import cgroups, gpu_gate, gpu_queue, identity, launch, leases, logs, recorder, sandbox, snapshots
+from . import cgroups, gpu_gate, gpu_queue, identity, launch, leases, logs, recorder, run_files, sandbox, snapshots
 from .processes import Family, send_signal
 from .samples import Sampler
 from .statedir import Lock, NodeError, StateDir, from_os_error
@@ -159,7 +159,8 @@ class Supervisor:
         state = self.attempt.read("state.json") or {}
         self.groups = cgroups.Groups.from_record(state.get("groups"))
         self.recorder = self.recorder or state.get("recorder")
-        sampler = Sampler(self.attempt, float(self.spec.get("sample_interval_s", 10.0)), state.get("gpus") or [])
+        interval_s = float(self.spec.get("sample_interval_s", 10.0))
+        sampler = Sampler(self.attempt, interval_s, state.get("gpus") or [], run_files.folder_of(self.attempt))
         statuses = {}
         while True:
             statuses.update(recorder.reap())

@@ -43,6 +43,7 @@ from stoker.operations import (
     runs,
     runs_figures,
     runs_init,
+    runs_machine,
     runs_query,
     runs_report,
     runs_verdicts,
@@ -260,6 +261,7 @@ class Runs(Namespace):
     comment = bound(runs_report.comment)
     init = bound(runs_init.init)
     watch = bound(runs_watch.watch)
+    machine = bound(runs_machine.machine)
     check = bound(runs_verdicts.check)
     eta = bound(runs_verdicts.eta)
     seeds = bound(runs_verdicts.seeds)

@@ -412,7 +412,9 @@ def test_every_answer_is_an_object_and_json(two: Path, stoker: Asked) -> None:
             runs.summary(a, key=["val/los"])
     from stoker.operations import operations
 
-    assert {f"runs {asked[0]}" for asked in answers} == {o.command for o in operations() if o.area == "runs"}
+    # What a machine did is known of jobs alone: the test of their runs asks for it.
+    commands = {o.command for o in operations() if o.area == "runs"} - {"runs machine"}
+    assert {f"runs {asked[0]}" for asked in answers} == commands
     for asked, answer in answers.items():
         told = stoker(*asked, "--json").value
         assert set(told) == {field.name for field in dataclasses.fields(answer)}, asked

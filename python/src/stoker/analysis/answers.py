@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stoker.analysis.values import MetricComparison, Row, RunInfo, State
+from stoker.analysis.values import MetricComparison, Row, RunInfo, Seen, State
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class RunNews:
     """What is new of a run since the last look.
 
     `rows` are the new points, at most as many as were asked for, of `total`; `tokens` is what they cost as CSV.
-    `cursor` goes on from here, in another process, too.
+    `cursor` goes on from here, in another process, too. `seen` is for the run of a job: where and when it was read.
     """
 
     run: str
@@ -148,6 +148,7 @@ class RunNews:
     state: State
     tokens: int
     cursor: str
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def forecast(run: Run, told: RunCheck, now: float, steps: float | None = None) -
     speed = _speed(run.metrics[name]) if name else _Speed(unknown="its files have no times, so its speed is not known")
     left, why = _left(run, total, known_by)
     why = why or speed.unknown
-    over = run.info.state.name in ("finished", "failed")
+    over = run.info.state.name in ("finished", "failed", "cancelled")
     remaining, low, high = (
         None if why or left is None or each is None else left * each for each in (speed.seconds, speed.low, speed.high)
     )
@@ -70,7 +70,7 @@ def _left(run: Run, total: float | None, known_by: str) -> tuple[float | None, s
     if total is None:
         return None, "how many steps it takes is not in its settings: --steps"
     left = max(0.0, total - last)
-    if left and state in ("finished", "failed"):
+    if left and state in ("finished", "failed", "cancelled"):
         return None, f"it {state} at step {last:,g}, {left:,g} steps before {known_by}"
     return left, None
 

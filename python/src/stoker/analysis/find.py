@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from ansible_collections.stoker.fleet.plugins.module_utils.readers import mlflow_run, sqlite_store
-from ansible_collections.stoker.fleet.plugins.module_utils.readers.reading import STEP_KEYS, TIME_KEYS
+from ansible_collections.stoker.fleet.plugins.module_utils.readers import kinds, sqlite_store
 from stoker.analysis import neptune
 from stoker.analysis.errors import NotThere, Unreadable
 from stoker.analysis.values import Kind
 
-_NEVER = {".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".cache", ".tox", "site-packages", ".dvc",
-          ".trash"}  # fmt: skip
-LOGS = {"output.log", "out.log", "stdout.log", "train.log"}
-_LOOK = 64 * 1024
-_AXES = {*STEP_KEYS, *TIME_KEYS}
-_Keys = Callable[[str], set[str]]
+LOGS = kinds.LOGS
 
 
 @dataclass(frozen=True)
@@ -65,40 +57,40 @@ def _folders(top: Path, problems: list[str]) -> Iterator[tuple[Path, list[str]]]
         problems.append(f"{problem.filename} cannot be looked into: {problem.strerror}")
 
     for folder, names, files in os.walk(top, onerror=fail):
-        names[:] = sorted(name for name in names if name not in _NEVER)
+        names[:] = sorted(name for name in names if name not in kinds.NEVER)
         yield Path(folder), sorted(files)
 
 
 def _in_folder(folder: Path, files: list[str], top: Path, problems: list[str]) -> Iterator[Source]:
     """What of a folder is a run; a log counts only where nothing better is."""
     where = "" if folder == top else str(folder.relative_to(top))
-    kinds: dict[Kind, list[Path]] = defaultdict(list)
+    told: dict[Kind, list[Path]] = defaultdict(list)
     for name in files:
         kind = _told(folder / name, problems)
         if kind is not None:
-            kinds[kind].append(folder / name)
-    for path in kinds["wandb"]:
+            told[kind].append(folder / name)
+    for path in told["wandb"]:
         yield Source("wandb", (path,), where or folder.resolve().name)
-    if kinds["tensorboard"]:
-        yield Source("tensorboard", tuple(kinds["tensorboard"]), where or folder.resolve().name)
-    if kinds["trainer_state"]:
+    if told["tensorboard"]:
+        yield Source("tensorboard", tuple(told["tensorboard"]), where or folder.resolve().name)
+    if told["trainer_state"]:
         yield Source("trainer_state", (folder / "trainer_state.json",), where or folder.resolve().name)
-    yield from _exported(kinds["neptune"], where)
-    yield from (source for path in kinds["trackio"] for source in _of_store("trackio", path, where, problems))
-    for path in kinds["mlflow"]:
+    yield from _exported(told["neptune"], where)
+    yield from (source for path in told["trackio"] for source in _of_store("trackio", path, where, problems))
+    for path in told["mlflow"]:
         if path.name == "meta.yaml":
             yield Source("mlflow", (path,), where or folder.resolve().name)
         else:
             yield from _of_store("mlflow", path, where, problems)
     rows: tuple[Kind, ...] = ("jsonl", "csv")
     for kind in rows:
-        for path in kinds[kind]:
+        for path in told[kind]:
             # Lightning's file is called metrics.csv in every run: its folder is the name.
             own = where if path.name == "metrics.csv" and where else str(Path(where) / path.name)
             yield Source(kind, (path,), own)
     part_of_wandb = folder.name in ("files", "logs") and any(folder.parent.glob("*.wandb"))
-    if not any(kinds[kind] for kind in kinds if kind != "log") and not part_of_wandb:
-        for path in kinds["log"]:
+    if not any(told[kind] for kind in told if kind != "log") and not part_of_wandb:
+        for path in told["log"]:
             yield Source("log", (path,), str(Path(where) / path.name))
 
 
@@ -116,24 +108,9 @@ def _told(path: Path, problems: list[str]) -> Kind | None:
 
 def _kind(path: Path) -> Kind | None:
     """What a file in a folder is, None for one that is no run. Raises OSError."""
-    name = path.name
-    if ".tfevents." in name and not name.endswith((".profile-empty", ".v2.tmp")):
-        return "tensorboard"
-    if name.endswith(".wandb"):
-        return "wandb"
-    if name == "trainer_state.json":
-        return "trainer_state"
-    if name == "meta.yaml":
-        return "mlflow" if mlflow_run.is_run(str(path)) else None
-    if name.endswith(".parquet"):
+    if path.name.endswith(".parquet"):
         return "neptune" if neptune.is_part(path) else None
-    if name.endswith((".db", ".sqlite", ".sqlite3")):
-        return cast("Kind | None", sqlite_store.store_kind(str(path)))
-    if name.endswith((".jsonl", ".ndjson")):
-        return "jsonl" if _has_axis(path, _json_keys) else None
-    if name.endswith(".csv"):
-        return "csv" if _has_axis(path, _csv_keys) else None
-    return "log" if name in LOGS else None
+    return cast("Kind | None", kinds.kind_of(str(path)))
 
 
 def _exported(parts: Sequence[Path], where: str) -> Iterator[Source]:
@@ -166,36 +143,8 @@ def _of_file(path: Path) -> list[Source]:
     if kind in ("trackio", "mlflow") and path.name != "meta.yaml":
         return list(_of_store(kind, path, ""))
     if kind is None:
-        if path.name.endswith((".jsonl", ".ndjson")) or _begins_with_object(path):
+        if path.name.endswith((".jsonl", ".ndjson")) or kinds.begins_with_object(str(path)):
             kind = "jsonl"
         else:
             kind = "csv" if path.name.endswith(".csv") else "log"
     return [Source(kind, (path,), path.name)]
-
-
-def _has_axis(path: Path, keys_of: _Keys) -> bool:
-    """Whether the first lines name a step or a time: a data set or a table of anything else is no run."""
-    with path.open("rb") as file:
-        lines = file.read(_LOOK).decode("utf-8-sig", "replace").splitlines()
-    return any(not _AXES.isdisjoint(keys_of(line)) for line in lines[:20])
-
-
-def _begins_with_object(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(_LOOK).lstrip()[:1] == b"{"
-
-
-def _json_keys(line: str) -> set[str]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return set()
-    numbers = row.items() if isinstance(row, dict) else ()
-    return {key for key, value in numbers if isinstance(value, int | float)}
-
-
-def _csv_keys(line: str) -> set[str]:
-    try:
-        return {cell.strip() for cell in next(csv.reader([line]), [])}
-    except csv.Error:
-        return set()

@@ -29,7 +29,7 @@ from stoker.analysis.naming import chosen
 from stoker.analysis.phrases import number
 from stoker.analysis.runs import Found
 from stoker.analysis.state import judge, writers
-from stoker.analysis.values import State
+from stoker.analysis.values import Seen, State
 
 ROWS = 10
 _VERSION = 2
@@ -56,6 +56,7 @@ class Follower:
         self._steps: dict[str, float] = state.get("steps", {})
         self._counts: dict[str, int] = state.get("counts", {})
         self._exits: list[int] = state.get("exits", [])
+        self.seen: Seen | None = None
 
     def look(self, tokens: int | None = None) -> RunNews:
         """What is new. `tokens` is how long its rows may be (as CSV); they are thinned, with their extremes, to that.
@@ -85,7 +86,7 @@ class Follower:
         info = self._found.info
         return RunNews(
             info.id, info.title, time.time(), tuple(wanted), tuple(picked), total, tuple(alerts), skipped,
-            self.state(), thin.tokens(text), self._cursor(),
+            self.state(), thin.tokens(text), self._cursor(), self.seen,
         )  # fmt: skip
 
     def state(self) -> State:
@@ -166,11 +167,7 @@ class Follower:
             since = steps[-self._rows] if len(steps) > self._rows else -np.inf
             metrics = [_since(metric, float(since)) for metric in metrics]
             metrics = [metric for metric in metrics if len(metric)]
-        picked, total = thin.rows(metrics, self._rows)
-        names = sorted({metric.name for metric in metrics})
-        while tokens is not None and len(picked) > 1 and thin.tokens(thin.csv(names, picked)) > tokens:
-            picked, _ = thin.rows(metrics, max(1, len(picked) * 3 // 4))
-        return picked, total
+        return thin.rows(metrics, self._rows, tokens)
 
     def _values(self, metrics: Mapping[str, Metric]) -> list[RunAlert]:
         """A metric that becomes no finite number, once until it is one again."""
@@ -224,6 +221,8 @@ def _named(found: Found) -> str:
     """Which run a cursor is of: ids are unique in a folder alone."""
     if found.server is not None:
         return f"{found.info.id} in {found.server.address}"
+    if found.info.seen is not None:
+        return f"{found.info.id} of {found.info.seen.job}"
     folder = found.sources[0].paths[0].resolve().parent
     return f"{found.info.id} in {folder.parent if folder.name.startswith('checkpoint-') else folder}"
 

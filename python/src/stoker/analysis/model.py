@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,9 +11,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stoker.analysis.schema import Schema
-from stoker.analysis.values import RunInfo
+from stoker.analysis.values import Machine, RunInfo
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Figures:
+    """Exact figures of all points of a metric of which only some are here.
+
+    `count` points were logged, `nan` and `inf` of them are no finite numbers: the first at step `odd`, and the last
+    `ended_odd` ones since step `odd_since`. `first`, `last`, `low` and `high` are finite points (step, value). The
+    newest `tail` points are here without a gap. `means` is the course: means of equal numbers of points.
+    """
+
+    count: int
+    nan: int
+    inf: int
+    first: tuple[float, float] | None
+    last: tuple[float, float] | None
+    low: tuple[float, float] | None
+    high: tuple[float, float] | None
+    final: float
+    mean: float | None
+    std: float | None
+    odd: float | None
+    ended_odd: int
+    odd_since: float
+    tail: int
+    means: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +47,8 @@ class Metric:
     """One metric at full resolution, by step. `times` are Unix seconds, None where nobody wrote them down.
 
     Values may be NaN or infinite: they were logged. Arrays are read-only and of one length. `files` hold its points,
-    `file_of` says which of them each (None: the only one).
+    `file_of` says which of them each (None: the only one). `figures`: not all points are here, but the lowest, the
+    highest and the last of each part, and the newest ones; None: all are.
     """
 
     name: str
@@ -29,9 +57,15 @@ class Metric:
     times: Floats | None = None
     files: tuple[str, ...] = ()
     file_of: NDArray[np.int16] | None = None
+    figures: Figures | None = None
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def logged(self) -> int:
+        """How many points were logged, also where not all of them are here."""
+        return len(self.values) if self.figures is None else self.figures.count
 
     @property
     def last(self) -> float:
@@ -50,7 +84,7 @@ class Metric:
             return self
         times = None if self.times is None else self.times[keep]
         file_of = None if self.file_of is None else self.file_of[keep]
-        return Metric(self.name, self.steps[keep], self.values[keep], times, self.files, file_of)
+        return Metric(self.name, self.steps[keep], self.values[keep], times, self.files, file_of, self.figures)
 
     def source(self, first: float | None, last: float | None) -> tuple[str, ...]:
         """The files that hold the points from step `first` to `last` (None: all of them)."""
@@ -66,7 +100,7 @@ class Run:
 
     `summary` are the last values as the writer noted them; `directions` which way is better where the schema or the
     writer said; `skipped` counts what is in the files and not in `metrics`, by reason; `remarks` are sentences about
-    the reading.
+    the reading. `machine` is what is known of the run's job from outside its files.
     """
 
     info: RunInfo
@@ -77,6 +111,11 @@ class Run:
     remarks: tuple[str, ...]
     log: tuple[str, ...]
     schema: Schema = field(default_factory=Schema)
+    machine: Machine = field(default_factory=Machine)
+
+    def now(self) -> float:
+        """The time by the clock that wrote the run's times, in Unix seconds."""
+        return time.time() + (self.info.seen.ahead_s if self.info.seen is not None else 0.0)
 
     @property
     def last_step(self) -> float | None:

@@ -30,16 +30,20 @@ from stoker.analysis.values import Kind, RunInfo, State
 
 # Writers put the settings of a run first.
 _HEAD_BYTES = 65536
-_FACTS = ("remote", "gpu", "gpus", "os", "python", "cuda", "program", "runtime_s")
+FACTS = ("remote", "gpu", "gpus", "os", "python", "cuda", "program", "runtime_s")
 
 
 @dataclass(frozen=True)
 class Found:
-    """A run in a folder or on a server, not read yet. `sources` are its segments in order; none lie on a server."""
+    """A run in a folder or on a server, not read yet. `sources` are its segments in order; none lie on a server.
+
+    `run` is that of a job, whose node has read it.
+    """
 
     info: RunInfo
     sources: tuple[Source, ...] = field(repr=False)
     server: Server | None = field(default=None, repr=False)
+    run: Run | None = field(default=None, repr=False)
 
 
 def runs_in(path: Path | Address, problems: list[str] | None = None) -> list[Found]:
@@ -54,7 +58,7 @@ def runs_in(path: Path | Address, problems: list[str] | None = None) -> list[Fou
     open_files = writers()
     segments: dict[tuple[Any, ...], list[tuple[Source, Reading]]] = {}
     told: list[str] = []
-    for source in _newest_checkpoints(find(path, told)):
+    for source in newest_checkpoints(find(path, told)):
         try:
             head = _head(source)
         except OSError as problem:
@@ -62,10 +66,7 @@ def runs_in(path: Path | Address, problems: list[str] | None = None) -> list[Fou
                 raise Unreadable(_unreadable(path, problem)) from problem
             told.append(_unreadable(Path(problem.filename or source.paths[0]), problem))
             continue
-        # A resumed run has several folders and one id; ids are compared whole.
-        one = ("wandb", head.info.get("entity"), head.info.get("project"), head.info.get("id"))
-        key = one if source.kind == "wandb" and one[-1] else (source.kind, source.place, source.paths, source.run)
-        segments.setdefault(key, []).append((source, head))
+        segments.setdefault(segment_key(source, head), []).append((source, head))
     found = []
     for parts in segments.values():
         try:
@@ -81,8 +82,16 @@ def _age(run: Found) -> tuple[float, str]:
     return run.info.started_at or run.info.updated_at, run.info.id
 
 
+def segment_key(source: Source, head: Reading) -> tuple[Any, ...]:
+    """What the segments of one run have in common: a resumed one has several folders and one id, compared whole."""
+    one = ("wandb", head.info.get("entity"), head.info.get("project"), head.info.get("id"))
+    return one if source.kind == "wandb" and one[-1] else (source.kind, source.place, source.paths, source.run)
+
+
 def read(found: Found) -> Run:
     """Everything that the files of a run hold. Raises Unreadable when one cannot be read at all."""
+    if found.run is not None:
+        return found.run
     if found.server is not None:
         readings = [found.server.history(found.info.id)]
     else:
@@ -165,7 +174,7 @@ def _head(source: Source) -> Reading:
     return Reading(source.kind, str(source.paths[0]))
 
 
-def _newest_checkpoints(sources: Iterable[Source]) -> list[Source]:
+def newest_checkpoints(sources: Iterable[Source]) -> list[Source]:
     """Every checkpoint of a Trainer holds the whole log up to it: of those in one folder only the newest is the run."""
     kept: list[Source] = []
     newest: dict[Path, Source] = {}
@@ -205,7 +214,7 @@ def _found(parts: Sequence[tuple[Source, Reading]], open_files: Writers | None) 
     first, last = ordered[0], ordered[-1]
     stats = [path.stat() for path in paths]
     described = _described(
-        last[0].kind, info, config, _place(last[0]), _state(last[0], last[1], open_files),
+        last[0].kind, info, config, place_of(last[0]), _state(last[0], last[1], open_files),
         first[1].info.get("started_at"), max(status.st_mtime for status in stats),
         sum(status.st_size for status in stats), tuple(str(path) for path in paths),
     )  # fmt: skip
@@ -233,11 +242,11 @@ def _described(
         group=text.get("group"), job_type=text.get("job_type"), tags=tuple(info.get("tags", ())),
         notes=text.get("notes"), host=text.get("host"), commit=text.get("commit"), state=state, started_at=started,
         updated_at=info.get("updated_at") or changed, bytes=info.get("bytes") or size, segments=segments, config=config,
-        facts={key: info[key] for key in _FACTS if key in info},
+        facts={key: info[key] for key in FACTS if key in info},
     )  # fmt: skip
 
 
-def _place(source: Source) -> str:
+def place_of(source: Source) -> str:
     """A checkpoint's run is called as the folder that the checkpoints are in."""
     place = Path(source.place)
     return str(place.parent) if place.name.startswith("checkpoint-") and place.parent.name else source.place

@@ -93,7 +93,9 @@ def _warnings(groups: Sequence[Sequence[Run]], unknown: int) -> list[str]:
             said.append(
                 f"{group[0].info.title} and others have one seed or none: {len(set(seeds))} of {len(seeds)} differ"
             )
-        going = [run.info.title for run in group if run.info.state.name in ("running", "unfinished", "failed")]
+        going = [
+            run.info.title for run in group if run.info.state.name in ("running", "unfinished", "failed", "cancelled")
+        ]
         if going:
             said.append(f"not at their end: {', '.join(going)}")
     return said

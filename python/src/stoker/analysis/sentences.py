@@ -31,7 +31,7 @@ def summary_sentences(run: Run, findings: Sequence[Finding], checks: Sequence[Ch
 def _standing(run: Run) -> Sentence:
     name, state = cut(run.info.title, _NAME), run.info.state
     is_ = {
-        "finished": "finished", "failed": "failed", "running": "is running",
+        "finished": "finished", "failed": "failed", "cancelled": "was stopped", "running": "is running",
         "unfinished": "was never ended", "unknown": "may or may not go on",
     }[state.name]  # fmt: skip
     last = max(run.metrics.values(), key=lambda metric: metric.last_step if len(metric) else -math.inf, default=None)

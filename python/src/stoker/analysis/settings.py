@@ -8,6 +8,7 @@ from typing import Any
 
 from stoker.analysis.find import Source
 
+NAMES = ("hparams.yaml", "config.json", "config.yaml")
 _LARGEST = 1 << 20
 
 
@@ -18,7 +19,7 @@ def settings_beside(source: Source) -> Mapping[str, Any]:
     """
     if source.kind == "wandb":
         return {}
-    for name in ("hparams.yaml", "config.json", "config.yaml"):
+    for name in NAMES:
         path = source.paths[0].parent / name
         try:
             if not path.is_file() or path.stat().st_size > _LARGEST:
@@ -26,13 +27,14 @@ def settings_beside(source: Source) -> Mapping[str, Any]:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             continue
-        settings = _mapping(text, is_json=name.endswith(".json"))
+        settings = parsed(text, is_json=name.endswith(".json"))
         if settings:
             return settings
     return {}
 
 
-def _mapping(text: str, *, is_json: bool) -> Mapping[str, Any] | None:
+def parsed(text: str, *, is_json: bool) -> Mapping[str, Any] | None:
+    """The settings that a text is; None where it is no mapping."""
     if is_json:
         try:
             read = json.loads(text)

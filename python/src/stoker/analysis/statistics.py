@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from stoker.analysis.intervals import level_interval
-from stoker.analysis.model import Floats, Metric
+from stoker.analysis.model import Figures, Floats, Metric
 from stoker.analysis.schema import Schema
-from stoker.analysis.values import MetricStats, Point, Stability
+from stoker.analysis.values import Direction, MetricStats, Point, Stability
 from stoker.analysis.words import better
 
 # What a slope needs before it says anything.
@@ -22,7 +22,10 @@ def stats(metric: Metric, directions: Mapping[str, str], schema: Schema | None =
     """The figures of a metric; `directions` is what was said of which way is better, `schema` names and formats it."""
     way = better(metric.name, directions)
     schema = schema or Schema()
-    named = (schema.label(metric.name), schema.format(metric.name))
+    at = _written(metric)
+    named = (schema.label(metric.name), schema.format(metric.name), at)
+    if metric.figures is not None:
+        return _of_figures(metric.name, metric.figures, way, named)
     finite = metric.finite()
     values, steps = finite.values, finite.steps
     nan = int(np.isnan(metric.values).sum())
@@ -30,26 +33,50 @@ def stats(metric: Metric, directions: Mapping[str, str], schema: Schema | None =
     if not len(values):
         return MetricStats(*common, None, None, None, None, None, None, None, *named)
 
-    def at(index: int) -> Point:
+    def point(index: int) -> Point:
         return Point(float(steps[index]), float(values[index]))
 
-    low, high = at(int(values.argmin())), at(int(values.argmax()))
+    low, high = point(int(values.argmin())), point(int(values.argmax()))
     best = {"min": low, "max": high, None: None}[way]
     # Sums of the largest numbers, and squares of them, would be infinite.
     scale = max(abs(low.value), abs(high.value)) or 1.0
     scaled = values / scale
     std = float(scaled.std(ddof=1)) * scale if len(values) > 1 else None
-    return MetricStats(*common, at(0), at(-1), low, high, best, float(scaled.mean()) * scale, std, *named)
+    return MetricStats(*common, point(0), point(-1), low, high, best, float(scaled.mean()) * scale, std, *named)
+
+
+def _of_figures(
+    name: str, told: Figures, way: Direction | None, named: tuple[str, str | None, float | None]
+) -> MetricStats:
+    def point(of: tuple[float, float] | None) -> Point | None:
+        return None if of is None else Point(*of)
+
+    low, high = point(told.low), point(told.high)
+    best = {"min": low, "max": high, None: None}[way]
+    return MetricStats(
+        name, way, told.count, told.nan, told.inf, told.final, point(told.first), point(told.last), low, high, best,
+        told.mean, told.std, *named,
+    )  # fmt: skip
+
+
+def _written(metric: Metric) -> float | None:
+    """When the newest point was written, None where nobody wrote it down."""
+    if metric.times is None or not len(metric) or not np.isfinite(metric.times[-1]):
+        return None
+    return float(metric.times[-1])
 
 
 def stability(metric: Metric, window: float = 0.2) -> Stability:
     """How a metric moves in the newest `window` (a share of its points, at least 10 of them)."""
     finite = metric.finite()
-    total = len(finite)
+    total = len(finite) if metric.figures is None else metric.figures.count - metric.figures.nan - metric.figures.inf
     if total < LEAST_POINTS:
         why = f"cannot tell: {total} finite point{'s' * (total != 1)}, {LEAST_POINTS} needed"
         return Stability(metric.name, total, None, None, None, None, None, None, None, why)
     count = max(LEAST_POINTS, round(total * window))
+    if metric.figures is not None and count > min(metric.figures.tail, len(finite)):
+        why = f"cannot tell: the newest {metric.figures.tail:,} of {total:,} points are here; --full brings all"
+        return Stability(metric.name, total, None, None, None, None, None, None, None, why)
     steps, values = finite.steps[-count:], finite.values[-count:]
     scale = float(np.abs(values).max()) or 1.0
     fit = _line(steps, values / scale)

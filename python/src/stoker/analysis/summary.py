@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 
 from stoker.analysis.errors import AnalysisError
@@ -35,7 +34,7 @@ def summarise(run: Run, *, keys: Sequence[str] = (), budget: int = BUDGET) -> Ru
     """
     if budget < _LEAST_BUDGET:
         raise AnalysisError(f"{budget} tokens are too few", next_step=f"--tokens {_LEAST_BUDGET} or more")
-    now = time.time()
+    now = run.now()
     names = chosen(keys, run.metrics, run.info.title)
     if not keys:
         names.sort(key=lambda name: (importance(name), name))
@@ -47,7 +46,7 @@ def summarise(run: Run, *, keys: Sequence[str] = (), budget: int = BUDGET) -> Ru
     shown: list[MetricSummary] = []
     for name in names:
         entry = _metric(run, run.metrics[name])
-        line = metric_line(entry)
+        line = metric_line(entry, _freshness(run, entry, now))
         rest = _rest(len(names) - len(shown) - 1)
         if tokens("\n".join([head, *lines, line, *rest, *foot])) > budget:
             break
@@ -62,7 +61,11 @@ def summarise(run: Run, *, keys: Sequence[str] = (), budget: int = BUDGET) -> Ru
 
 
 def _metric(run: Run, metric: Metric) -> MetricSummary:
-    return MetricSummary(stats(metric, run.directions, run.schema), stability(metric), sparkline(metric.values, _SPARK))
+    return MetricSummary(stats(metric, run.directions, run.schema), stability(metric), _course(metric))
+
+
+def _course(metric: Metric) -> str:
+    return sparkline(metric.values if metric.figures is None else metric.figures.means, _SPARK)
 
 
 def _head(run: Run, now: float) -> str:
@@ -77,7 +80,8 @@ def _head(run: Run, now: float) -> str:
     start = info.started_at or _first_time(run)
     if start and run.last_time and run.last_time >= start:
         parts.append(span(run.last_time - start))
-    parts.append(f"written {span(max(0.0, now - info.updated_at))} ago")
+    where = f"on {cut(info.seen.node, _NAME)}, " if info.seen is not None else ""
+    parts.append(f"{where}written {span(max(0.0, now - info.updated_at))} ago")
     said += " · " + " · ".join(parts)
     return said if state.exit_code is not None else f"{said}\n  {cut(state.evidence, _SENTENCE)}"
 
@@ -124,8 +128,17 @@ def _foot(run: Run, budget: int) -> list[str]:
     return kept
 
 
-def metric_line(entry: MetricSummary) -> str:
-    """`  train/loss 0.412 ▇▅▃▂ ↓ 1.1%/1k · best 0.40 at 980 · 2 NaN`."""
+def _freshness(run: Run, entry: MetricSummary, now: float) -> str:
+    """`spark, 12 s ago`: whose figure it is, and how old its newest point; nothing for files that are here."""
+    seen = run.info.seen
+    if seen is None:
+        return ""
+    written = entry.stats.at if entry.stats.at is not None else run.info.updated_at
+    return f"{cut(seen.node, _NAME)}, {span(max(0.0, now - written))} ago"
+
+
+def metric_line(entry: MetricSummary, freshness: str = "") -> str:
+    """`  train/loss 0.412 ▇▅▃▂ ↓ 1.1%/1k · best 0.40 at 980 · 2 NaN · spark, 12 s ago`."""
     figures, moves = entry.stats, entry.stability
 
     def value(number_: float) -> str:
@@ -140,6 +153,7 @@ def metric_line(entry: MetricSummary) -> str:
     if figures.best is not None and figures.last is not None and figures.best != figures.last:
         tail.append(f"best {value(figures.best.value)} at {number(figures.best.step)}")
     tail += [f"{count:,} {what}" for count, what in ((figures.nan, "NaN"), (figures.inf, "Inf")) if count]
+    tail += [freshness] if freshness else []
     return " · ".join([" ".join(parts), *tail])
 
 

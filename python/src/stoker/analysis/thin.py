@@ -15,13 +15,22 @@ BARS = "▁▂▃▄▅▆▇"
 NOT_FINITE = "×"
 
 
-def rows(metrics: Sequence[Metric], count: int) -> tuple[list[Row], int]:
+def rows(metrics: Sequence[Metric], count: int, budget: int | None = None) -> tuple[list[Row], int]:
     """At most `count` rows of the steps that any of `metrics` has, and how many there are in all.
 
     Exactly `count` where there are as many. The newest row comes first into the choice, then the oldest, then the
     lowest and highest point of each metric and each that is no finite number, then evenly spread rows.
+    `budget` is how many tokens they may cost as CSV; one row is left at least.
     Raises AnalysisError for a count below 1.
     """
+    picked, total = _rows(metrics, count)
+    names = [metric.name for metric in metrics]
+    while budget is not None and len(picked) > 1 and tokens(csv(names, picked)) > budget:
+        picked, _ = _rows(metrics, max(1, len(picked) * 3 // 4))
+    return picked, total
+
+
+def _rows(metrics: Sequence[Metric], count: int) -> tuple[list[Row], int]:
     if count < 1:
         raise AnalysisError(f"{count} rows are none", next_step="-n 1 or more")
     if not metrics:

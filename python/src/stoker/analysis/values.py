@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Kind = Literal["wandb", "tensorboard", "jsonl", "csv", "trainer_state", "trackio", "mlflow", "neptune", "log"]
-StateName = Literal["finished", "failed", "running", "unfinished", "unknown"]
+StateName = Literal["finished", "failed", "cancelled", "running", "unfinished", "unknown"]
 Direction = Literal["min", "max"]
 Better = Literal["a", "b", "same"]
 
@@ -25,11 +25,47 @@ class State:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """Where and when the run of a job was read: on its node, which answered with `bytes` at `at`.
+
+    `at` is in Unix seconds by this machine's clock, `ahead_s` is how far the node's clock was ahead of it. `full`: all
+    points came; otherwise a digest of them. `folder` is the one that the job runs in, `cursor` says where a later
+    question goes on. `read_bytes` were new to the node's own digest.
+    """
+
+    node: str
+    job: str
+    attempt: int
+    at: float
+    ahead_s: float
+    bytes: int
+    full: bool
+    folder: str
+    cursor: str
+    read_bytes: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What is known of the job behind a run from outside its files; None where it is not known.
+
+    `alive`: its processes were seen (or proven gone), as `evidence` says. `gpu_percent`: how busy its GPUs are.
+    `printed_at` is when it printed last (Unix seconds by the clock that wrote the run's times).
+    """
+
+    alive: bool | None = None
+    gpu_percent: float | None = None
+    evidence: str = ""
+    printed_at: float | None = None
+
+
+@dataclass(frozen=True)
 class RunInfo:
     """What is known of a run without reading its metrics. Times are Unix seconds.
 
     `id` is the writer's own, or where there is none the place of the run relative to the folder that was asked.
-    `segments` are its files in order: a resumed run has several. `facts` is what its writer noted of the machine and
+    `segments` are its files in order: a resumed run has several. `seen` is for the run of a job, whose files are on
+    its node; None: they are here. `facts` is what its writer noted of the machine and
     the code (remote, gpu, gpus, os, python, cuda, program, runtime_s), as far as it did.
     """
 
@@ -50,6 +86,7 @@ class RunInfo:
     segments: tuple[str, ...]
     config: Mapping[str, Any]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    seen: Seen | None = None
 
     @property
     def title(self) -> str:
@@ -70,7 +107,9 @@ class MetricStats:
     """`count` points, of which `nan` and `inf` are no finite numbers and count in no other figure.
 
     `last` is the newest finite point, `final` the value logged last, whatever it is. `best` is by `direction` (None
-    where the name does not say which way is better and nobody else did). `std` is that of the sample.
+    where the name does not say which way is better and nobody else did). `std` is that of the sample. `at` is when the
+    newest point was written (Unix seconds, by the clock of this machine as far as it is known), None where nobody
+    wrote it down.
     """
 
     name: str
@@ -88,6 +127,7 @@ class MetricStats:
     std: float | None
     label: str = ""
     format: str | None = None
+    at: float | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from stoker.analysis.sentences import summary_sentences
 
 # Squares of what is larger are infinite.
 _LARGEST = 1e150
+_LOOK_AT_ONE = {"spike", "divergence", "instability", "exploding", "vanishing"}
 _WORST = {"error": 0, "warning": 1, "info": 2}
 
 
@@ -25,7 +26,7 @@ def check(run: Run, now: float, *, only: Sequence[str] = (), machine: Machine | 
     `now` is in Unix seconds; `machine` is what is known of its job from elsewhere. The same run, `now` and limits give
     the same verdict. Raises NotThere for a detector that is not there.
     """
-    case = Case(run, now, machine or Machine())
+    case = Case(run, now, machine or run.machine)
     findings: list[Finding] = []
     unknown: list[CannotTell] = []
     checks: list[Check] = []
@@ -59,12 +60,23 @@ def _answer(case: Case, detector: Detector, name: str, points: int, limits: Limi
     if points < limits.points:
         why = f"{points:,} points, {limits.points:,} needed"
         return CannotTell(detector.name, name, why, points, limits.points)
+    if name and _lacks_points(case, detector, name):
+        why = "its points, or others that this compares with, were digested on their node: --full brings all"
+        return CannotTell(detector.name, name, why, points, limits.points)
     if name and detector.name != "not_finite" and not _reckonable(case, name):
         why = f"its numbers are beyond {_LARGEST:.0e}, too large to be reckoned with"
         return CannotTell(detector.name, name, why, points, limits.points)
     # What overflows all the same is infinite, and no finding compares with it.
     with np.errstate(all="ignore"):
         return detector.look(case, name, limits)
+
+
+def _lacks_points(case: Case, detector: Detector, name: str) -> bool:
+    """Whether points are missing here that the detector may look at: most look at other metrics, too."""
+    if detector.name == "not_finite":
+        return False
+    looked_at = [name] if detector.name in _LOOK_AT_ONE else case.run.metrics
+    return any(case.run.metrics[other].figures is not None for other in looked_at)
 
 
 def _reckonable(case: Case, name: str) -> bool:
@@ -91,9 +103,12 @@ def _counted(count: int, what: str) -> str:
 
 def _points(case: Case, detector: Detector, name: str) -> int:
     if not name:
-        return max((len(metric) for metric in case.run.metrics.values()), default=0)
+        return max((metric.logged for metric in case.run.metrics.values()), default=0)
+    told = case.run.metrics[name].figures
     # What is no finite number is a point to the detector that looks for it.
-    return len(case.run.metrics[name]) if detector.name == "not_finite" else len(case.finite(name))
+    if detector.name == "not_finite":
+        return case.run.metrics[name].logged
+    return len(case.finite(name)) if told is None else told.count - told.nan - told.inf
 
 
 def _chosen(only: Sequence[str]) -> Iterator[Detector]:

@@ -107,6 +107,9 @@ _VALUES = {
     "stoker.analysis.findings": {
         "RunChecks": "render_verdicts.checks",
     },
+    "stoker.analysis.machine_values": {
+        "RunMachine": "render_machine.machine",
+    },
     "stoker.analysis.forecasts": {
         "RunForecast": "render_forecasts.forecast",
         "SeedReport": "render_forecasts.seeds",

@@ -39,12 +39,21 @@ def show(value: Any, call: Call, out: Out, session: Session) -> int:
         render_jobs.started(value, out)
     else:
         renderer(value)(value, out)
+        freshness(value, out)
     _problems(getattr(value, "problems", ()), out)
     if follow:
         from stoker.operations.logs import logs
 
         return _show_stream(logs(session, value.job.id, follow=True), call, out)
     return exit_code(value)
+
+
+def freshness(value: Any, out: Out) -> None:
+    """Say of the runs of jobs where and when they were read."""
+    if type(value).__module__.startswith("stoker.analysis."):
+        from stoker.cli import render_runs
+
+        render_runs.freshness(value, out)
 
 
 def exit_code(value: Any) -> int:

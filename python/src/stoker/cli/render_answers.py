@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from stoker.analysis.answers import ReportWritten, RunCauses, RunComment, RunCosts, RunNews, RunQuery, SchemaProposed
@@ -118,10 +119,13 @@ def _news(one: RunNews, out: Out) -> None:
         out.line((f"{alert.severity.upper():<8}  ", colour), fmt.one_line(alert.text))
     if one.total > len(one.rows):
         out.remark((f"{len(one.rows):,} of {one.total:,} new steps (-n)", "dim"))
+    place = ""
+    if one.seen is not None:
+        place = f"  {fmt.one_line(one.seen.node)}, {fmt.age(max(0.0, time.time() - one.seen.at))} ago"
     for row in one.rows:
         words = [f"{fmt.one_line(key)} {fmt.number(row.values[key])}" for key in one.keys if key in row.values]
-        out.line((f"step {fmt.number(row.step)}", "bold"), "  " + "  ".join(words))
-    if one.state.name in ("finished", "failed"):
+        out.line((f"step {fmt.number(row.step)}", "bold"), "  " + "  ".join(words), (place, "dim"))
+    if one.state.name in ("finished", "failed", "cancelled") or (one.seen and one.state.name == "unfinished"):
         out.line((one.state.name, "bold"), f"  {fmt.one_line(one.state.evidence)}")
 
 

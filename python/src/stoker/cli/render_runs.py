@@ -53,6 +53,23 @@ def state_of(run: RunInfo) -> str:
     return f"{run.state.name} ({run.state.exit_code})" if run.state.exit_code else run.state.name
 
 
+def freshness(value: object, out: Out) -> None:
+    """Of runs that were read on nodes: where, how long ago they had been written to, and how much was sent."""
+    one = getattr(value, "info", None)
+    infos = [one] if one is not None else [getattr(value, side, None) for side in ("a", "b")]
+    infos += [getattr(run, "info", run) for run in getattr(value, "runs", ())]
+    told = {
+        (info.seen.node, info.seen.job): info for info in infos if isinstance(info, RunInfo) and info.seen is not None
+    }
+    for info in told.values():
+        seen = info.seen
+        assert seen is not None
+        written = fmt.age(max(0.0, seen.at + seen.ahead_s - info.updated_at))
+        what = "every point" if seen.full else "a digest"
+        place = f"{fmt.one_line(seen.node)}, {seen.job} attempt {seen.attempt}"
+        out.remark((f"{place}: written {written} before it was read there; {what}, {fmt.size(seen.bytes)}", "dim"))
+
+
 def summary(value: RunSummary, out: Out) -> None:
     """`stoker runs summary` and `latest`: the text that the tokens were counted of."""
     first, *lines = value.text.split("\n")
@@ -133,11 +150,21 @@ def stats(value: RunStats, out: Out) -> None:
         odd = ", ".join(f"{count:,} {what}" for count, what in ((m.nan, "NaN"), (m.inf, "Inf")) if count) or "-"
         points = [_point(point, m.format) for point in (m.best, m.min, m.max)]
         figures = (_value(m.final, m.format), *points, _value(m.mean, m.format), fmt.number(m.std))
-        rows.append((m.label or m.name, fmt.number(m.count), *figures, odd))
+        row = (m.label or m.name, fmt.number(m.count), *figures, odd)
+        rows.append((*row, written(value.info, m.at)) if value.info.seen is not None else row)
     if out.form == "csv":
         records(out, value.metrics)
         return
-    out.table(("METRIC", "POINTS", "FINAL", "BEST", "MIN", "MAX", "MEAN", "STD", "NOT FINITE"), rows)
+    heads = ("METRIC", "POINTS", "FINAL", "BEST", "MIN", "MAX", "MEAN", "STD", "NOT FINITE")
+    out.table((*heads, "WRITTEN") if value.info.seen is not None else heads, rows)
+
+
+def written(info: RunInfo, at: float | None) -> str:
+    """`spark, 12 s ago`: where a figure is from, and how old its newest point was when it was read."""
+    seen = info.seen
+    assert seen is not None
+    age = seen.at + seen.ahead_s - (info.updated_at if at is None else at)
+    return f"{fmt.one_line(seen.node)}, {fmt.age(max(0.0, age))} ago"
 
 
 def stability(value: RunStability, out: Out) -> None:

@@ -48,6 +48,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.services": _of("service", "start stop restart status logs"),
     "stoker.operations.runs": _of("runs", "list find latest summary keys config notes"),
     "stoker.operations.runs_figures": _of("runs", "history chart stats stability best compare"),
+    "stoker.operations.runs_machine": _of("runs", "machine"),
     "stoker.operations.runs_verdicts": _of("runs", "check eta seeds"),
     "stoker.operations.runs_query": _of("runs", "query cost why"),
     "stoker.operations.runs_report": _of("runs", "report comment"),

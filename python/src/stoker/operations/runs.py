@@ -14,6 +14,7 @@ from stoker.analysis.summaries import RunSummary
 from stoker.analysis.values import Key, RunConfig, RunInfo, RunKeys, RunList, RunNotes, StateName
 from stoker.config import working_folder
 from stoker.errors import StokerError, UsageError
+from stoker.operations import runs_jobs
 from stoker.operations.registry import Short, operation
 from stoker.operations.session import Session
 
@@ -45,29 +46,46 @@ def base(folder: str | None) -> Path | Address:
 
 
 def found_in(session: Session, folder: str) -> list[Found]:
-    """The runs in a folder; what cannot be read is told. Raises UsageError when there is no such folder."""
-    found, unreadable = look(folder)
+    """The runs in a folder or of a job; what cannot be read is told. Raises UsageError when there is no such thing."""
+    found, unreadable = look(session, folder)
     for sentence in unreadable:
         session.say(sentence)
     return found
 
 
-def look(folder: str) -> tuple[list[Found], tuple[str, ...]]:
-    """The runs in a folder, and a sentence for each file that cannot be read."""
+def look(session: Session, folder: str, *, full: bool = False) -> tuple[list[Found], tuple[str, ...]]:
+    """The runs in a folder or of a job, and a sentence for each file that cannot be read."""
     from stoker.analysis import runs
 
+    if (job := job_of(session, folder, None)) is not None:
+        return runs_jobs.runs_of(session, job, full=full), ()
     problems: list[str] = []
     with answered():
         return runs.runs_in(base(folder), problems), tuple(problems)
 
 
-def read_run(session: Session, run: str, folder: str | None) -> Run:
-    """The run that was named, read whole."""
+def read_run(session: Session, run: str, folder: str | None, *, full: bool = False) -> Run:
+    """The run that was named, read whole; that of a job as a digest that its node made, or `full`."""
+    return whole(session, one_run(session, run, folder, full=full))
+
+
+def job_of(session: Session, run: str, folder: str | None) -> runs_jobs.JobRun | None:
+    """The job that is meant; None for a path (whoever has a folder of that name means it) and for any other run."""
+    with answered():
+        place, server = base(folder), named(run, working_folder())
+    if server or (isinstance(place, Path) and (place / Path(run).expanduser()).exists()):
+        return None
+    return runs_jobs.named(session, run)
+
+
+def one_run(session: Session, run: str, folder: str | None, *, full: bool = False) -> Found:
+    """The run that a path, an id or a name in the folder, or the id of a job means."""
     from stoker.analysis import naming
 
+    if (job := job_of(session, run, folder)) is not None:
+        return runs_jobs.one(session, job, full=full)
     with answered():
-        found = naming.named_run(run, base(folder))
-        return whole(session, found)
+        return naming.named_run(run, base(folder))
 
 
 def whole(session: Session, found: Found) -> Run:
@@ -94,7 +112,7 @@ def list_runs(session: Session, path: str = ".", *, state: StateName | None = No
         path: The folder, one file, or a server.
         state: Only those that stand so.
     """
-    found, unreadable = look(path)
+    found, unreadable = look(session, path)
     wanted = tuple(run.info for run in found if state is None or run.info.state.name == state)
     return RunList(path, wanted, time.time(), unreadable)
 
@@ -109,7 +127,7 @@ def find(session: Session, text: str, path: str = ".", *, tag: str | None = None
         tag: Only those with exactly this tag.
         group: Only those of exactly this group.
     """
-    found, unreadable = look(path)
+    found, unreadable = look(session, path)
     wanted = [
         run.info
         for run in found
@@ -147,7 +165,7 @@ def summary(
     """Sum up a run in few words: its state, the important metrics and how they move, what was odd in its files.
 
     Args:
-        run: A file, a folder that holds one run, or the id or name of a run in --folder.
+        run: A file, a folder that holds one run, the id or name of a run in --folder, or a job (JOB, JOB:FILE).
         key: Only these metrics; `*` matches any part of a name.
         tokens: How long the answer may be. Counted on the safe side: four letters or three digits are one.
         folder: Where ids and names are looked up; by default here.
@@ -164,7 +182,7 @@ def keys(session: Session, run: str = ".", *, folder: Folder = None) -> RunKeys:
     """List the metrics of a run, with how many points each has, and count what is no metric.
 
     Args:
-        run: A file, a folder that holds one run, or the id or name of a run in --folder.
+        run: A file, a folder that holds one run, the id or name of a run in --folder, or a job (JOB, JOB:FILE).
         folder: Where ids and names are looked up; by default here.
     """
     from stoker.analysis import words
@@ -175,7 +193,7 @@ def keys(session: Session, run: str = ".", *, folder: Folder = None) -> RunKeys:
     for name, metric in sorted(read.metrics.items()):
         way = words.better(name, read.directions)
         step = metric.last_step if len(metric) else None
-        listed.append(Key(name, schema.label(name), schema.group(name), way, len(metric), step))
+        listed.append(Key(name, schema.label(name), schema.group(name), way, metric.logged, step))
     return RunKeys(read.info, tuple(listed), dict(read.skipped), read.remarks)
 
 
@@ -184,12 +202,12 @@ def config(session: Session, run: str = ".", *, folder: Folder = None) -> RunCon
     """Show the settings of a run, nested ones by dotted names.
 
     Args:
-        run: A file, a folder that holds one run, or the id or name of a run in --folder.
+        run: A file, a folder that holds one run, the id or name of a run in --folder, or a job (JOB, JOB:FILE).
         folder: Where ids and names are looked up; by default here.
     """
     from stoker.analysis import compare
 
-    info = _info(run, folder)
+    info = one_run(session, run, folder).info
     return RunConfig(info, compare.flat(info.config))
 
 
@@ -198,19 +216,12 @@ def notes(session: Session, run: str = ".", *, lines: int = 10, folder: Folder =
     """Show what a person wrote of a run (notes, tags, group), where it ran, and what it printed last.
 
     Args:
-        run: A file, a folder that holds one run, or the id or name of a run in --folder.
+        run: A file, a folder that holds one run, the id or name of a run in --folder, or a job (JOB, JOB:FILE).
         lines: How many of the last lines of its output.
         folder: Where ids and names are looked up; by default here.
     """
     read = read_run(session, run, folder)
     return RunNotes(read.info, read.log[-lines:] if lines > 0 else ())
-
-
-def _info(run: str, folder: str | None) -> RunInfo:
-    from stoker.analysis import naming
-
-    with answered():
-        return naming.named_run(run, base(folder)).info
 
 
 def _words(info: RunInfo) -> list[str]:

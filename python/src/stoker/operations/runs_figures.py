@@ -29,24 +29,29 @@ _ROWS = 20
 @operation("runs", "runs history", "read")
 def history(
     session: Session, run: str = ".", *, key: Keys = (), rows: Annotated[int, Short("-n")] = _ROWS,
-    all: bool = False, folder: Folder = None,  # noqa: A002  the option's name
+    all: bool = False, tokens: int | None = None, folder: Folder = None,  # noqa: A002  the option's name
 ) -> RunHistory:  # fmt: skip
     """Show a run's metrics step by step, thinned to N rows that keep the newest, the extremes and what is no number.
 
     Args:
-        run: A file, a folder that holds one run, or the id or name of a run in --folder.
+        run: A file, a folder that holds one run, the id or name of a run in --folder, or a job (JOB, JOB:FILE).
         key: Only these metrics; `*` matches any part of a name.
         rows: How many.
         all: Every logged point.
+        tokens: How long the answer may be, as CSV; it is thinned further to that.
         folder: Where ids and names are looked up; by default here.
     """
     from stoker.analysis import naming, thin
 
-    read = read_run(session, run, folder)
+    if tokens is not None and tokens < 1:
+        raise UsageError(f"--tokens: {tokens} are none")
+    read = read_run(session, run, folder, full=all)
     with answered():
         names = naming.chosen(key, sorted(read.metrics), read.info.title)
         most = max(1, sum(len(metric) for metric in read.metrics.values())) if all else rows
-        picked, total = thin.rows([read.metrics[name] for name in names], most)
+        picked, total = thin.rows([read.metrics[name] for name in names], most, tokens)
+    # Of a digest not every step is here; a metric has a point at as many.
+    total = max([total, *(read.metrics[name].logged for name in names if read.metrics[name].figures is not None)])
     text = thin.csv(names, picked)
     formats = {name: read.schema.format(name) for name in names}
     return RunHistory(read.info, tuple(names), tuple(picked), total, thin.tokens(text), text, formats)
@@ -59,7 +64,7 @@ def chart(
     """Draw curves in the terminal, every point of them; `×` below one marks values that are no finite number.
 
     Args:
-        run: A file, a folder that holds one run, or the id or name of a run in --folder.
+        run: A file, a folder that holds one run, the id or name of a run in --folder, or a job (JOB, JOB:FILE).
         key: Which metrics; `*` matches any part of a name. By default the most important one.
         width: Characters of a line.
         height: Lines of a curve.
@@ -80,7 +85,7 @@ def stats(session: Session, run: str = ".", *, key: Keys = (), folder: Folder = 
     """Show the figures of a run's metrics over all points: final, best ever, lowest, highest, mean, deviation, NaN.
 
     Args:
-        run: A file, a folder that holds one run, or the id or name of a run in --folder.
+        run: A file, a folder that holds one run, the id or name of a run in --folder, or a job (JOB, JOB:FILE).
         key: Only these metrics; `*` matches any part of a name.
         folder: Where ids and names are looked up; by default here.
     """
@@ -96,21 +101,28 @@ def stats(session: Session, run: str = ".", *, key: Keys = (), folder: Folder = 
 
 @operation("runs", "runs stability", "read")
 def stability(
-    session: Session, run: str = ".", *, key: Keys = (), window: float = 0.2, folder: Folder = None
+    session: Session,
+    run: str = ".",
+    *,
+    key: Keys = (),
+    window: float = 0.2,
+    full: bool = False,
+    folder: Folder = None,
 ) -> RunStability:
     """Tell for each metric of a run whether it still moves: slope per 1,000 steps with its error, and noise.
 
     Args:
-        run: A file, a folder that holds one run, or the id or name of a run in --folder.
+        run: A file, a folder that holds one run, the id or name of a run in --folder, or a job (JOB, JOB:FILE).
         key: Only these metrics; `*` matches any part of a name.
         window: The newest share of the points that is looked at, up to 1.
+        full: Of a job: have its node send every point, where its digest is not enough.
         folder: Where ids and names are looked up; by default here.
     """
     from stoker.analysis import naming, statistics
 
     if not 0 < window <= 1:
         raise UsageError(f"--window: {window} is no share", next_step="a number above 0, up to 1")
-    read = read_run(session, run, folder)
+    read = read_run(session, run, folder, full=full)
     with answered():
         names = naming.chosen(key, sorted(read.metrics), read.info.title)
     return RunStability(read.info, window, tuple(statistics.stability(read.metrics[name], window) for name in names))
@@ -191,4 +203,4 @@ def _side(session: Session, named: str, folder: str | None) -> Side:
         return Side(read_run(session, named, folder))
     if not name:
         raise UsageError(f"{named}: which run?", next_step=f"RUN@{step}")
-    return Side(read_run(session, name, folder), float(step))
+    return Side(read_run(session, name, folder, full=True), float(step))

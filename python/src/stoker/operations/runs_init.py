@@ -24,7 +24,7 @@ def init(
 
     Args:
         path: The folder to write it into; it counts for all runs below.
-        from_run: A file, a folder that holds one run, or the id or name of a run in --folder.
+        from_run: A file, a folder that holds one run, the id or name of a run in --folder, or a job (JOB, JOB:FILE).
         template: The trainer that wrote the metrics.
         show: Only show what would be written.
         folder: Where ids and names are looked up; by default here.

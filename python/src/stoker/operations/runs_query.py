@@ -73,7 +73,7 @@ def why(session: Session, a: str, b: str, *, key: str | None = None, folder: Fol
     What nobody wrote down is named, and not taken for the same.
 
     Args:
-        a: A file, a folder that holds one run, or the id or name of a run in --folder.
+        a: A file, a folder that holds one run, the id or name of a run in --folder, or a job (JOB, JOB:FILE).
         b: The other run.
         key: The metric whose change is to be explained; by default the most important that both have.
         folder: Where ids, names and other runs are looked up; by default here.

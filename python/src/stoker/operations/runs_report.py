@@ -61,7 +61,7 @@ def comment(
     it, so that it neither marks up nor mentions anybody.
 
     Args:
-        run: A file, a folder that holds one run, or the id or name of a run in --folder.
+        run: A file, a folder that holds one run, the id or name of a run in --folder, or a job (JOB, JOB:FILE).
         against: The run that it is compared with.
         key: Only these metrics; `*` matches any part of a name. By default the 20 most important.
         remote: The git remote, where the run's writer noted none.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -17,7 +16,7 @@ from stoker.operations.session import Session
 @operation("runs", "runs check", "read")
 def check(
     session: Session, run: str = ".", *, detector: Annotated[Sequence[str], Short("-d")] = (),
-    all: bool = False, strict: bool = False, folder: Folder = None,  # noqa: A002  the option's name
+    all: bool = False, strict: bool = False, full: bool = False, folder: Folder = None,  # noqa: A002  the option's name
 ) -> RunChecks:  # fmt: skip
     """Look for faults at full resolution: spikes, overfitting, divergence, NaN, gradients, learning rate, silence.
 
@@ -25,24 +24,24 @@ def check(
     is said with the number of checks. Limits are set in stoker-metrics.yml, under `detectors`.
 
     Args:
-        run: A file, a folder that holds one run, or the id or name of a run in --folder.
+        run: A file, a folder that holds one run, the id or name of a run in --folder, or a job (JOB, JOB:FILE).
         detector: Only these detectors.
         all: Every run in the folder RUN and below it.
         strict: End with exit code 1 when a finding is an error.
+        full: Of a job: have its node send every point, where its digest is not enough.
         folder: Where ids and names are looked up; by default here.
     """
     from stoker.analysis import verdict
 
-    now = time.time()
     if not all:
-        read = read_run(session, run, folder)
+        read = read_run(session, run, folder, full=full)
         with answered():
-            return RunChecks((verdict.check(read, now, only=detector),), strict)
+            return RunChecks((verdict.check(read, read.now(), only=detector),), strict)
     if folder is not None:
         raise UsageError(
             "--all looks at the folder RUN, so --folder has no use", next_step=f"stoker runs check --all {run}"
         )
-    listed, unreadable = look(run)
+    listed, unreadable = look(session, run, full=full)
     told: list[RunCheck] = []
     for found in listed:
         try:
@@ -53,7 +52,7 @@ def check(
             unreadable = (*unreadable, problem.message)
             continue
         with answered():
-            told.append(verdict.check(read, now, only=detector))
+            told.append(verdict.check(read, read.now(), only=detector))
     if not told and not unreadable:
         raise UsageError(
             f"no run was found in {base(run)}", next_step="stoker runs list --help says what is looked for"
@@ -69,7 +68,7 @@ def eta(session: Session, run: str = ".", *, steps: float | None = None, folder:
     intervals that hold in 9 of 10 cases. To stop is advised only where a finding of `runs check` says so.
 
     Args:
-        run: A file, a folder that holds one run, or the id or name of a run in --folder.
+        run: A file, a folder that holds one run, the id or name of a run in --folder, or a job (JOB, JOB:FILE).
         steps: How many steps it takes. By default as its settings say (max_steps and the like, or epochs).
         folder: Where ids and names are looked up; by default here.
     """
@@ -78,8 +77,8 @@ def eta(session: Session, run: str = ".", *, steps: float | None = None, folder:
 
     if steps is not None and not 0 < steps < float("inf"):
         raise UsageError(f"--steps: {steps:g} is no number of steps", next_step="a number above 0")
-    read = read_run(session, run, folder)
-    now = time.time()
+    read = read_run(session, run, folder, full=True)
+    now = read.now()
     with answered():
         return course.forecast(read, verdict.check(read, now), now, steps)
 

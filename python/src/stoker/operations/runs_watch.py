@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from stoker.analysis.answers import RunNews
 from stoker.errors import UsageError
-from stoker.operations import quantities
+from stoker.operations import quantities, runs_jobs
 from stoker.operations.registry import Short, operation
-from stoker.operations.runs import Folder, Keys, answered, base
+from stoker.operations.runs import Folder, Keys, answered, base, job_of
+from stoker.operations.runs_jobs import JobRun
 from stoker.operations.session import Session
 
 if TYPE_CHECKING:
     from stoker.analysis.follow import Follower
 
 _LEAST_INTERVAL_S = 0.1
+_OVER = ("finished", "failed", "cancelled", "unfinished")
 
 
 class NewsStream:
@@ -37,8 +39,9 @@ class NewsStream:
         while True:
             with answered():
                 news = self._follower.look(self._tokens)
-            over = news.state.name in ("finished", "failed")
-            self.exit_code = int(news.state.name == "failed")
+            # A job is over with any of these; of files alone nobody knows whether they will be written on.
+            over = news.state.name in (("finished", "failed") if news.seen is None else _OVER)
+            self.exit_code = int(over and news.state.name in ("failed", "unfinished"))
             if first or over or news.rows or news.alerts:
                 yield news
             first = False
@@ -59,7 +62,7 @@ def watch(
     that is said. Ends when the run's own files tell that it is over, with code 1 when it failed.
 
     Args:
-        run: A file, a folder that holds one run, or the id or name of a run in --folder.
+        run: A file, a folder that holds one run, the id or name of a run in --folder, or a job (JOB, JOB:FILE).
         key: Only these metrics; `*` matches any part of a name.
         rows: At most so many steps at a look, with the extremes of the others.
         since: Go on where an earlier answer ended: its `cursor`.
@@ -76,6 +79,19 @@ def watch(
         raise UsageError(f"--every: {every} is less than {_LEAST_INTERVAL_S} s")
     if tokens is not None and tokens < 1:
         raise UsageError(f"--tokens: {tokens} are none")
+    if (job := job_of(session, run, folder)) is not None:
+        return NewsStream(_of_job(session, job, since, key, rows), interval, once, tokens)
     with answered():
         follower = Follower(naming.named_run(run, base(folder)), since, keys=key, rows=rows)
     return NewsStream(follower, interval, once, tokens)
+
+
+def _of_job(session: Session, job: JobRun, since: str | None, keys: Sequence[str], rows: int) -> Follower:
+    from stoker.analysis.follow_remote import RemoteFollower
+
+    found = runs_jobs.one(session, job)
+    place = found.sources[0].place if found.info.kind != "log" else None
+    # Named with its own path, it stays this run when the job begins another one.
+    ask = JobRun(job.job, job.node, job.path or (found.info.segments[0] if place and len(found.sources) == 1 else None))
+    with answered():
+        return RemoteFollower(found, lambda cursor: ask.ask(session, since=cursor), since, keys=keys, rows=rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stoker.analysis.detectors.base import Case, Detector, Limits, Machine
+from stoker.analysis.detectors.base import Case, Detector, Limits
 from stoker.analysis.detectors.change_points import ChangePoints
 from stoker.analysis.detectors.divergence import Divergence
 from stoker.analysis.detectors.gradients import Exploding, Vanishing
@@ -15,6 +15,7 @@ from stoker.analysis.detectors.schedule import ScheduleMismatch
 from stoker.analysis.detectors.silence import Silence
 from stoker.analysis.detectors.spike import Spike
 from stoker.analysis.detectors.throughput import ThroughputDrop
+from stoker.analysis.values import Machine
 
 ALL: tuple[Detector, ...] = (
     Silence(), Divergence(), Exploding(), Vanishing(), Overfit(), Instability(), RateTooHigh(), NoWarmup(),

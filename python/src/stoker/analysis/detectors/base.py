@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from stoker.analysis.findings import CannotTell, Finding, Severity
 from stoker.analysis.model import Metric, Run
+from stoker.analysis.values import Machine
 
 _SHOWN_STEPS = 20
 
@@ -20,25 +21,13 @@ class Limits:
     points: int
 
 
-@dataclass(frozen=True)
-class Machine:
-    """What is known of the job behind a run from outside its files; None where it is not known.
-
-    `alive`: its processes were seen (or proven gone), as `evidence` says. `gpu_percent`: how busy its GPUs are.
-    """
-
-    alive: bool | None = None
-    gpu_percent: float | None = None
-    evidence: str = ""
-
-
 @dataclass(frozen=True, eq=False)
 class Case:
     """A run, looked at at `now` (Unix seconds by the clock that wrote its times)."""
 
     run: Run
     now: float
-    machine: Machine = Machine()
+    machine: Machine = field(default_factory=Machine)
     _finite: dict[str, Metric] = field(default_factory=dict, init=False, repr=False)
 
     def finite(self, name: str) -> Metric:

@@ -10,6 +10,7 @@ import numpy as np
 from stoker.analysis import words
 from stoker.analysis.detectors.base import Case, Limits, finding, limit
 from stoker.analysis.findings import CannotTell, Finding, Severity
+from stoker.analysis.model import Metric
 
 
 @dataclass(frozen=True)
@@ -38,29 +39,49 @@ class NotFinite:
     def look(self, case: Case, name: str, limits: NotFiniteLimits) -> list[Finding] | CannotTell:
         """All places of one metric."""
         metric = case.run.metrics[name]
-        odd = ~np.isfinite(metric.values)
-        if not odd.any():
+        told = metric.figures or _figures(metric)
+        total = told.nan + told.inf
+        if not total:
             return []
-        nan, share = int(np.isnan(metric.values).sum()), float(odd.mean())
-        at_end = len(odd) if odd.all() else int(odd[::-1].argmin())
-        stays = at_end >= min(limits.tail, len(odd))
-        places = metric.steps[odd]
-        gaps = not stays and share >= limits.placeholder and nan == odd.sum()
+        nan, share, at_end = told.nan, total / told.count, told.ended_odd
+        stays = at_end >= min(limits.tail, told.count)
+        places = metric.steps[~np.isfinite(metric.values)]
+        gaps = not stays and share >= limits.placeholder and nan == total
         severity: Severity = "error" if stays else "info" if gaps else "warning"
-        first = float(places[0])
-        what = "NaN" if nan == odd.sum() else "Inf" if nan == 0 else "NaN or Inf"
+        first = float(places[0]) if told.odd is None else told.odd
+        what = "NaN" if nan == total else "Inf" if nan == 0 else "NaN or Inf"
         if stays:
-            since = float(metric.steps[len(odd) - at_end])
+            since = told.odd_since
             says = f"{name} is {what} from step {since:,g} to its end ({at_end:,} values in a row)"
-            places = metric.steps[len(odd) - at_end :]
+            places = places[places >= since]
         elif gaps:
             says = f"{name} is NaN in {share:.0%} of its points and goes on: gaps rather than a fault"
         else:
-            often = "once" if odd.sum() == 1 else f"{int(odd.sum()):,} times"
-            says = f"{name} was {what} {often}, {'' if odd.sum() == 1 else 'first '}at step {first:,g}, and went on"
-        evidence = {"nan": nan, "inf": int(odd.sum()) - nan, "share": share, "in_a_row_at_end": at_end}
+            often = "once" if total == 1 else f"{total:,} times"
+            says = f"{name} was {what} {often}, {'' if total == 1 else 'first '}at step {first:,g}, and went on"
+        evidence = {"nan": nan, "inf": told.inf, "share": share, "in_a_row_at_end": at_end}
         confidence = 1.0 if stays else 0.5
         return [
-            finding(self, name, severity, confidence, places, says, count=int(odd.sum()), evidence=evidence,
+            finding(self, name, severity, confidence, places, says, count=total, evidence=evidence,
                     limits={"tail": limits.tail, "placeholder": limits.placeholder})
         ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """Of a metric with all of its points, what `Figures` has of others."""
+
+    count: int
+    nan: int
+    inf: int
+    odd: float | None
+    ended_odd: int
+    odd_since: float
+
+
+def _figures(metric: Metric) -> _Counted:
+    odd = ~np.isfinite(metric.values)
+    nan, total = int(np.isnan(metric.values).sum()), int(odd.sum())
+    at_end = len(odd) if odd.all() else int(odd[::-1].argmin())
+    since = float(metric.steps[len(odd) - at_end]) if at_end else 0.0
+    return _Counted(len(odd), nan, total - nan, float(metric.steps[odd][0]) if total else None, at_end, since)

@@ -42,7 +42,7 @@ class Silence:
         """How it stands."""
         info, machine = case.run.info, case.machine
         state = info.state
-        if state.name == "finished":
+        if state.name in ("finished", "cancelled"):
             return []
         pause = usual_pause(case)
         heard = max([info.updated_at, *([case.run.last_time] if case.run.last_time else [])])
@@ -84,6 +84,12 @@ class Silence:
             known["gpu_percent"] = busy
         if busy is not None and busy >= limits.idle:
             why = f"silent for {span(silent)}{usual}, and its GPUs are {busy:.0f}% busy: slow, or hung in a kernel"
+            return cannot(self, "", why, _points(case))
+        printed = case.machine.printed_at
+        if printed is not None:
+            known["printed_s"] = max(0.0, case.now - printed)
+        if printed is not None and case.now - printed <= allowed:
+            why = f"no step for {span(silent)}{usual}, but it printed {span(max(0.0, case.now - printed))} ago"
             return cannot(self, "", why, _points(case))
         gpus = f"; its GPUs are {busy:.0f}% busy" if busy is not None else "; GPU use is not in its files"
         says = f"it hangs{where}: {proof}, and it is silent for {span(silent)}{usual}{gpus}"

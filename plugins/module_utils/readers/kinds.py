@@ -1,0 +1,70 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a file of metrics is, told from its name and, where that says too little, from its first lines."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable
+
+from . import mlflow_run, sqlite_store
+from .reading import STEP_KEYS, TIME_KEYS
+
+NEVER = {".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".cache", ".tox", "site-packages", ".dvc",
+         ".trash"}  # fmt: skip
+LOGS = {"output.log", "out.log", "stdout.log", "train.log"}
+_LOOK = 64 * 1024
+_AXES = {*STEP_KEYS, *TIME_KEYS}
+
+
+def kind_of(path: str) -> str | None:
+    """What a file in a folder is, None for one that is no run. Raises OSError."""
+    name = os.path.basename(path)
+    if ".tfevents." in name and not name.endswith((".profile-empty", ".v2.tmp")):
+        return "tensorboard"
+    if name.endswith(".wandb"):
+        return "wandb"
+    if name == "trainer_state.json":
+        return "trainer_state"
+    if name == "meta.yaml":
+        return "mlflow" if mlflow_run.is_run(path) else None
+    if name.endswith((".db", ".sqlite", ".sqlite3")):
+        return sqlite_store.store_kind(path)
+    if name.endswith((".jsonl", ".ndjson")):
+        return "jsonl" if _has_axis(path, _json_keys) else None
+    if name.endswith(".csv"):
+        return "csv" if _has_axis(path, _csv_keys) else None
+    return "log" if name in LOGS else None
+
+
+def _has_axis(path: str, keys_of: Callable[[str], set[str]]) -> bool:
+    """Whether the first lines name a step or a time: a data set or a table of anything else is no run."""
+    with open(path, "rb") as file:
+        lines = file.read(_LOOK).decode("utf-8-sig", "replace").splitlines()
+    return any(not _AXES.isdisjoint(keys_of(line)) for line in lines[:20])
+
+
+def begins_with_object(path: str) -> bool:
+    """Whether a file of another name holds objects of JSON. Raises OSError."""
+    with open(path, "rb") as file:
+        return file.read(_LOOK).lstrip()[:1] == b"{"
+
+
+def _json_keys(line: str) -> set[str]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return set()
+    numbers = row.items() if isinstance(row, dict) else ()
+    return {key for key, value in numbers if isinstance(value, (int, float))}
+
+
+def _csv_keys(line: str) -> set[str]:
+    try:
+        return {cell.strip() for cell in next(csv.reader([line]), [])}
+    except csv.Error:
+        return set()

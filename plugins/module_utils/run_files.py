@@ -1,0 +1,157 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which files of metrics are an attempt's: those that its processes have open, and those written while it ran."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+
+from . import sandbox, snapshots
+from .processes import Family
+from .readers import kinds, sqlite_store
+from .statedir import NodeError
+
+# A folder that is larger is looked through so far, and that is said.
+MOST_FILES, MOST_SECONDS = 50000, 10.0
+# A clock of a file system may be behind, and a writer may close its file after the end.
+SLACK_S = 2.0
+_STORES = ("trackio", "mlflow")
+_WRITES = os.O_WRONLY | os.O_RDWR
+
+
+class Source:
+    """A file of metrics: `place` is what it is called, `run` which one it is of a file that holds several.
+
+    `held` is the process of the job that has it open for writing, None where none was seen.
+    """
+
+    def __init__(self, kind, path, place, run=None, held=None):
+        self.kind = kind
+        self.path = path
+        self.place = place
+        self.run = run
+        self.held = held
+
+    @property
+    def key(self):
+        return self.path if self.run is None else "{0}#{1}".format(self.path, self.run)
+
+
+def folder_of(attempt):
+    """The folder that the attempt's command runs in."""
+    spec = snapshots.resolved(attempt, attempt.read("spec.json") or {})
+    return sandbox.workdir(spec, sandbox.person(spec))
+
+
+def sources(attempt, state, wanted, notes):
+    """The sources of an attempt, or those at the path `wanted` (relative to its folder). `notes` gets remarks.
+
+    Raises NodeError where there is no such path.
+    """
+    folder = folder_of(attempt)
+    held = _held(attempt)
+    if wanted is not None:
+        top = os.path.normpath(os.path.join(folder, os.path.expanduser(wanted)))
+        if not os.path.exists(top):
+            raise NodeError("bad_request", "there is no file or folder {0} on this node".format(top))
+        if not os.path.isdir(top):
+            return folder, list(_of_file(top, os.path.basename(top), held, notes, named=True))
+        return folder, list(_in_folder(top, held, notes, lambda path: True, state.path))
+    began, ended = _span(attempt)
+    if began is None:
+        return folder, []
+
+    def its_own(path):
+        changed = os.stat(path).st_mtime
+        return path in held or (changed >= began - SLACK_S and (ended is None or changed <= ended + SLACK_S))
+
+    inside = os.path.isdir(folder)
+    found = list(_in_folder(folder, held, notes, its_own, state.path)) if inside else []
+    known = {source.path for source in found}
+    for path in sorted(set(held) - known):
+        found += _of_file(path, os.path.basename(path), held, notes)
+    if not any(source.kind != "log" for source in found):
+        return folder, found or _own_log(attempt)
+    return folder, [source for source in found if source.kind != "log"]
+
+
+def _own_log(attempt):
+    """What the command printed, where it wrote nothing better."""
+    names = ("out.log", "stdout.log")
+    paths = [attempt.file(name) for name in names if os.path.isfile(attempt.file(name))]
+    return [Source("log", path, os.path.basename(path)) for path in paths[:1]]
+
+
+def _span(attempt):
+    """(when its command began, when it ended), by the clock of the node; None where it did not."""
+    began = (attempt.read("state.json") or {}).get("started_at")
+    return began, (attempt.read("exit.json") or {}).get("ended_at")
+
+
+def _in_folder(top, held, notes, its_own, state_path):
+    """The sources in a folder and below it; hidden folders and the state folder are left out, unless it is there."""
+    end, seen = time.monotonic() + MOST_SECONDS, 0
+    for folder, names, files in os.walk(top):
+        names[:] = sorted(
+            name
+            for name in names
+            if name not in kinds.NEVER and not name.startswith(".") and os.path.join(folder, name) != state_path
+        )
+        seen += len(files) + len(names)
+        if seen > MOST_FILES or time.monotonic() > end:
+            notes.append("{0} is large: it was not looked through to its end; name the run's own file".format(top))
+            return
+        for name in sorted(files):
+            path = os.path.join(folder, name)
+            try:
+                # Whoever opens a pipe waits for its writer.
+                if stat.S_ISREG(os.stat(path).st_mode) and its_own(path):
+                    yield from _of_file(path, os.path.relpath(path, top), held, notes)
+            except FileNotFoundError:
+                continue  # it went away meanwhile
+
+
+def _of_file(path, place, held, notes, named=False):
+    try:
+        kind = kinds.kind_of(path)
+        if kind is None and named:
+            kind = "jsonl" if path.endswith(".jsonl") or kinds.begins_with_object(path) else "log"
+        if kind in _STORES and os.path.basename(path) != "meta.yaml":
+            for run in sqlite_store.runs_of(kind, path):
+                yield Source(kind, path, place + "/" + run, run, held.get(path))
+        elif kind is not None:
+            yield Source(kind, path, place, None, held.get(path))
+    except FileNotFoundError:
+        return  # it went away meanwhile
+    except OSError as problem:
+        notes.append("{0} cannot be read: {1}".format(path, problem.strerror or problem))
+
+
+def _held(attempt):
+    """path -> pid of the files that processes of the attempt have open for writing, as far as they can be seen."""
+    found = {}
+    if attempt.finished():
+        return found
+    for pid in Family(attempt).members():
+        try:
+            _open_files(pid, found)
+        except OSError:
+            continue  # it has ended, or is another user's
+    return {path: pid for path, pid in found.items() if not path.startswith(attempt.path + os.sep)}
+
+
+def _open_files(pid, found):
+    for number in os.listdir("/proc/{0}/fd".format(pid)):
+        link = "/proc/{0}/fd/{1}".format(pid, number)
+        try:
+            path = os.readlink(link)
+            with open("/proc/{0}/fdinfo/{1}".format(pid, number)) as handle:
+                flags = int(handle.read().partition("flags:")[2].split()[0], 8)
+            if flags & _WRITES and path.startswith("/") and stat.S_ISREG(os.stat(link).st_mode):
+                found[path] = pid
+        except FileNotFoundError:
+            continue  # closed meanwhile

@@ -1,0 +1,198 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A job's metrics read on its node: which files are its own, how little travels, and that nothing is read twice."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from typing import Any
+
+import pytest
+from testbed import PlainNode
+from testbed.node_side import NodeSide
+
+from stoker.analysis import remote
+from stoker.analysis.runs import Found
+from stoker.analysis.values import Seen
+
+# Writes so many rows of loss and accuracy, waits for a word, writes as many more, and so on.
+TRAINING = """
+import json, os, sys, time
+file, rows, step = open(sys.argv[1], "a"), int(sys.argv[2]), 0
+while True:
+    for step in range(step, step + rows):
+        row = {"step": step, "time": 1.7e9 + step, "loss": 3 / (1 + step / 50), "val": {"acc": 1 - 1 / (1 + step)}}
+        if step == 7:
+            row["loss"] = float("nan")
+        file.write(json.dumps(row) + "\\n")
+    step += 1
+    file.flush()
+    print("written", flush=True)
+    while not os.path.exists(f"go-{step}"):
+        time.sleep(0.05)
+        if os.path.exists("end"):
+            sys.exit(int(open("end").read()))
+"""
+
+
+class Training:
+    """A job that writes metrics on a node, step by step as it is told."""
+
+    def __init__(self, node: PlainNode, rows: int = 100) -> None:
+        self.node, self.rows, self.side = node, rows, NodeSide(node)
+        self.folder = node.home / "proj"
+        self.folder.mkdir()
+        (self.folder / "train.py").write_text(TRAINING)
+
+    def start(self, job: str = "train-1", file: str = "metrics.jsonl") -> None:
+        self.side.start(job, self.node.python, "train.py", file, str(self.rows), workdir=str(self.folder))
+        self.written(job, 1)
+
+    def written(self, job: str, times: int) -> None:
+        self.side.wait(job, lambda seen: self.side.log(job).count(b"written") >= times)
+
+    def go_on(self, step: int, times: int, job: str = "train-1") -> None:
+        (self.folder / f"go-{step}").touch()
+        self.written(job, times)
+
+    def end(self, code: int, job: str = "train-1") -> None:
+        (self.folder / "end").write_text(str(code))
+        self.side.wait(job)
+
+    def look(self, job: str = "train-1", **request: Any) -> dict[str, Any]:
+        reply = self.side.ask("run_info", job=job, **request)
+        assert reply["ok"], reply
+        return reply
+
+
+def found(reply: dict[str, Any]) -> Found:
+    run = reply["run"]
+    seen = Seen("n1", run["job"], run["attempt"], 0.0, 0.0, 0, run["full"], run["folder"], run["cursor"], 0)
+    (one,) = remote.runs_of(run, reply["observation"], seen)
+    return one
+
+
+@pytest.mark.accepts("B01")
+def test_a_few_kilobytes_of_a_long_run_have_its_exact_figures(node: PlainNode) -> None:
+    training = Training(node, rows=60000)
+    training.start()
+    reply = training.look()
+    assert (training.folder / "metrics.jsonl").stat().st_size > 4_000_000
+    assert len(json.dumps(reply)) < 40_000
+    loss = reply["run"]["files"][0]["metrics"]["loss"]
+    values = [3 / (1 + step / 50) for step in range(60000) if step != 7]
+    assert (loss["count"], loss["nan"], loss["whole"]) == (60000, 1, False)
+    assert loss["odd"] == [[7, "nan"]]
+    assert loss["min"] == [59999, values[-1]]
+    assert loss["max"] == [0, 3.0]
+    assert loss["mean"] == pytest.approx(math.fsum(values) / len(values), rel=1e-12)
+    run = found(reply).run
+    assert run is not None
+    metric = run.metrics["loss"]
+    assert (metric.logged, metric.last) == (60000, values[-1])
+    # The newest points are whole, and no step of what is here has another value.
+    assert metric.steps[-16:].tolist() == list(range(59984, 60000))
+    assert all(
+        value == 3 / (1 + step / 50) or step == 7 for step, value in zip(metric.steps, metric.values, strict=True)
+    )
+
+
+@pytest.mark.accepts("B01")
+def test_only_new_bytes_are_read_and_the_digest_is_the_same_as_if_read_at_once(node: PlainNode) -> None:
+    training = Training(node, rows=5000)
+    training.start()
+    first = training.look()["run"]
+    size = (training.folder / "metrics.jsonl").stat().st_size
+    assert first["read_bytes"] == size
+    assert training.look()["run"]["read_bytes"] == 0
+    training.go_on(5000, 2)
+    second = training.look()["run"]
+    assert second["read_bytes"] == (training.folder / "metrics.jsonl").stat().st_size - size
+    assert second["files"][0]["metrics"]["loss"]["count"] == 10000
+    (node.state_dir / "jobs/train-1/1/run.json").unlink()
+    again = training.look()["run"]
+    assert again["read_bytes"] > second["read_bytes"]
+    assert (again["files"], again["columns"]) == (second["files"], second["columns"])
+
+
+@pytest.mark.accepts("B01")
+@pytest.mark.parametrize("kept", ["{", "[]", '{"version": 1, "files": {"x": {"metrics": {"a": {}}}}}'])
+def test_a_damaged_digest_is_made_again(node: PlainNode, kept: str) -> None:
+    training = Training(node)
+    training.start()
+    before = training.look()["run"]
+    (node.state_dir / "jobs/train-1/1/run.json").write_text(kept)
+    after = training.look()["run"]
+    assert (after["files"], after["columns"]) == (before["files"], before["columns"])
+
+
+@pytest.mark.accepts("B05")
+def test_a_cursor_brings_only_what_is_new(node: PlainNode) -> None:
+    training = Training(node)
+    training.start()
+    cursor = training.look()["run"]["cursor"]
+    nothing = training.look(since=cursor)["run"]
+    assert (nothing["read_bytes"], nothing["files"][0]["metrics"]) == (0, {})
+    training.go_on(100, 2)
+    news = training.look(since=cursor)
+    (reading,) = remote.readings_of(news["run"])
+    assert reading.series["loss"].steps.tolist() == list(range(100, 200))
+    assert training.look(since=news["run"]["cursor"])["run"]["files"][0]["metrics"] == {}
+    # The digest of all of it is not touched by that.
+    assert training.look()["run"]["files"][0]["metrics"]["loss"]["count"] == 200
+
+
+@pytest.mark.accepts("B05")
+def test_a_cursor_of_something_else_is_refused(node: PlainNode) -> None:
+    training = Training(node)
+    training.start()
+    training.start("train-2", "other.jsonl")
+    cursor = training.look()["run"]["cursor"]
+    refused = training.side.ask("run_info", job="train-2", since=cursor)
+    assert refused["error"]["message"] == "this is a cursor of attempt 1 of train-1"
+    for text in ("", "x", "eJw", "AAAA"):
+        assert training.side.ask("run_info", job="train-1", since=text)["error"]["message"] == "this is no cursor"
+
+
+@pytest.mark.accepts("B01")
+def test_a_file_that_is_written_anew_is_read_from_its_beginning_and_that_is_said(node: PlainNode) -> None:
+    training = Training(node)
+    training.start()
+    training.look()
+    path = training.folder / "metrics.jsonl"
+    path.write_text("".join(json.dumps({"step": step, "loss": 9.0}) + "\n" for step in range(5)))
+    told = training.look()["run"]["files"][0]
+    assert told["metrics"]["loss"]["count"] == 5
+    assert any("was read from its beginning" in note for note in told["notes"])
+
+
+@pytest.mark.accepts("B01")
+def test_files_are_the_jobs_when_it_has_them_open_or_wrote_them_while_it_ran(node: PlainNode) -> None:
+    training = Training(node)
+    old = training.folder / "old.jsonl"
+    old.write_text('{"step": 1, "loss": 1}\n')
+    os.utime(old, (1e9, 1e9))
+    elsewhere = node.home / "elsewhere.jsonl"
+    training.start("train-1", str(elsewhere))
+    told = training.look()["run"]["files"]
+    assert [one["path"] for one in told] == [str(elsewhere)]
+    assert told[0]["held"] == training.side.observe("train-1")["pid"]
+    named = training.look(path="old.jsonl")["run"]["files"]
+    assert [one["path"] for one in named] == [str(old)]
+    missing = training.side.ask("run_info", job="train-1", path="nowhere")
+    assert missing["error"]["message"] == f"there is no file or folder {training.folder}/nowhere on this node"
+
+
+@pytest.mark.accepts("B01")
+def test_a_job_that_writes_no_file_is_read_from_what_it_printed(node: PlainNode) -> None:
+    side = NodeSide(node)
+    (node.home / "empty").mkdir()
+    side.start(
+        "talk-1", "sh", "-c", "for i in 1 2 3; do echo step $i loss 0.$i; done", workdir=str(node.home / "empty")
+    )
+    side.wait("talk-1")
+    (told,) = side.ask("run_info", job="talk-1")["run"]["files"]
+    assert (told["kind"], told["metrics"]["loss"]["final"]) == ("log", [3, 0.3])
