@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from stoker.operations import (
+    agents,
     benchmark,
     clean,
     compare,
@@ -155,6 +156,14 @@ class Jobs(Namespace):
     def __getitem__(self, job: str) -> Job:
         """A handle on the job whose id is, or begins with, `job`. Raises NotFound."""
         return Job(self._session, jobs.get(self._session, job).job)
+
+
+class Agents(Namespace):
+    """`fleet.agents`: programs that are given a prompt, held to limits."""
+
+    area = "agents"
+    run = bound(agents.run)
+    list = bound(agents.list_agents)
 
 
 class Templates(Namespace):
@@ -403,6 +412,7 @@ class Fleet:
             config_file=Path(config) if config is not None else None,
         )
         self.jobs = Jobs(self._session)
+        self.agents = Agents(self._session)
         self.templates = Templates(self._session)
         self.nodes = Nodes(self._session)
         self.sync = Sync(self._session)

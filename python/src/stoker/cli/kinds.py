@@ -19,6 +19,10 @@ _VALUES = {
         "ExecReport": "render_nodes.exec_report",
         "Written": "render_nodes.written",
     },
+    "stoker.operations.agents": {
+        "AgentList": "render_agents.agent_list",
+        "AgentTasks": "render_agents.tasks",
+    },
     "stoker.operations.template": {
         "TemplateSaved": "render_templates.saved",
         "TemplateList": "render_templates.template_list",

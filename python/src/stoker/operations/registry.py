@@ -25,6 +25,7 @@ def _of(group: str, words: str) -> tuple[str, ...]:
 _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.submit": ("run", "retry"),
     "stoker.operations.jobs": ("jobs", "job", "wait", "stop", "adopt"),
+    "stoker.operations.agents": _of("agent", "run list"),
     "stoker.operations.templates": _of("template", "save list show run delete"),
     "stoker.operations.stats": ("stats",),
     "stoker.operations.compare": ("compare",),
@@ -80,6 +81,7 @@ class Short:
 
 
 GROUPS = {
+    "agent": "Programs that are given a prompt, held to limits. Only those that stoker.yml names.",
     "queue": "Lines of jobs that start in order.",
     "node": "Which nodes take jobs: add, approve, drain, remove. How they are: stoker nodes.",
     "gpu": "One GPU of a node.",

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from stoker.errors import UsageError
-from stoker.operations import files, results, selection
+from stoker.operations import agent_options, files, results, selection
 from stoker.operations.find import job_row
 from stoker.operations.options import JobOptions, Named, RunOptions, named_job, names_only, one_command
 from stoker.operations.registry import Command, Short, operation
 from stoker.operations.rounds import make_round
 from stoker.operations.session import Session
-from stoker.operations.values import Problem, Submitted
-from stoker.operations.views import job_of
+from stoker.operations.values import Job, Problem, Submitted
+from stoker.operations.views import job_of, jobs_of
 
 if TYPE_CHECKING:
     from stoker.runner import InventoryNode
@@ -71,7 +71,7 @@ def submit(
     In a `queue` it waits for its turn: the rounds of others offer it.
     """
     spec, target, most = completed(session, named)
-    wants = {**(named.wants or {}), **({"ranks": named.ranks} if named.ranks > 1 else {})} or None
+    wants = _wants(named)
     more: dict[str, Any] = {"template": template, "retry_on": named.retry_on, "results": named.results, "wants": wants}
     selection.refuse_impossible(session, target, wants or {}, queue)
     if queue is not None:
@@ -80,12 +80,36 @@ def submit(
     return _submit(session, named.title, spec, target, most, began, **more)
 
 
+def submit_all(
+    session: Session, jobs: Sequence[Named], queue: str | None
+) -> tuple[tuple[Job, ...], tuple[Problem, ...]]:
+    """Submit several jobs as one: none is written down before all are checked, and the same rounds offer them all."""
+    done = [(named, *completed(session, named)) for named in jobs]
+    for named, _, target, _ in done:
+        selection.refuse_impossible(session, target, _wants(named) or {}, queue)
+    rows = [
+        _written(
+            session, named.title, spec, target, most, queue=queue, retry_on=named.retry_on, results=named.results,
+            wants=_wants(named),
+        )
+        for named, spec, target, most in done
+    ]  # fmt: skip
+    problems = () if queue is not None else _place(session, rows)
+    return jobs_of(session, [job_row(session, row.id) for row in rows]), problems
+
+
+def _wants(named: Named) -> dict[str, Any] | None:
+    return {**(named.wants or {}), **({"ranks": named.ranks} if named.ranks > 1 else {})} or None
+
+
 def completed(session: Session, named: Named) -> tuple[dict[str, Any], str | None, int]:
     """The whole spec of a job of which a part was named, where it is to run, and how often it is tried again.
 
     Raises UsageError for a node that is not there, and for a secret without a value.
     """
-    settings = session.config.defaults
+    settings, given = session.config.defaults, named.spec
+    if given.get("agent"):
+        given = {**given, **agent_options.completed(session.config.agents, given)}
     target = named.on if named.on is not None else settings.on
     patterns = [{"name": p.name, "regex": p.regex, "severity": p.severity} for p in session.config.log_patterns]
     spec = {
@@ -94,10 +118,10 @@ def completed(session: Session, named: Named) -> tuple[dict[str, Any], str | Non
         "gpus": settings.gpus,
         "grace_s": settings.grace_s,
         "log_patterns": patterns,
-        **named.spec,
-        "workdir": _workdir(named.spec, _chosen(session, target)),
-        "secret_env": _secrets(session, named.spec.get("secret_env") or (), target),
-        "metrics": _metrics(session, named.spec.get("metrics") or ()),
+        **given,
+        "workdir": _workdir(given, _chosen(session, target)),
+        "secret_env": _secrets(session, given.get("secret_env") or (), target),
+        "metrics": _metrics(session, given.get("metrics") or ()),
     }
     spec |= _preflight(session, spec)
     if session.config.lease.policy is not None:
@@ -152,7 +176,7 @@ def _submit(
     """Write the job down, then make rounds until it is on a node or the reason why not is known."""
     row = _written(session, name, spec, target, retries, **more)
     try:
-        problems = _place(session, row) + results.fetch(session, [row.id])
+        problems = _place(session, [row]) + results.fetch(session, [row.id])
     except KeyboardInterrupt:
         session.say(f"\nstoker: {row.id} is accepted: stoker job --live {row.id} shows, stoker stop {row.id} ends it")
         raise
@@ -171,18 +195,21 @@ def _written(
     return row
 
 
-def _place(session: Session, row: JobRow) -> tuple[Problem, ...]:
+def _place(session: Session, rows: Sequence[JobRow]) -> tuple[Problem, ...]:
     problems: tuple[Problem, ...] = ()
     for _ in range(PLACING_ROUNDS):
-        problems = make_round(session, "dispatch", jobs=[row.id])
-        now = job_row(session, row.id)
-        # What this round asked the nodes for, the next one knows.
-        asked = now.node is None and (now.detail or "").startswith("asking ") and not problems
-        if now.state not in ("queued", "starting") or (
-            now.state == "queued" and not asked and (now.reason or now.detail or problems)
-        ):
+        problems = make_round(session, "dispatch", jobs=[row.id for row in rows])
+        if all(_settled(job_row(session, row.id), problems) for row in rows):
             break
     return problems
+
+
+def _settled(now: JobRow, problems: Sequence[Problem]) -> bool:
+    """Whether another round at once would bring a job no further. What a round asked the nodes for, the next knows."""
+    asked = now.node is None and (now.detail or "").startswith("asking ") and not problems
+    return now.state not in ("queued", "starting") or (
+        now.state == "queued" and not asked and bool(now.reason or now.detail or problems)
+    )
 
 
 def place_wishes(row: JobRow) -> dict[str, Any]:
@@ -255,6 +282,8 @@ def title(argv: Sequence[str], options: JobOptions) -> str:
     """What a job is called: its --name; else `train` for `python -u train.py`, `sleep` for `/bin/sleep 5`."""
     if (name := options.get("name")) is not None:
         return name
+    if (agent := options.get("agent")) is not None:
+        return agent
     if options.get("script") is not None or not argv:
         return "script"
     program = Path(argv[0]).name

@@ -44,6 +44,7 @@ _OWN = (
     "queue",
     "priority",
 )
+_COMMANDS = ("argv", "script", "template", "agent")
 # What is done before a job is submitted, and means nothing for one that is made later; and the name, which is the key.
 _NOT_HERE = ("nodes", "name", "sync", "environment")
 OPTIONS = {name: hint for name, hint in get_type_hints(RunOptions).items() if name not in _NOT_HERE}
@@ -255,8 +256,8 @@ class _Reader:
         from stoker.store.queues import QUEUE_NAME
 
         loc: Loc = ("jobs", key)
-        if sum(step.get(name) is not None for name in ("argv", "script", "template")) != 1:
-            raise self._fault(loc, "needs exactly one of argv, script and template")
+        if sum(step.get(name) is not None for name in _COMMANDS) != 1:
+            raise self._fault(loc, "needs exactly one of argv, script, template and agent")
         needs, matrix, outputs = shapes[key]["needs"], shapes[key]["matrix"], shapes[key]["outputs"]
         most, allow = step.get("max_parallel"), step.get("allow_failure", False)
         if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1 or not matrix):
