@@ -304,6 +304,7 @@ class Workflows(Namespace):
     watch = bound(workflows.watch)
     cancel = bound(workflows.cancel)
     resume = bound(workflows.resume)
+    clear = bound(workflows.clear)
 
 
 class Events(Namespace):

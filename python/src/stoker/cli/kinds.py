@@ -62,6 +62,7 @@ _VALUES = {
         "WorkflowDetail": "render_workflows.detail",
         "WorkflowChange": "render_workflows.change",
         "WorkflowDrawing": "render_workflows.drawing",
+        "WorkflowsCleared": "render_workflows.cleared",
     },
     "stoker.operations.stores": {
         "StoreCopy": "render_store.store_copy",

@@ -57,7 +57,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.dispatch": ("dispatch",),
     "stoker.operations.dispatchers": ("dispatchers",),
     "stoker.operations.queue": _of("queue", "list add start set pause resume move clear"),
-    "stoker.operations.workflows": _of("workflow", "run submit validate list status draw watch cancel resume"),
+    "stoker.operations.workflows": _of("workflow", "run submit validate list status draw watch cancel resume clear"),
     "stoker.operations.stores": _of("store", "backup restore copy check"),
     "stoker.operations.setup": ("init",),
 }

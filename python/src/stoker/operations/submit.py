@@ -56,10 +56,15 @@ def prepared(session: Session, named: Named, options: RunOptions) -> Named:
     )  # fmt: skip
     if options.get("environment"):
         spec = {**spec, "env": _activated(session, spec, named.on)}
+    return replace(named, spec=spec, results=wanted, ranks=ranks_of(options))
+
+
+def ranks_of(options: RunOptions) -> int:
+    """On how many nodes at once a job is to run. Raises UsageError for what is no such number."""
     ranks = options.get("nodes")
     if ranks is not None and not 1 <= ranks <= MOST_RANKS:
         raise UsageError(f"--nodes: {ranks} is not a number of 1 to {MOST_RANKS}")
-    return replace(named, spec=spec, results=wanted, ranks=ranks or 1)
+    return ranks or 1
 
 
 def submit(
@@ -71,9 +76,9 @@ def submit(
     In a `queue` it waits for its turn: the rounds of others offer it.
     """
     spec, target, most = completed(session, named)
-    wants = _wants(named)
+    wants = wants_of(named)
     more: dict[str, Any] = {"template": template, "retry_on": named.retry_on, "results": named.results, "wants": wants}
-    selection.refuse_impossible(session, target, wants or {}, queue)
+    selection.refuse_impossible(session, target, wants or {})
     if queue is not None:
         row = _written(session, named.title, spec, target, most, queue=queue, priority=priority, **more)
         return Submitted(job_of(session, row), time.monotonic() - began)
@@ -86,11 +91,11 @@ def submit_all(
     """Submit several jobs as one: none is written down before all are checked, and the same rounds offer them all."""
     done = [(named, *completed(session, named)) for named in jobs]
     for named, _, target, _ in done:
-        selection.refuse_impossible(session, target, _wants(named) or {}, queue)
+        selection.refuse_impossible(session, target, wants_of(named) or {})
     rows = [
         _written(
             session, named.title, spec, target, most, queue=queue, retry_on=named.retry_on, results=named.results,
-            wants=_wants(named),
+            wants=wants_of(named),
         )
         for named, spec, target, most in done
     ]  # fmt: skip
@@ -98,7 +103,8 @@ def submit_all(
     return jobs_of(session, [job_row(session, row.id) for row in rows]), problems
 
 
-def _wants(named: Named) -> dict[str, Any] | None:
+def wants_of(named: Named) -> dict[str, Any] | None:
+    """What is stored of a job's place; `ranks`, where it is a gang. None: nothing was asked."""
     return {**(named.wants or {}), **({"ranks": named.ranks} if named.ranks > 1 else {})} or None
 
 
