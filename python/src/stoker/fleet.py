@@ -26,6 +26,7 @@ from stoker.operations import (
     compare,
     container_images,
     containers,
+    dead,
     disk,
     dispatch,
     dispatchers,
@@ -156,6 +157,14 @@ class Jobs(Namespace):
     def __getitem__(self, job: str) -> Job:
         """A handle on the job whose id is, or begins with, `job`. Raises NotFound."""
         return Job(self._session, jobs.get(self._session, job).job)
+
+
+class Dead(Namespace):
+    """`fleet.dead`: jobs that were given up."""
+
+    area = "dead"
+    list = bound(dead.list_dead)
+    retry = bound(dead.revive)
 
 
 class Agents(Namespace):
@@ -413,6 +422,7 @@ class Fleet:
             config_file=Path(config) if config is not None else None,
         )
         self.jobs = Jobs(self._session)
+        self.dead = Dead(self._session)
         self.agents = Agents(self._session)
         self.templates = Templates(self._session)
         self.nodes = Nodes(self._session)

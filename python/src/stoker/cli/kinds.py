@@ -23,6 +23,10 @@ _VALUES = {
         "AgentList": "render_agents.agent_list",
         "AgentTasks": "render_agents.tasks",
     },
+    "stoker.operations.dead": {
+        "DeadLetters": "render_dead.dead_list",
+        "Revived": "render_dead.revived",
+    },
     "stoker.operations.template": {
         "TemplateSaved": "render_templates.saved",
         "TemplateList": "render_templates.template_list",

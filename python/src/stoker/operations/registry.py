@@ -26,6 +26,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.submit": ("run", "retry"),
     "stoker.operations.jobs": ("jobs", "job", "wait", "stop", "adopt"),
     "stoker.operations.agents": _of("agent", "run list"),
+    "stoker.operations.dead": _of("dead", "list retry"),
     "stoker.operations.templates": _of("template", "save list show run delete"),
     "stoker.operations.stats": ("stats",),
     "stoker.operations.compare": ("compare",),
@@ -81,6 +82,7 @@ class Short:
 
 
 GROUPS = {
+    "dead": "Jobs that were given up: which and why, and again.",
     "agent": "Programs that are given a prompt, held to limits. Only those that stoker.yml names.",
     "queue": "Lines of jobs that start in order.",
     "node": "Which nodes take jobs: add, approve, drain, remove. How they are: stoker nodes.",

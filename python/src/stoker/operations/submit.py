@@ -159,7 +159,20 @@ def retry(session: Session, job: str, *, env: Annotated[Mapping[str, str] | None
         env: An environment variable to set differently, KEY=VALUE. Repeatable.
     """
     began = time.monotonic()
-    row = job_row(session, job)
+    row, spec, more = _again(session, job_row(session, job), env or {})
+    return _submit(session, row.name, spec, row.target, row.max_retries, began, **more)
+
+
+def retry_all(session: Session, rows: Sequence[JobRow]) -> tuple[tuple[Job, ...], tuple[Problem, ...]]:
+    """Run finished jobs again; the same rounds offer them all. None is written down before all are checked."""
+    checked = [_again(session, row, {}) for row in rows]
+    new = [_written(session, row.name, spec, row.target, row.max_retries, **more) for row, spec, more in checked]
+    problems = _place(session, new) if new else ()
+    return jobs_of(session, [job_row(session, row.id) for row in new]), problems
+
+
+def _again(session: Session, row: JobRow, env: Mapping[str, str]) -> tuple[JobRow, dict[str, Any], dict[str, Any]]:
+    """A finished job, the spec of the same one again, and what else is written of that. Raises UsageError."""
     view = job_of(session, row)
     if not view.finished:
         what = f"is {view.state}" if view.next_attempt_at is None else "waits for its next attempt"
@@ -167,12 +180,12 @@ def retry(session: Session, job: str, *, env: Annotated[Mapping[str, str] | None
             f"{row.id} {what}: it cannot be run again before it is over", next_step=f"stoker stop {row.id}"
         )
     spec = {key: value for key, value in row.spec.items() if key not in ("job", "uid")}
-    spec["env"] = {**(spec.get("env") or {}), **(env or {})}
+    spec["env"] = {**(spec.get("env") or {}), **env}
     _secrets(session, spec.get("secret_env") or (), row.target)
-    return _submit(
-        session, row.name, spec, row.target, row.max_retries, began, retry_of=row.id, template=row.template,
-        retry_on=row.retry_on, results=results.again(row.results), wants=row.wants,
-    )  # fmt: skip
+    return row, spec, {
+        "retry_of": row.id, "template": row.template, "retry_on": row.retry_on,
+        "results": results.again(row.results), "wants": row.wants,
+    }  # fmt: skip
 
 
 def _submit(
