@@ -15,8 +15,11 @@ def use(agent: Mapping[str, Any], used: Mapping[str, Any] | None) -> str:
         f"{_amount(seen.get(what), dollars=False)}{_of(agent.get(limit), dollars=False)} {what}"
         for limit, what in (("max_turns", "turns"), ("max_tokens", "tokens"))
     ]
-    cost = f"{_amount(seen.get('cost_usd'), dollars=True)}{_of(agent.get('max_cost_usd'), dollars=True)}"
-    told.append("cost not reported" + _of(agent.get("max_cost_usd"), dollars=True) if cost[0] == "?" else cost)
+    most = agent.get("max_cost_usd")
+    if (cost := seen.get("cost_usd")) is not None:
+        told.append(f"{_amount(cost, dollars=True)}{_of(most, dollars=True)}")
+    else:
+        told.append("cost not reported" + ("" if most is None else f" (at most {_amount(most, dollars=True)})"))
     return fmt.one_line(f"{agent.get('name')}: {', '.join(told)}") + ("" if used else "  (nothing reported yet)")
 
 
