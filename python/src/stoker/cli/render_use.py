@@ -16,7 +16,7 @@ def use(agent: Mapping[str, Any], used: Mapping[str, Any] | None) -> str:
         for limit, what in (("max_turns", "turns"), ("max_tokens", "tokens"))
     ]
     most = agent.get("max_cost_usd")
-    if (cost := seen.get("cost_usd")) is not None:
+    if isinstance(cost := seen.get("cost_usd"), int | float):
         told.append(f"{_amount(cost, dollars=True)}{_of(most, dollars=True)}")
     else:
         told.append("cost not reported" + ("" if most is None else f" (at most {_amount(most, dollars=True)})"))
@@ -24,7 +24,7 @@ def use(agent: Mapping[str, Any], used: Mapping[str, Any] | None) -> str:
 
 
 def _amount(number: Any, *, dollars: bool) -> str:
-    if number is None:
+    if not isinstance(number, int | float):
         return "?"
     return f"${number:.4g}" if dollars else f"{number:,}"
 
