@@ -79,6 +79,18 @@ CONTAINER = record(
     },
 )
 
+# A command that gets a prompt, and limits that what it reports of itself is held against.
+AGENT = record(
+    ["name", "prompt"],
+    {
+        "name": TEXT,
+        "prompt": dict(ARGUMENT, minLength=1),
+        "max_turns": nullable(ATTEMPT),
+        "max_tokens": nullable(ATTEMPT),
+        "max_cost_usd": nullable(POSITIVE),
+    },
+)
+
 _BODIES["spec"] = record(
     ["schema", "job", "uid"],
     dict(
@@ -107,6 +119,7 @@ _BODIES["spec"] = record(
         labels=mapping(LABEL, TEXT),
         snapshot=nullable(SNAPSHOT),
         preflight=nullable(PREFLIGHT),
+        agent=nullable(AGENT),
     ),
 )
 
@@ -313,7 +326,10 @@ _BODIES["observation"] = record(
             "enum": ["queued", "starting", "running", "succeeded", "failed", "cancelled", "lost"],
         },
         "reason": nullable(
-            {"type": "string", "enum": ["code", "signal", "oom", "timeout", "start", "reboot", "killed", "expired"]}
+            {
+                "type": "string",
+                "enum": ["code", "signal", "oom", "timeout", "limit", "start", "reboot", "killed", "expired"],
+            }
         ),
         "detail": nullable(TEXT),
         "evidence": nullable(TEXT),
@@ -352,6 +368,7 @@ _BODIES["observation"] = record(
         "outputs": nullable(mapping(TEXT, TEXT)),
         "tail": nullable(TEXT),
         "sample": nullable(OPEN),
+        "usage": nullable(record([], {"turns": COUNT, "tokens": COUNT, "cost_usd": nullable(SECONDS)})),
         "left_behind": nullable(COUNT),
         "spec": nullable(OPEN),
     },

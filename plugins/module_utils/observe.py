@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 
-from . import identity, logs, samples
+from . import agent_task, identity, logs, samples
 from .processes import Family
 from .statedir import from_os_error, is_locked
 
@@ -113,6 +113,8 @@ def _ended(record):
         return "cancelled", None, how + ", after it was asked to stop; none of its processes was left"
     if stopped == "timeout":
         return "failed", "timeout", how + ", at its time limit"
+    if stopped == "limit":
+        return "failed", "limit", "{0}; stopped: {1}".format(how, record.get("detail") or "it used more than it may")
     if stopped == "expired":
         return "lost", "expired", how + ", when nobody had renewed its lease"
     if record.get("error"):
@@ -188,6 +190,7 @@ def observe(attempt, with_spec=False, write=True):
         "log_size": logs.size(attempt),
         "left_behind": record.get("left_behind"),
         "sample": samples.newest(attempt),
+        "usage": _usage(attempt, evidence, ended),
     }
     found.update(_scanned(attempt, evidence, ended))
     if state == "failed" and reason == "code":
@@ -214,6 +217,14 @@ def _scanned(attempt, evidence, ended):
         "finding_counts": known.get("finding_counts") or {},
         "metrics": metrics,
     }
+
+
+def _usage(attempt, evidence, ended):
+    """What the agent of an agent task reported that it used; None for any other job."""
+    if not evidence.spec.get("agent"):
+        return None
+    used = agent_task.usage(attempt, finish=ended and not evidence.holds)
+    return {name: used[name] for name in ("turns", "tokens", "cost_usd")}
 
 
 def _given_on(attempt, spec, known, over):

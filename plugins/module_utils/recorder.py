@@ -18,7 +18,7 @@ import sys
 import time
 import traceback
 
-from . import identity, launch, sandbox
+from . import agent_task, identity, launch, sandbox
 from .output import Pump, open_log
 from .processes import TOKEN_VARIABLE, Family
 from .statedir import NodeError, from_os_error
@@ -105,6 +105,12 @@ class Command:
         self.argv, script = command_line(attempt, spec, self.who or self.sandboxed)
         keep = keep + script
         self.environ = command_environment(attempt, spec, state, self.who)
+        self.prompt = None
+        if spec.get("agent"):
+            self.prompt, path = agent_task.open_prompt(attempt, spec, self.who or self.sandboxed)
+            keep = [*keep, self.prompt]
+            self.argv = [word.replace(agent_task.PROMPT_MARK, path) for word in self.argv]
+            self.environ.update(agent_task.environment(spec, path))
         self.workdir = sandbox.workdir(spec, self.who)
         self.pump = Pump(attempt) if spec.get("split_output") else None
         outputs = self.pump.writers if self.pump else (open_log(attempt, "out.log"),) * 2
@@ -117,6 +123,8 @@ class Command:
             self._become(gate_read, fault_write, outputs, keep)
         os.close(gate_read)
         os.close(fault_write)
+        if self.prompt is not None:
+            os.close(self.prompt)
         self.gate, self.fault = gate_write, fault_read
         groups.enter(self.pid)
         if self.pump:
@@ -136,7 +144,8 @@ class Command:
                     signal.signal(number, signal.SIG_DFL)
             signal.set_wakeup_fd(-1)
             null = os.open(os.devnull, os.O_RDONLY)
-            for source, target in ((null, 0), (outputs[0], 1), (outputs[1], 2)):
+            first = null if self.prompt is None else self.prompt
+            for source, target in ((first, 0), (outputs[0], 1), (outputs[1], 2)):
                 os.dup2(source, target)
             for fd in keep:
                 os.set_inheritable(fd, True)
@@ -337,6 +346,8 @@ def exit_record(attempt, status, stop, error, group_oom_kills):
         "ended_boot_s": ended,
         "stopped": stop.get("reason") if stop else None,
     }
+    if stop and stop.get("detail"):
+        record["detail"] = stop["detail"]
     if state.get("started_boot_s") is not None:
         record["elapsed_s"] = round(ended - state["started_boot_s"], 3)
     if status is None:

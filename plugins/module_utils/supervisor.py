@@ -16,7 +16,20 @@ import time
 import traceback
 import uuid
 
-from . import cgroups, gpu_gate, gpu_queue, identity, launch, leases, logs, recorder, run_files, sandbox, snapshots
+from . import (
+    agent_task,
+    cgroups,
+    gpu_gate,
+    gpu_queue,
+    identity,
+    launch,
+    leases,
+    logs,
+    recorder,
+    run_files,
+    sandbox,
+    snapshots,
+)
 from .processes import Family, send_signal
 from .samples import Sampler
 from .statedir import Lock, NodeError, StateDir, from_os_error
@@ -73,6 +86,7 @@ class Supervisor:
         try:
             # Before it waits: what lies on this node may be cleared away meanwhile.
             snapshots.unpack(self.attempt, self.spec)
+            agent_task.check(self.spec)
             if self.spec.get("container"):
                 if not self._fetch_image():
                     return self._never_ran(self.attempt.read("stop.json"))
@@ -169,6 +183,7 @@ class Supervisor:
             self._hold_gpus(state)
             self._enforce_timeout()
             self._enforce_lease()
+            self._enforce_agent()
             self._observe(sampler)
             self.wake.wait(TICK_S)
         self._tidy()
@@ -211,10 +226,16 @@ class Supervisor:
         except OSError:
             _note()  # a full disk, for example
 
-    def ask_to_stop(self, reason):
+    def ask_to_stop(self, reason, detail=None):
         if not self.attempt.read("stop.json") and not self.attempt.finished():
             self.attempt.write(
-                "stop.json", {"reason": reason, "grace_s": self.spec.get("grace_s", 10.0), "asked_at": identity.now()}
+                "stop.json",
+                {
+                    "reason": reason,
+                    "detail": detail,
+                    "grace_s": self.spec.get("grace_s", 10.0),
+                    "asked_at": identity.now(),
+                },
             )
             state = self.attempt.read("state.json") or {}
             if identity.is_alive(state.get("recorder")):
@@ -228,6 +249,14 @@ class Supervisor:
         # This clock stands still while the machine is suspended: a nap is not the job's time.
         if state.get("started_clock_s") is not None and time.monotonic() - state["started_clock_s"] > limit:
             self.ask_to_stop("timeout")
+
+    def _enforce_agent(self):
+        """Stop an agent whose transcript reports more than it may use."""
+        if not self.spec.get("agent"):
+            return
+        over = agent_task.beyond(self.spec, agent_task.usage(self.attempt))
+        if over:
+            self.ask_to_stop("limit", over)
 
     def _enforce_lease(self):
         if not leases.ran_out(self.attempt.read("lease.json")):

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def controller(bed: Bed, network: Network, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The inventory of s8, which is to dispatch to itself."""
+def controller(machine: Machine) -> Path:
+    """The inventory of s8."""
+    return machine.inventory
+
+
+@pytest.fixture(scope="module")
+def machine(bed: Bed, network: Network, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """s8, which is to dispatch to itself."""
     folder = tmp_path_factory.mktemp("dispatcher")
     # The node sees this machine's files: all that the wheel needs is there, and it has no way to an index.
     here = {
@@ -61,7 +69,7 @@ def controller(bed: Bed, network: Network, wheel: Path, tmp_path_factory: pytest
     }
     node = SystemdNode(bed, network, "s8", python="/usr/bin/python3", host_vars=own)
     node.start()
-    yield write_inventory(bed.folder / "dispatcher.yml", [node])
+    yield Machine(node, write_inventory(bed.folder / "dispatcher.yml", [node]))
     node.close()
 
 
@@ -84,6 +92,60 @@ def test_converge_idempotence_verify(controller: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-6000:]
     assert "[dispatcher > idempotence] Executed: Successful" in done.stdout
     assert "[dispatcher > verify] Executed: Successful" in done.stdout
+
+
+@dataclass
+class Machine:
+    """s8, where the role is applied with other settings."""
+
+    node: SystemdNode
+    inventory: Path
+
+    def apply(self, **settings: str) -> int:
+        """How many tasks changed something."""
+        play = {"hosts": "all", "gather_facts": False, "roles": ["stoker.fleet.dispatcher"]}
+        (self.inventory.parent / "apply.yml").write_text(yaml.safe_dump([play]))
+        words = [word for name, value in settings.items() for word in ("-e", f"dispatcher_{name}={value}")]
+        done = subprocess.run(
+            [BIN / "ansible-playbook", "-i", self.inventory, self.inventory.parent / "apply.yml", *words],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600,
+            env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "NO_COLOR": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-4000:]
+        (changed,) = re.findall(r" changed=(\d+)", done.stdout)
+        return int(changed)
+
+    def unit(self, option: str) -> dict[str, str]:
+        """What systemd says of the unit, of the system's or of the user's (`--user`)."""
+        asked = "LoadState,ActiveState,UnitFileState,MainPID"
+        done = self.node.ssh(
+            f"XDG_RUNTIME_DIR=/run/user/0 systemctl {option} show -p {asked} stoker-dispatch", timeout_s=60
+        )
+        assert done.returncode == 0, done.stderr
+        return dict(line.split("=", 1) for line in done.stdout.split())
+
+
+@pytest.mark.root
+@pytest.mark.slow
+@pytest.mark.accepts("B16")
+@pytest.mark.timeout(900)
+def test_a_service_of_a_user_and_its_removal(machine: Machine) -> None:
+    machine.apply(state="absent")
+    # For root systemd takes this folder, whatever the session's HOME is, which the test bed sets.
+    link = machine.node.ssh(
+        f"mkdir -p /root/.config && ln -s {machine.node.home}/.config/systemd /root/.config/systemd"
+    )
+    assert link.returncode == 0, link.stderr
+    assert machine.unit("--system")["LoadState"] == "not-found"
+    assert machine.apply(scope="user") > 0
+    seen = machine.unit("--user")
+    assert (seen["LoadState"], seen["ActiveState"], seen["UnitFileState"]) == ("loaded", "active", "enabled")
+    assert machine.apply(scope="user") == 0
+    assert machine.unit("--user")["MainPID"] == seen["MainPID"], "it was left alone"
+    assert machine.apply(scope="user", state="absent") > 0
+    seen = machine.unit("--user")
+    assert (seen["LoadState"], seen["MainPID"]) == ("not-found", "0"), seen
+    assert machine.apply(scope="user", state="absent") == 0
 
 
 def test_a_machine_without_systemd_is_left_as_it_is(node: PlainNode, tmp_path: Path) -> None:

@@ -108,8 +108,6 @@ def test_limits_labels_patterns_and_host_variables(stoker: Stoker, nodes: Nodes)
     ):
         refused = cli("run", *words, "--", "true")
         assert (refused.code, said in refused.err) == (2, True), refused
-    refused = cli("queue", "add", "--nodes", "2", "--", "true")
-    assert (refused.code, "a queue starts one job after the other" in refused.err) == (2, True), refused
     for text, said in (
         ("placement: {weights: {gpu: 1}}", "stoker.yml:1: placement.weights.gpu: there is no such setting"),
         ("placement: {weights: {cpu: -1}}", "placement.weights.cpu: -1.0 is not a weight, a number of 0 or more"),

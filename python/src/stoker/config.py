@@ -203,6 +203,36 @@ class Price:
 
 
 @dataclass(frozen=True)
+class AgentFlags:
+    """The options of an agent's own that its limits are handed on with; None: by the environment only."""
+
+    __pydantic_config__ = _FORBID
+
+    turns: Name | None = None
+    tokens: Name | None = None
+    cost: Name | None = None
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A program that takes a prompt. `{prompt_file}` in its `argv` is the path of that; it is its standard input, too.
+
+    `secret` are names of variables that it gets. A limit holds where a job names none, and no job may name more;
+    `max_cost` is in dollars.
+    """
+
+    __pydantic_config__ = _FORBID
+
+    argv: Annotated[tuple[Name, ...], Is("a list of texts, the command")]
+    flags: Annotated[AgentFlags, Is("a mapping with turns, tokens, cost")] = field(default_factory=AgentFlags)
+    env: Annotated[Mapping[str, str], Is("a mapping of names to texts")] = field(default_factory=dict)
+    secret: Annotated[tuple[Name, ...], Is("a list of names of variables")] = ()
+    max_turns: Annotated[int | None, Is("a whole number, 1 or more", least=1)] = None
+    max_tokens: Annotated[int | None, Is("a whole number, 1 or more", least=1)] = None
+    max_cost: Annotated[float | None, Is("a number of dollars, more than 0", least=0.000001)] = None
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings. `file` is the `stoker.yml` they came from, None for the defaults alone."""
 
@@ -226,6 +256,9 @@ class Config:
     )
     membership: Annotated[Membership, Is("a mapping with pending_s, auto_approve, probe_s, misses")] = field(
         default_factory=Membership
+    )
+    agents: Annotated[Mapping[str, Agent], Is("a mapping of names to {argv, flags, env, secret, max_turns, ...}")] = (
+        field(default_factory=dict)
     )
     prices: Annotated[tuple[Price, ...], Is("a list of {gpu, per_hour}")] = ()
     log_keep_bytes: Bytes = 16 * 1024 * 1024
@@ -350,6 +383,9 @@ def _check_values(shown: str, data: Any, value: Any, loc: tuple[int | str, ...])
         for index, item in enumerate(value):
             _check_values(shown, data, item, (*loc, index))
         return
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_values(shown, data, item, (*loc, key))
     if not hasattr(value, "__dataclass_fields__"):
         return
     for name in _field_names(type(value)):

@@ -22,11 +22,13 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from stoker.errors import UsageError
 from stoker.operations import (
+    agents,
     benchmark,
     clean,
     compare,
     container_images,
     containers,
+    dead,
     disk,
     dispatch,
     dispatchers,
@@ -116,9 +118,11 @@ def _without_session(function: Callable[Concatenate[Session, P], R], session: Se
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         # Shared options (Unpack) would take any word without a murmur.
         given = signature.bind(*args, **kwargs).arguments
-        for name, value in given.items():
-            if signature.parameters[name].annotation is str and not isinstance(value, str | os.PathLike):
-                raise UsageError(f"{name}: {value!r} is not a text")
+        for name, given_value in given.items():
+            taken = signature.parameters[name]
+            for value in given_value if taken.kind is taken.VAR_POSITIONAL else (given_value,):
+                if taken.annotation is str and not isinstance(value, str | os.PathLike):
+                    raise UsageError(f"{name}: {value!r} is not a text")
         return function(session, *args, **kwargs)
 
     call.__signature__ = signature  # type: ignore[attr-defined]
@@ -161,6 +165,22 @@ class Jobs(Namespace):
     def __getitem__(self, job: str) -> Job:
         """A handle on the job whose id is, or begins with, `job`. Raises NotFound."""
         return Job(self._session, jobs.get(self._session, job).job)
+
+
+class Dead(Namespace):
+    """`fleet.dead`: jobs that were given up."""
+
+    area = "dead"
+    list = bound(dead.list_dead)
+    retry = bound(dead.revive)
+
+
+class Agents(Namespace):
+    """`fleet.agents`: programs that are given a prompt, held to limits."""
+
+    area = "agents"
+    run = bound(agents.run)
+    list = bound(agents.list_agents)
 
 
 class Templates(Namespace):
@@ -302,6 +322,7 @@ class Workflows(Namespace):
     watch = bound(workflows.watch)
     cancel = bound(workflows.cancel)
     resume = bound(workflows.resume)
+    clear = bound(workflows.clear)
 
 
 class Events(Namespace):
@@ -410,6 +431,8 @@ class Fleet:
             config_file=Path(config) if config is not None else None,
         )
         self.jobs = Jobs(self._session)
+        self.dead = Dead(self._session)
+        self.agents = Agents(self._session)
         self.templates = Templates(self._session)
         self.nodes = Nodes(self._session)
         self.sync = Sync(self._session)

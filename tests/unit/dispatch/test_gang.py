@@ -324,3 +324,17 @@ def test_a_rank_that_leaves_its_node_takes_the_others_along(store: Store, end: s
     assert [(job.state, job.retries_used, job.put_back) for job in gang.ranks] == [("queued", 0, None)] * 2
     orders = [order for orders in gang.begin(100.0).values() for order in orders]
     assert [order["attempt"] for order in orders if order["order"] == "start"] == [2, 2]
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_a_rank_that_is_to_end_says_because_of_whom_until_it_has(store: Store, retries: int) -> None:
+    """Its node sees a running job that is told to stop, and knows nothing of the other ranks."""
+    gang = Gang(store, max_retries=retries)
+    gang.run()
+    gang.tell(12.0, 0, "failed", reason="code", exit_code=1)
+    assert gang.ranks[1].detail == "rank 0 failed"
+    gang.begin(13.0)
+    gang.tell(14.0, 1, "running", detail=None)
+    assert (gang.ranks[1].state, gang.ranks[1].detail) == ("running", "rank 0 failed")
+    gang.tell(15.0, 1, "running", detail="process 7 does not end, not even by SIGKILL")
+    assert gang.ranks[1].detail == "process 7 does not end, not even by SIGKILL"

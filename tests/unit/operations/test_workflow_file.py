@@ -85,7 +85,7 @@ ONE = "name: w\njobs:\n  a:\n    argv: [x]\n"
         (ONE + "    gpu: 1\n", "w.yml:5: jobs.a.gpu: there is no such field. Did you mean 'gpus'?"),
         (ONE + "    run: x\n", "w.yml:5: jobs.a.run: there is no such field. argv (a list) is a command"),
         (ONE + "    sync: true\n", "w.yml:5: jobs.a.sync: there is no such field. snapshot: true brings the files"),
-        (ONE + "    script: x\n", "w.yml:3: jobs.a: needs exactly one of argv, script and template"),
+        (ONE + "    script: x\n", "w.yml:3: jobs.a: needs exactly one of argv, script, template and agent"),
         (ONE + "  __class__: {argv: [x]}\n", "w.yml:5: jobs.__class__: a name is a letter"),
         (ONE + "    needs: [b]\n", "w.yml:5: jobs.a.needs: there is no job 'b'"),
         (ONE + "    needs: {a: 1}\n", "w.yml:5: jobs.a.needs: {'a': 1} is not a list of jobs"),

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from played import PlayedNodes
 
+from stoker.config import ConfigError
 from stoker.dispatch.workflows import advance_workflows
+from stoker.errors import UsageError
 from stoker.operations import clean, workflows
 from stoker.operations.session import Session
 
@@ -125,3 +127,45 @@ def test_it_is_drawn_as_it_is_needed(session: Session, nodes_played: PlayedNodes
         '  b_(["b<br/>skipped"]):::skipped',
         "  a_ --> b_",
     )
+
+
+@pytest.mark.accepts("C46", "V34")
+def test_a_step_on_several_nodes_is_a_gang(session: Session, nodes_played: PlayedNodes) -> None:
+    Path("g.yml").write_text("name: g\njobs:\n  a: {argv: [x], nodes: 2, on: gpus}\n")
+    workflow = workflows.submit(session, "g.yml").workflow
+    ranks = session.store.gang(str(workflow.jobs[0].job))
+    assert [rank.rank for rank in ranks] == [0, 1]
+    assert nodes_played.rounds[-1]["jobs"] == [rank.id for rank in ranks]
+    nodes_played.show(ranks[0].id, "succeeded", exit_code=0)
+    nodes_played.show(ranks[1].id, "running")
+    assert workflows.status(session, "g").workflow.jobs[0].state == "running", "rank 1 runs on"
+    for nodes, told in (
+        ("3", "g.yml:3: jobs.a.nodes: 3: only 2 can be meant"),
+        ("0", "jobs.a.nodes: 0 is not a number"),
+    ):
+        Path("g.yml").write_text(f"name: g\njobs:\n  a: {{argv: [x], nodes: {nodes}, on: gpus}}\n")
+        with pytest.raises(ConfigError) as caught:
+            workflows.validate(session, "g.yml")
+        assert told in caught.value.message
+
+
+def test_what_is_over_is_cleared_by_age_count_or_name(session: Session, nodes_played: PlayedNodes) -> None:
+    for number in range(4):
+        Path("c.yml").write_text(f"name: c{number}\njobs:\n  a: {{argv: [x], on: n1}}\n")
+        workflows.submit(session, "c.yml")
+        if number < 3:
+            end(session, nodes_played, "a", "succeeded")  # at second 1 of 1970
+
+    def names() -> list[str]:
+        return [row.name for row in session.store.workflows.page()]
+
+    assert [row.name for row in workflows.clear(session, keep_last=1, dry_run=True).removed] == ["c1", "c0"]
+    assert names() == ["c3", "c2", "c1", "c0"]
+    done = workflows.clear(session, "c1")
+    assert ([row.name for row in done.removed], done.kept, names()) == (["c1"], 2, ["c3", "c2", "c0"])
+    with pytest.raises(UsageError, match="is running"):
+        workflows.clear(session, "c3")
+    assert workflows.clear(session, older_than="100000d").removed == ()
+    assert [row.counts for row in workflows.clear(session).removed] == [{"succeeded": 1}] * 2
+    assert names() == ["c3"], "what runs stays"
+    assert workflows.clear(session).removed == ()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
@@ -192,3 +193,21 @@ def test_a_page_is_filtered_counted_and_cut_by_the_database(store: Store) -> Non
     assert ([row.name for row in rows], total) == (["j9", "j7"], 3)
     assert page(store, None, ["n7"], None, 0, 0) == ([], 0)
     assert page(store, None, None, None, 5, 50) == ([], 10)
+
+
+@pytest.mark.accepts("C50")
+def test_a_page_by_name_queue_time_and_whether_a_job_was_run_again(store: Store) -> None:
+    old, new = store.add_job("a", SPEC, now=10.0), store.add_job("a", SPEC, now=20.0, queue="night")
+    gang = store.add_job("g", SPEC, now=30.0, ranks=2)
+    store.add_job("a", SPEC, now=40.0, retry_of=old.id)
+    store.add_job("b", SPEC, now=50.0, retry_of=f"{gang.id}-1")
+
+    def found(**chosen: Any) -> list[float]:
+        rows, total = page(store, None, None, None, 0, 0, **chosen)
+        assert len(rows) == total
+        return [row.created_at for row in rows]
+
+    assert found(name="a") == [40.0, 20.0, 10.0]
+    assert found(name="a", since=20.0) == [40.0, 20.0]
+    assert found(queue="night") == [new.created_at]
+    assert found(unanswered=True) == [50.0, 40.0, 20.0], "with one rank the whole gang was run again"

@@ -19,6 +19,14 @@ _VALUES = {
         "ExecReport": "render_nodes.exec_report",
         "Written": "render_nodes.written",
     },
+    "stoker.operations.agents": {
+        "AgentList": "render_agents.agent_list",
+        "AgentTasks": "render_agents.tasks",
+    },
+    "stoker.operations.dead": {
+        "DeadLetters": "render_dead.dead_list",
+        "Revived": "render_dead.revived",
+    },
     "stoker.operations.template": {
         "TemplateSaved": "render_templates.saved",
         "TemplateList": "render_templates.template_list",
@@ -58,6 +66,7 @@ _VALUES = {
         "WorkflowDetail": "render_workflows.detail",
         "WorkflowChange": "render_workflows.change",
         "WorkflowDrawing": "render_workflows.drawing",
+        "WorkflowsCleared": "render_workflows.cleared",
     },
     "stoker.operations.stores": {
         "StoreCopy": "render_store.store_copy",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from stoker.cli import format as fmt
-from stoker.cli import render_placement
+from stoker.cli import render_placement, render_use
 from stoker.cli.out import Out, Piece
 from stoker.operations.files import in_words
 from stoker.operations.values import (
@@ -198,6 +198,8 @@ def job_detail(value: JobDetail, out: Out) -> None:
     if job.gpus:
         rows.append(("GPU", f"{fmt.gpus(job)}  ({', '.join(fmt.one_line(uuid) for uuid in job.gpus)})"))
     rows += [("warning", fmt.one_line(text)) for text in job.preflight]
+    if job.agent:
+        rows.append(("agent", render_use.use(job.agent, job.usage)))
     if job.retry_of:
         rows.append(("again", f"of {job.retry_of}"))
     if job.template:

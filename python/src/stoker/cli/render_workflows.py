@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from stoker.cli import format as fmt
 from stoker.cli.out import Out, Piece
@@ -15,7 +15,9 @@ from stoker.operations.workflow_values import (
     WorkflowDrawing,
     WorkflowJob,
     WorkflowList,
+    WorkflowsCleared,
     WorkflowSubmitted,
+    WorkflowSummary,
 )
 from stoker.operations.workflows import WorkflowStream
 
@@ -46,6 +48,21 @@ def workflow_list(value: WorkflowList, out: Out) -> None:
         none = "no workflows yet · stoker workflow run FILE starts one"
         out.line(none if not value.total else f"none from number {value.offset} on: there are {value.total}")
         return
+    _table(value.workflows, out)
+    left = value.total - value.offset - len(value.workflows)
+    if left > 0:
+        out.line(f"and {left} older ones · --offset {value.offset + len(value.workflows)} shows the next")
+
+
+def cleared(value: WorkflowsCleared, out: Out) -> None:
+    """`stoker workflow clear`."""
+    if value.removed:
+        _table(value.removed, out)
+    verb = "would be removed" if value.dry_run else "removed"
+    out.line(f"{len(value.removed)} {verb}; {value.kept} that are over kept")
+
+
+def _table(workflows: Sequence[WorkflowSummary], out: Out) -> None:
     now = time.time()
     rows: list[tuple[Piece, ...]] = [
         (
@@ -56,12 +73,9 @@ def workflow_list(value: WorkflowList, out: Out) -> None:
             fmt.duration((row.ended_at or now) - row.created_at),
             _counts(row.counts),
         )
-        for row in value.workflows
+        for row in workflows
     ]
     out.table(("WORKFLOW", "STATE", "NAME", "AGO", "TOOK", "JOBS"), rows)
-    left = value.total - value.offset - len(value.workflows)
-    if left > 0:
-        out.line(f"and {left} older ones · --offset {value.offset + len(value.workflows)} shows the next")
 
 
 def detail(value: WorkflowDetail, out: Out) -> None:

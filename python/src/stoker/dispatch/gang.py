@@ -44,6 +44,13 @@ def unready(ranks: Sequence[JobRow], state: State, now: float) -> str | None:
     return f"waits {later - now:.0f} s for its next attempt" if later > now else None
 
 
+def speaker(ranks: Sequence[JobRow]) -> JobRow:
+    """The rank that says how the gang is: one that is not over, one that did not end well by itself, else rank 0."""
+    alive = sorted((each for each in ranks if not each.finished), key=lambda each: each.stop_requested is not None)
+    bad = sorted((each for each in ranks if each.state != "succeeded"), key=lambda each: each.reason == "gang")
+    return next(iter([*alive, *bad, *ranks]))
+
+
 def size_of(job: JobRow) -> int:
     """How many ranks the job's gang has."""
     return int((job.wants or {}).get("ranks") or 1)
@@ -76,10 +83,11 @@ def _refused(ranks: Sequence[JobRow], last: Placement, with_room: Sequence[str],
     size, could = len(ranks), [*with_room, *last.short]
     ask = last.ask or unmet
     if with_room and not last.short and not ask:
-        return Placement(reason=f"needs {size} nodes at once, only {', '.join(with_room)} can take it ({last.reason})")
+        reason = f"needs {size} nodes at once, only {', '.join(with_room)} can take it ({last.reason})"
+        return Placement(reason=reason, full=last.full)
     many = f"{len(with_room)} {'has' if len(with_room) == 1 else 'have'} room"
     reason = f"needs {size} nodes at once, {many}: {last.reason}" if with_room else str(last.reason)
-    return Placement(reason=reason, ask=tuple(ask), short=tuple(could) if len(could) >= size else ())
+    return Placement(reason=reason, ask=tuple(ask), full=last.full, short=tuple(could) if len(could) >= size else ())
 
 
 def environments(

@@ -47,6 +47,7 @@ class Lines:
         self._slots: dict[tuple[str, str], _Slots] = {}
         self._under_way: dict[str, list[str]] = defaultdict(list)
         self._first: dict[tuple[str, str], str] = {}
+        self._gang_first: dict[str, str] = {}
 
     def add(self, job: JobRow, node: str) -> None:
         """Count `job`, which is or will be under way on `node`."""
@@ -54,15 +55,20 @@ class Lines:
             self._under_way[job.queue].append(job.id)
             self._at(job.queue, node).add(job)
 
-    def refusal(self, job: JobRow) -> str | None:
-        """Why nothing of the job's queue may start now; None: it may."""
+    def refusal(self, job: JobRow, ranks: int = 1) -> str | None:
+        """Why nothing of the job's queue may start now, or not so many ranks at once; None: it may."""
         queue = self._queues.get(job.queue) if job.queue is not None else None
         if queue is None:
             return None
         if queue.paused:
             return f"queue {queue.name} is paused: {queue.paused_reason}"
+        if (first := self._gang_first.get(queue.name)) is not None:
+            return f"{first} comes first in queue {queue.name}"
         busy = self._under_way[queue.name]
-        if queue.max_running is not None and len(busy) >= queue.max_running:
+        # A gang of more ranks than there may be jobs still gets its turn, alone.
+        if queue.max_running is not None and busy and len(busy) + ranks > queue.max_running:
+            if ranks > 1:
+                self._gang_first[queue.name] = job.id
             return f"queue {queue.name} runs {queue.max_running} at a time ({names(busy)})"
         return None
 
@@ -71,12 +77,13 @@ class Lines:
         queue = self._queues.get(job.queue) if job.queue is not None else None
         if queue is None:
             return {}
-        found = {}
+        # A rank does not wait on a node: it would hold the GPUs of the others.
+        found, ahead = {}, not queue.stop_on_failure and job.gang is None
         for node in nodes:
             first = self._first.get((queue.name, node))
             if first is not None:
                 found[node] = f"{first} comes first on {node}"
-            elif queue.max_running is None and not self._takes(job, node, ahead=not queue.stop_on_failure):
+            elif queue.max_running is None and not self._takes(job, node, ahead=ahead):
                 slots = self._at(queue.name, node)
                 held = names([*slots.running, *slots.ahead])
                 what = f"{slots.total} GPUs" if slots.total > 1 else "one job at a time"

@@ -14,7 +14,7 @@ from stoker.dispatch.leases import Clock, lease_of, longest_s, surely_over
 from stoker.dispatch.model import Change, NodeResult, State
 from stoker.dispatch.states import ATTEMPT_TRANSITIONS, after_end, follows
 from stoker.errors import NodeError
-from stoker.store import LIVE_STATES, AttemptRow, JobRow
+from stoker.store import GANG_AGAIN, GANG_OVER, LIVE_STATES, AttemptRow, JobRow
 
 # After these a further attempt follows.
 AGAIN = frozenset({"job.retry", "job.moved", "job.requeued"})
@@ -124,7 +124,8 @@ def _observed(
     reason = _text(observation, "reason")
     values = attempt_values(observation, now, attempt.confirmed_at)
     job_values: dict[str, Any] = {
-        "state": state, "reason": reason, "detail": _detail(observation, attempt.node), "updated_at": now,
+        "state": state, "reason": reason, "updated_at": now,
+        "detail": _detail(observation, attempt.node) or _why_it_stops(job, state),
         **{name: values[name] for name in ("started_at", "ended_at", "elapsed_s", "exit_code", "signal")},
     }  # fmt: skip
     if stop is not None and stop.get("ok") and job.stop_ordered_at is None:
@@ -241,6 +242,11 @@ def _detail(observation: Mapping[str, Any], node: str) -> str | None:
         closed = "".join(f"; {why}" for why in waiting.get("closed") or ())
         return (f"{what}, held by {held}" if held else what) + closed
     return _text(observation, "detail") or _text(observation, "error")
+
+
+def _why_it_stops(job: JobRow, state: str) -> str | None:
+    """What was said of a rank that is to end because of another one: its node does not know."""
+    return job.detail if job.stop_requested in (GANG_AGAIN, GANG_OVER) and state in LIVE_STATES else None
 
 
 def _words(node: str, order: Mapping[str, Any]) -> str:

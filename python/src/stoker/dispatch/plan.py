@@ -136,8 +136,13 @@ class _Draft:
         if job.id in self.waiting or any(change.seen.id == job.id and change.claim for change in self.changes):
             return
         reason = gang.unready(ranks, self.state, self.now) or self.state.lacks_files(job)
-        found = Placement(reason=reason) if reason else gang.place_gang(ranks, self.places, self.shut)
+        reason = reason or self.lines.refusal(job, len(ranks))
+        closed = {**self.lines.closed(job, self.places.meant(job)), **self.shut}
+        found = Placement(reason=reason) if reason else gang.place_gang(ranks, self.places, closed)
         if isinstance(found, Placement):
+            room = [name for name in found.full if name not in self.shut]
+            if len(room) >= len(ranks):
+                self.lines.close(job, room)
             for rank in ranks:
                 if self.state.live_attempt(rank) is None:
                     self.wait(rank, str(found.reason), found if rank is job else None, len(ranks))

@@ -29,8 +29,10 @@ def backoff_s(job: JobRow) -> float:
 
 def worth_retrying(job: JobRow, state: str, reason: str | None, exit_code: int | None, number: int | None) -> bool:
     """Whether an attempt that ended so may be followed by another one. `number` is the signal that ended it."""
-    # What could not start will not start the next time either.
-    if not ((state == "failed" and reason != "start") or (state == "lost" and reason in _LOSSES_RETRIED)):
+    # What could not start will not start the next time either, and what used up its limit had it.
+    if not (
+        (state == "failed" and reason not in ("start", "limit")) or (state == "lost" and reason in _LOSSES_RETRIED)
+    ):
         return False
     if job.retry_on is None:
         return True

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from stoker.dispatch.gang import speaker
 from stoker.dispatch.workflow import Advance, Start, advance, ended, resumed
 from stoker.errors import NotFound, UsageError
 from stoker.store import JobRow, PartRow, Store, Transaction, WorkflowRow
@@ -30,7 +31,7 @@ def advance_workflow(store: Store, transaction: Transaction, workflow: WorkflowR
     made = False
     while True:
         parts = transaction.workflows.parts(workflow.id)
-        jobs = {job.id: job for job in transaction.workflows.jobs(workflow.id, ("running",))}
+        jobs = {job.id: _told_by(transaction, job) for job in transaction.workflows.jobs(workflow.id, ("running",))}
         parts = [_settled(transaction, part, jobs, now) for part in parts]
         decided = advance(workflow, parts, jobs)
         for job in decided.stops:
@@ -98,6 +99,11 @@ def _settled(transaction: Transaction, part: PartRow, jobs: Mapping[str, JobRow]
     return _put(transaction, ended(part, job, attempt), now)
 
 
+def _told_by(transaction: Transaction, job: JobRow) -> JobRow:
+    """The job; of a gang the rank that says how it is."""
+    return job if job.gang is None else speaker(transaction.gang(job.gang))
+
+
 def _put(transaction: Transaction, part: PartRow, now: float) -> PartRow:
     new = replace(part, updated_at=now)
     transaction.workflows.put_part(new)
@@ -116,6 +122,7 @@ def _start(store: Store, transaction: Transaction, workflow: WorkflowRow, start:
             plan["name"], spec, plan["target"], plan["retries"], retry_on=plan["retry_on"], template=plan["template"],
             results=plan["results"], wants=plan.get("wants"), queue=plan["queue"], priority=plan["priority"],
             submitted_by=workflow.submitted_by, now=now, within=transaction,
+            ranks=int((plan.get("wants") or {}).get("ranks") or 1),
         )  # fmt: skip
     except UsageError as problem:
         _put(transaction, replace(part, state="failed", detail=f"it could not be begun: {problem.message}"), now)

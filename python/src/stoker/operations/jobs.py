@@ -34,6 +34,9 @@ def list_jobs(
     *,
     state: Sequence[str] = (),
     on: str | None = None,
+    name: str | None = None,
+    queue: str | None = None,
+    since: float | str | None = None,
     limit: int = 100,
     skip: int = 0,
     live: bool = False,
@@ -44,6 +47,9 @@ def list_jobs(
     Args:
         state: Only jobs in this state. Repeatable.
         on: Only jobs of this node or group.
+        name: Only jobs of this name.
+        queue: Only jobs of this queue.
+        since: Only jobs submitted within this time (24h, 7d).
         limit: At most this many; 0 for all.
         skip: Leave out this many of the newest ones: the next page.
         live: Ask the nodes first.
@@ -52,17 +58,18 @@ def list_jobs(
     state = (state,) if isinstance(state, str) else state
     if unknown := [name for name in state if name not in STATES]:
         raise UsageError(f"--state: there is no state {unknown[0]!r}", next_step=f"one of {', '.join(STATES)}")
-    for name, value in (("--limit", limit), ("--skip", skip)):
+    for option, value in (("--limit", limit), ("--skip", skip)):
         if value < 0:
-            raise UsageError(f"{name}: {value} is not a number of 0 or more", next_step="--limit 0 shows all")
-        quantities.count(value, name)
+            raise UsageError(f"{option}: {value} is not a number of 0 or more", next_step="--limit 0 shows all")
+        quantities.count(value, option)
     asked_live = _live(live, stored)
     nodes = session.inventory.match(on) if on is not None else None
     problems = make_round(session, "observe", nodes=nodes) if asked_live else ()
     store = session.store
     from stoker.store.listing import page
 
-    rows, total = page(store, list(state) or None, nodes, on, limit, skip)
+    begin = None if since is None else time.time() - quantities.seconds(since, "--since")
+    rows, total = page(store, list(state) or None, nodes, on, limit, skip, name=name, queue=queue, since=begin)
     jobs = jobs_of(session, rows)
     return JobList(jobs, freshness_of(jobs, live=asked_live), problems, max(0, total - skip - len(rows)))
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypedDict, get_type_hints
 from stoker.config import MOST
 from stoker.errors import UsageError
 from stoker.operations import quantities
+from stoker.operations.agent_options import named_agent
 from stoker.operations.isolation import isolation_spec
 from stoker.operations.registry import FileText, Short
 
@@ -56,6 +57,11 @@ class JobOptions(TypedDict, total=False):
         network: Network of the container, such as host or none; the engine's own default otherwise.
         user: User of the node to run as, where its own one is root; in a container: user of the container.
         sandbox: bwrap or container: the job can write to its folder and to a /tmp of its own only.
+        agent: Instead of a command, an agent of stoker.yml, which gets the --prompt.
+        prompt: What the agent is asked to do. On the command line: a file, or -.
+        max_turns: Stop the agent when it reports more turns.
+        max_tokens: Stop the agent when it reports more tokens, read and written.
+        max_cost: Stop the agent when it reports that it cost more dollars.
     """
 
     on: str | None
@@ -89,6 +95,11 @@ class JobOptions(TypedDict, total=False):
     network: str | None
     user: str | None
     sandbox: str | None
+    agent: str | None
+    prompt: FileText
+    max_turns: int | None
+    max_tokens: int | None
+    max_cost: float | None
 
 
 class RunOptions(JobOptions, total=False):
@@ -186,6 +197,7 @@ def named_spec(argv: Sequence[str], options: JobOptions) -> dict[str, Any]:
         "split_output": options.get("split_output") or None,
         "metrics": [{"name": name, "regex": regex, "keep": "series"} for name, regex in metrics.items()] or None,
         "preflight": _asked_of_gpus(options) or None,
+        "agent": named_agent(options),
         **isolation_spec(
             container=options.get("container"), mount=options.get("mount") or (), shm=options.get("shm"),
             engine=options.get("engine"), image_pull=options.get("image_pull"), network=options.get("network"),
@@ -203,7 +215,7 @@ def _asked_of_gpus(options: JobOptions) -> dict[str, Any]:
 
 
 def one_command(argv: Any, options: JobOptions, command: str) -> None:
-    """Raise UsageError unless there is either a command, a list of texts, or a script."""
+    """Raise UsageError unless there is either a command, a list of texts, a script, or an agent."""
     script = options.get("script")
     if isinstance(argv, str):
         raise UsageError(f"the command is a text, {argv!r}, and no shell reads it", next_step="give a list, or script=")
@@ -211,6 +223,10 @@ def one_command(argv: Any, options: JobOptions, command: str) -> None:
         raise UsageError(f"the command {argv!r} is not a list of texts")
     if odd := [word for word in argv if not isinstance(word, str)]:
         raise UsageError(f"the command has {odd[0]!r}, which is not a text")
+    if options.get("agent") is not None:
+        if script is not None or argv:
+            raise UsageError("give either a command, a script or an agent", next_step="what it is to do: --prompt FILE")
+        return
     if script is None and not argv:
         raise UsageError(f"there is nothing to {command}", next_step=f"stoker {command} -- python train.py")
     if script is not None and argv:

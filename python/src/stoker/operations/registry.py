@@ -25,6 +25,8 @@ def _of(group: str, words: str) -> tuple[str, ...]:
 _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.submit": ("run", "retry"),
     "stoker.operations.jobs": ("jobs", "job", "wait", "stop", "adopt"),
+    "stoker.operations.agents": _of("agent", "run list"),
+    "stoker.operations.dead": _of("dead", "list retry"),
     "stoker.operations.templates": _of("template", "save list show run delete"),
     "stoker.operations.stats": ("stats",),
     "stoker.operations.compare": ("compare",),
@@ -57,7 +59,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.dispatch": ("dispatch",),
     "stoker.operations.dispatchers": ("dispatchers",),
     "stoker.operations.queue": _of("queue", "list add start set pause resume move clear"),
-    "stoker.operations.workflows": _of("workflow", "run submit validate list status draw watch cancel resume"),
+    "stoker.operations.workflows": _of("workflow", "run submit validate list status draw watch cancel resume clear"),
     "stoker.operations.stores": _of("store", "backup restore copy check"),
     "stoker.operations.setup": ("init",),
 }
@@ -81,6 +83,8 @@ class Short:
 
 
 GROUPS = {
+    "dead": "Jobs that were given up: which and why, and again.",
+    "agent": "Programs that are given a prompt, held to limits. Only those that stoker.yml names.",
     "queue": "Lines of jobs that start in order.",
     "node": "Which nodes take jobs: add, approve, drain, remove. How they are: stoker nodes.",
     "gpu": "One GPU of a node.",

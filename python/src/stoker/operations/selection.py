@@ -14,17 +14,13 @@ if TYPE_CHECKING:
     from stoker.runner import InventoryNode
 
 
-def refuse_impossible(session: Session, target: str | None, wants: Mapping[str, Any], queue: str | None) -> None:
+def refuse_impossible(session: Session, target: str | None, wants: Mapping[str, Any]) -> None:
     """Raise UsageError where the inventory has no node for the job, or too few for its ranks."""
     from stoker.dispatch.where import Condition
 
     conditions, ranks = [Condition.parse(text) for text in wants.get("where") or ()], int(wants.get("ranks") or 1)
     if not conditions and ranks == 1:
         return
-    if ranks > 1 and queue is not None:
-        raise UsageError(
-            "a queue starts one job after the other, and --nodes several at once", next_step="stoker run --nodes"
-        )
     inventory = session.inventory
     nodes = [
         inventory.node(name) for name in (inventory.match(target) if target else [n.name for n in inventory.nodes])

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from stoker.errors import UsageError
-from stoker.operations import files, results, selection
+from stoker.operations import agent_options, files, results, selection
 from stoker.operations.find import job_row
 from stoker.operations.options import JobOptions, Named, RunOptions, named_job, names_only, one_command
 from stoker.operations.registry import Command, Short, operation
 from stoker.operations.rounds import make_round
 from stoker.operations.session import Session
-from stoker.operations.values import Problem, Submitted
-from stoker.operations.views import job_of
+from stoker.operations.values import Job, Problem, Submitted
+from stoker.operations.views import job_of, jobs_of
 
 if TYPE_CHECKING:
     from stoker.runner import InventoryNode
@@ -56,10 +56,15 @@ def prepared(session: Session, named: Named, options: RunOptions) -> Named:
     )  # fmt: skip
     if options.get("environment"):
         spec = {**spec, "env": _activated(session, spec, named.on)}
+    return replace(named, spec=spec, results=wanted, ranks=ranks_of(options))
+
+
+def ranks_of(options: RunOptions) -> int:
+    """On how many nodes at once a job is to run. Raises UsageError for what is no such number."""
     ranks = options.get("nodes")
     if ranks is not None and not 1 <= ranks <= MOST_RANKS:
         raise UsageError(f"--nodes: {ranks} is not a number of 1 to {MOST_RANKS}")
-    return replace(named, spec=spec, results=wanted, ranks=ranks or 1)
+    return ranks or 1
 
 
 def submit(
@@ -71,13 +76,36 @@ def submit(
     In a `queue` it waits for its turn: the rounds of others offer it.
     """
     spec, target, most = completed(session, named)
-    wants = {**(named.wants or {}), **({"ranks": named.ranks} if named.ranks > 1 else {})} or None
+    wants = wants_of(named)
     more: dict[str, Any] = {"template": template, "retry_on": named.retry_on, "results": named.results, "wants": wants}
-    selection.refuse_impossible(session, target, wants or {}, queue)
+    selection.refuse_impossible(session, target, wants or {})
     if queue is not None:
         row = _written(session, named.title, spec, target, most, queue=queue, priority=priority, **more)
         return Submitted(job_of(session, row), time.monotonic() - began)
     return _submit(session, named.title, spec, target, most, began, **more)
+
+
+def submit_all(
+    session: Session, jobs: Sequence[Named], queue: str | None
+) -> tuple[tuple[Job, ...], tuple[Problem, ...]]:
+    """Submit several jobs as one: none is written down before all are checked, and the same rounds offer them all."""
+    done = [(named, *completed(session, named)) for named in jobs]
+    for named, _, target, _ in done:
+        selection.refuse_impossible(session, target, wants_of(named) or {})
+    rows = [
+        _written(
+            session, named.title, spec, target, most, queue=queue, retry_on=named.retry_on, results=named.results,
+            wants=wants_of(named),
+        )
+        for named, spec, target, most in done
+    ]  # fmt: skip
+    problems = () if queue is not None else _place(session, rows)
+    return jobs_of(session, [job_row(session, row.id) for row in rows]), problems
+
+
+def wants_of(named: Named) -> dict[str, Any] | None:
+    """What is stored of a job's place; `ranks`, where it is a gang. None: nothing was asked."""
+    return {**(named.wants or {}), **({"ranks": named.ranks} if named.ranks > 1 else {})} or None
 
 
 def completed(session: Session, named: Named) -> tuple[dict[str, Any], str | None, int]:
@@ -85,7 +113,9 @@ def completed(session: Session, named: Named) -> tuple[dict[str, Any], str | Non
 
     Raises UsageError for a node that is not there, and for a secret without a value.
     """
-    settings = session.config.defaults
+    settings, given = session.config.defaults, named.spec
+    if given.get("agent"):
+        given = {**given, **agent_options.completed(session.config.agents, given)}
     target = named.on if named.on is not None else settings.on
     patterns = [{"name": p.name, "regex": p.regex, "severity": p.severity} for p in session.config.log_patterns]
     spec = {
@@ -94,10 +124,10 @@ def completed(session: Session, named: Named) -> tuple[dict[str, Any], str | Non
         "gpus": settings.gpus,
         "grace_s": settings.grace_s,
         "log_patterns": patterns,
-        **named.spec,
-        "workdir": _workdir(named.spec, _chosen(session, target)),
-        "secret_env": _secrets(session, named.spec.get("secret_env") or (), target),
-        "metrics": _metrics(session, named.spec.get("metrics") or ()),
+        **given,
+        "workdir": _workdir(given, _chosen(session, target)),
+        "secret_env": _secrets(session, given.get("secret_env") or (), target),
+        "metrics": _metrics(session, given.get("metrics") or ()),
     }
     spec |= _preflight(session, spec)
     if session.config.lease.policy is not None:
@@ -129,7 +159,20 @@ def retry(session: Session, job: str, *, env: Annotated[Mapping[str, str] | None
         env: An environment variable to set differently, KEY=VALUE. Repeatable.
     """
     began = time.monotonic()
-    row = job_row(session, job)
+    row, spec, more = _again(session, job_row(session, job), env or {})
+    return _submit(session, row.name, spec, row.target, row.max_retries, began, **more)
+
+
+def retry_all(session: Session, rows: Sequence[JobRow]) -> tuple[tuple[Job, ...], tuple[Problem, ...]]:
+    """Run finished jobs again; the same rounds offer them all. None is written down before all are checked."""
+    checked = [_again(session, row, {}) for row in rows]
+    new = [_written(session, row.name, spec, row.target, row.max_retries, **more) for row, spec, more in checked]
+    problems = _place(session, new) if new else ()
+    return jobs_of(session, [job_row(session, row.id) for row in new]), problems
+
+
+def _again(session: Session, row: JobRow, env: Mapping[str, str]) -> tuple[JobRow, dict[str, Any], dict[str, Any]]:
+    """A finished job, the spec of the same one again, and what else is written of that. Raises UsageError."""
     view = job_of(session, row)
     if not view.finished:
         what = f"is {view.state}" if view.next_attempt_at is None else "waits for its next attempt"
@@ -137,12 +180,12 @@ def retry(session: Session, job: str, *, env: Annotated[Mapping[str, str] | None
             f"{row.id} {what}: it cannot be run again before it is over", next_step=f"stoker stop {row.id}"
         )
     spec = {key: value for key, value in row.spec.items() if key not in ("job", "uid")}
-    spec["env"] = {**(spec.get("env") or {}), **(env or {})}
+    spec["env"] = {**(spec.get("env") or {}), **env}
     _secrets(session, spec.get("secret_env") or (), row.target)
-    return _submit(
-        session, row.name, spec, row.target, row.max_retries, began, retry_of=row.id, template=row.template,
-        retry_on=row.retry_on, results=results.again(row.results), wants=row.wants,
-    )  # fmt: skip
+    return row, spec, {
+        "retry_of": row.id, "template": row.template, "retry_on": row.retry_on,
+        "results": results.again(row.results), "wants": row.wants,
+    }  # fmt: skip
 
 
 def _submit(
@@ -152,7 +195,7 @@ def _submit(
     """Write the job down, then make rounds until it is on a node or the reason why not is known."""
     row = _written(session, name, spec, target, retries, **more)
     try:
-        problems = _place(session, row) + results.fetch(session, [row.id])
+        problems = _place(session, [row]) + results.fetch(session, [row.id])
     except KeyboardInterrupt:
         session.say(f"\nstoker: {row.id} is accepted: stoker job --live {row.id} shows, stoker stop {row.id} ends it")
         raise
@@ -171,18 +214,21 @@ def _written(
     return row
 
 
-def _place(session: Session, row: JobRow) -> tuple[Problem, ...]:
+def _place(session: Session, rows: Sequence[JobRow]) -> tuple[Problem, ...]:
     problems: tuple[Problem, ...] = ()
     for _ in range(PLACING_ROUNDS):
-        problems = make_round(session, "dispatch", jobs=[row.id])
-        now = job_row(session, row.id)
-        # What this round asked the nodes for, the next one knows.
-        asked = now.node is None and (now.detail or "").startswith("asking ") and not problems
-        if now.state not in ("queued", "starting") or (
-            now.state == "queued" and not asked and (now.reason or now.detail or problems)
-        ):
+        problems = make_round(session, "dispatch", jobs=[row.id for row in rows])
+        if all(_settled(job_row(session, row.id), problems) for row in rows):
             break
     return problems
+
+
+def _settled(now: JobRow, problems: Sequence[Problem]) -> bool:
+    """Whether another round at once would bring a job no further. What a round asked the nodes for, the next knows."""
+    asked = now.node is None and (now.detail or "").startswith("asking ") and not problems
+    return now.state not in ("queued", "starting") or (
+        now.state == "queued" and not asked and bool(now.reason or now.detail or problems)
+    )
 
 
 def place_wishes(row: JobRow) -> dict[str, Any]:
@@ -255,6 +301,8 @@ def title(argv: Sequence[str], options: JobOptions) -> str:
     """What a job is called: its --name; else `train` for `python -u train.py`, `sleep` for `/bin/sleep 5`."""
     if (name := options.get("name")) is not None:
         return name
+    if (agent := options.get("agent")) is not None:
+        return agent
     if options.get("script") is not None or not argv:
         return "script"
     program = Path(argv[0]).name

@@ -64,6 +64,8 @@ def save(
     check_name(template)
     if options.get("script") is not None and argv:
         raise UsageError("give either a command or a script, not both")
+    if options.get("agent") is not None:
+        raise UsageError("--agent: a template keeps a command or a script", next_step="stoker run --agent")
     named = named_job(argv, options, options.get("name") or template)
     body: dict[str, Any] = {
         "spec": named.spec, "on": named.on, "retries": named.retries, "retry_on": named.retry_on,
@@ -125,6 +127,8 @@ def run(
 
 def named_of(session: Session, template: str, param: Mapping[str, str], options: JobOptions) -> Named:
     """The job that a template makes. Raises NotFound, UsageError for a parameter or a quantity that does not fit."""
+    if options.get("agent") is not None:
+        raise UsageError("--agent: a template has its own command", next_step="stoker run --agent")
     if options.get("script") is not None:
         raise UsageError("--script: a template has its own", next_step="stoker run --script FILE")
     known = _known(session, template)

@@ -86,7 +86,9 @@ class Job:
     files it runs with (digest, files, bytes, commit, changes, folder, host). `preflight` is what was odd about its GPUs
     when it took them, one sentence each. `container` is the image that was asked for, None where it is the node's own
     or none. `lease_s`: it goes elsewhere when its node was away for so long (policy move); None: it is kept there. A
-    rank of a gang has the id of rank 0 as `gang`, its number, and how many `ranks` there are.
+    rank of a gang has the id of rank 0 as `gang`, its number, and how many `ranks` there are. `agent` are the name and
+    the limits of an agent task (max_turns, max_tokens, max_cost_usd), `usage` what it reported up to now (turns,
+    tokens, cost_usd).
     """
 
     id: str
@@ -141,6 +143,8 @@ class Job:
     rank: int | None = None
     ranks: int | None = None
     lease_s: float | None = None
+    agent: Mapping[str, Any] | None = None
+    usage: Mapping[str, Any] | None = None
 
     @property
     def finished(self) -> bool:

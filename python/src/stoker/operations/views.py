@@ -96,6 +96,8 @@ def _job(row: JobRow, attempt: AttemptRow | None, node: NodeRow | None, now: flo
         rank=row.rank,
         ranks=int((row.wants or {}).get("ranks") or 1) if row.gang is not None else None,
         lease_s=_lease_s(row, attempt),
+        agent={name: value for name, value in (row.spec.get("agent") or {}).items() if name != "prompt"} or None,
+        usage=seen["usage"] if isinstance(seen.get("usage"), Mapping) else None,
     )
 
 

@@ -45,8 +45,9 @@ _OWN = (
     "queue",
     "priority",
 )
+_COMMANDS = ("argv", "script", "template", "agent")
 # What is done before a job is submitted, and means nothing for one that is made later; and the name, which is the key.
-_NOT_HERE = ("nodes", "name", "sync", "environment")
+_NOT_HERE = ("name", "sync", "environment")
 OPTIONS = {name: hint for name, hint in get_type_hints(RunOptions).items() if name not in _NOT_HERE}
 # Where values of parents may stand: what is known only when the job is made.
 _LATER = ("argv", "env")
@@ -259,8 +260,8 @@ class _Reader:
         from stoker.store.queues import QUEUE_NAME
 
         loc: Loc = ("jobs", key)
-        if sum(step.get(name) is not None for name in ("argv", "script", "template")) != 1:
-            raise self._fault(loc, "needs exactly one of argv, script and template")
+        if sum(step.get(name) is not None for name in _COMMANDS) != 1:
+            raise self._fault(loc, "needs exactly one of argv, script, template and agent")
         script = step.get("script")
         if isinstance(script, str) and not script.strip():
             raise self._fault((*loc, "script"), "has no text")

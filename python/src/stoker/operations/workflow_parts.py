@@ -10,10 +10,10 @@ from typing import Any, cast
 from stoker.dispatch.expressions import ExpressionError, as_text, has_inserts, inserted
 from stoker.errors import StokerError
 from stoker.marked import ConfigError
-from stoker.operations import files
+from stoker.operations import files, selection
 from stoker.operations.options import Named, RunOptions, named_job
 from stoker.operations.session import Session
-from stoker.operations.submit import completed
+from stoker.operations.submit import completed, ranks_of, wants_of
 from stoker.operations.templates import named_of
 from stoker.operations.workflow_file import OPTIONS, Loc, StepFile, WorkflowFile, later, scalar
 
@@ -57,7 +57,9 @@ class _Builder:
         options = self._options(step, fields)
         try:
             named = self._prepared(self._named(step, fields, options), options)
+            named = replace(named, ranks=ranks_of(options))
             spec, target, retries = completed(self._session, named)
+            selection.refuse_impossible(self._session, target, wants_of(named) or {})
         except StokerError as problem:
             raise self._fault(step, problem) from None
         spec["outputs"] = [{"name": name, "regex": regex} for name, regex in step.outputs.items()]
@@ -65,7 +67,7 @@ class _Builder:
         return {
             "matrix": dict(matrix), "spec": spec, "later": [list(place) for place in waiting], "name": named.title,
             "target": target, "retries": retries, "retry_on": named.retry_on, "template": fields.get("template"),
-            "results": named.results, "wants": named.wants, "queue": step.queue, "priority": step.priority,
+            "results": named.results, "wants": wants_of(named), "queue": step.queue, "priority": step.priority,
         }  # fmt: skip
 
     def _filled(

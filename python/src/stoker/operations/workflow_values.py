@@ -112,6 +112,15 @@ class WorkflowList:
 
 
 @dataclass(frozen=True)
+class WorkflowsCleared:
+    """Workflows that are gone from the store, newest first. `kept`: those over that stayed. Their jobs stay, too."""
+
+    removed: tuple[WorkflowSummary, ...]
+    kept: int
+    dry_run: bool
+
+
+@dataclass(frozen=True)
 class WorkflowChange:
     """What was done to a workflow. `changed` is False where it was so already."""
 
@@ -149,9 +158,13 @@ class WorkflowReport:
 
 def workflow_of(session: Session, row: WorkflowRow) -> Workflow:
     """The workflow of a row, with what its parts and its jobs last showed."""
+    from stoker.dispatch.gang import speaker
+
     store = session.store
     parts = {(part.step, part.part): part for part in store.workflows.parts(row.id)}
-    jobs = {job.id: job for job in jobs_of(session, store.workflows.jobs(row.id))}
+    rows = store.workflows.jobs(row.id)
+    telling = [speaker(store.gang(job.gang)) if job.gang is not None else job for job in rows]
+    jobs = {job.id: view for job, view in zip(rows, jobs_of(session, telling), strict=True)}
     steps = row.body["steps"]
     shown = tuple(
         _job(parts[key, number], plan["matrix"], jobs.get(str(parts[key, number].job_id)))

@@ -23,6 +23,7 @@ from stoker.operations.workflow_values import (
     WorkflowDrawing,
     WorkflowList,
     WorkflowReport,
+    WorkflowsCleared,
     WorkflowSubmitted,
     WorkflowSummary,
     workflow_of,
@@ -218,6 +219,35 @@ def resume(session: Session, workflow: str) -> WorkflowChange:
     return WorkflowChange(view, True, f"{row.id} goes on: {again} of {len(view.jobs)} jobs anew", problems)
 
 
+@operation("workflows", "workflow clear", "operate")
+def clear(
+    session: Session, *workflows: str, older_than: float | str = "24h", keep_last: int = 0, dry_run: bool = False
+) -> WorkflowsCleared:
+    """Remove workflows that are over from the store. Their jobs stay until stoker clean deletes them; events stay.
+
+    Args:
+        workflows: Only these, however old they are: ids, or the beginnings of them.
+        older_than: Only those that were over this long ago (24h, 7d).
+        keep_last: Keep this many of the newest that are over in any case.
+        dry_run: Only say what would be removed.
+    """
+    if keep_last < 0:
+        raise UsageError(f"--keep-last: {keep_last} is not a number of 0 or more")
+    before, store = time.time() - quantities.seconds(older_than, "--older-than"), session.store.workflows
+    named = [_known(session, workflow) for workflow in workflows]
+    if busy := [row.id for row in named if row.state == "running"]:
+        raise UsageError(f"{busy[0]} is running", next_step=f"stoker workflow cancel {busy[0]}")
+    over = store.page([state for state in STATES if state != "running"])
+    ids = {row.id for row in named} or {row.id for row in over[keep_last:] if (row.ended_at or before) <= before}
+    chosen = [row for row in over if row.id in ids]
+    counts = store.counts([row.id for row in chosen])
+    gone = ids if dry_run else set(store.remove(ids, time.time()))
+    removed = [
+        WorkflowSummary(r.id, r.name, r.state, counts[r.id], r.created_at, r.ended_at) for r in chosen if r.id in gone
+    ]
+    return WorkflowsCleared(tuple(removed), len(over) - len(removed), dry_run)
+
+
 def written(session: Session, file: str, context: Mapping[str, str]) -> WorkflowRow:
     """Check a file, and write the workflow with its first jobs down, in one transaction. No round is made."""
     from stoker.dispatch.workflows import advance_workflow
@@ -254,7 +284,9 @@ def _round(session: Session, workflow: str, wait_s: float) -> tuple[Problem, ...
 
 
 def _live_jobs(session: Session, workflow: str) -> list[str]:
-    return [row.id for row in session.store.workflows.jobs(workflow) if not row.finished]
+    store = session.store
+    gangs = [store.gang(row.gang) if row.gang is not None else [row] for row in store.workflows.jobs(workflow)]
+    return [rank.id for ranks in gangs for rank in ranks if not rank.finished]
 
 
 def _patience_s(session: Session, workflow: str) -> float:

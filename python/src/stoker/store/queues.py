@@ -94,15 +94,18 @@ class Queues:
         with self._store.write() as transaction:
             waiting = _waiting(transaction, job_id)
             job = next(row for row in waiting if row.id == job_id)
-            others = [row for row in waiting if row.id != job_id]
+            # The ranks of a gang stand together.
+            block = [row for row in waiting if row.id == job_id or (job.gang is not None and row.gang == job.gang)]
+            others = [row for row in waiting if row not in block]
             index = len(others) if last else 0
             if before is not None:
-                index = next((i for i, row in enumerate(others) if row.id == before), -1)
+                index = _index(others, before)
                 if index < 0:
                     raise UsageError(f"{before} does not wait in the queue {job.queue}", next_step="stoker queue list")
             if others:
                 beside = others[min(index, len(others) - 1)].priority
-                order = [*others[:index], replace(job, priority=beside), *others[index:]]
+                moved = [replace(row, priority=beside) for row in block]
+                order = [*others[:index], *moved, *others[index:]]
                 _put_in_order(transaction, order, {row.id: row for row in waiting}, at)
             transaction.event("queue.moved", at, job=job_id, data={"queue": job.queue, "position": index + 1})
             return index + 1
@@ -136,6 +139,13 @@ def _waiting(transaction: Transaction, job_id: str) -> Sequence[JobRow]:
         raise UsageError(f"{job_id} does not wait any more: it is {job.state}{where}")
     rows = [row for row in transaction.jobs(("queued",)) if row.queue == job.queue and row.node is None]
     return sorted(rows, key=lambda row: row.turn)
+
+
+def _index(rows: Sequence[JobRow], job_id: str) -> int:
+    """Where a job stands among `rows`, or the first rank of its gang; -1: nowhere."""
+    gang = next((row.gang for row in rows if row.id == job_id), None)
+    found = (i for i, row in enumerate(rows) if row.id == job_id or (gang is not None and row.gang == gang))
+    return next(found, -1)
 
 
 def _put_in_order(transaction: Transaction, order: Sequence[JobRow], before: dict[str, JobRow], at: float) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
 
 from stoker.errors import UsageError
 from stoker.store import schema
@@ -87,6 +87,19 @@ class Workflows:
         with self._store.read() as connection:
             return list(connection.execute(select(table.c.id).where(table.c.state == "running")).scalars())
 
+    def remove(self, workflows: Iterable[str], now: float) -> list[str]:
+        """Remove these, with their parts, as far as they are over; return which. Their events and jobs stay."""
+        removed: list[str] = []
+        with self._store.write() as transaction:
+            for workflow in workflows:
+                row = transaction.workflows.get(workflow)
+                if row is None or row.state == "running":
+                    continue  # another one was quicker: removed, or resumed
+                transaction.workflows.remove(row.id)
+                transaction.event("workflow.removed", now, data={"workflow": row.id, "name": row.name})
+                removed.append(row.id)
+        return removed
+
 
 class WorkflowWriting:
     """Reading and writing workflows within a transaction."""
@@ -137,6 +150,12 @@ class WorkflowWriting:
         """Change what is written of a workflow."""
         table = schema.workflows
         self._connection.execute(update(table).where(table.c.id == workflow).values(**values))
+
+    def remove(self, workflow: str) -> None:
+        """Delete a workflow and its parts."""
+        parts, table = schema.workflow_parts, schema.workflows
+        self._connection.execute(delete(parts).where(parts.c.workflow_id == workflow))
+        self._connection.execute(delete(table).where(table.c.id == workflow))
 
     def put_part(self, part: PartRow) -> None:
         """Replace what is written of a part."""
