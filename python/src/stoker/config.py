@@ -198,6 +198,26 @@ class Price:
     per_hour: Annotated[float, Is("a number of dollars per hour, 0 or more", least=0)]
 
 
+Role = Literal["read", "operate", "spend", "administer"]
+_IS_ROLE = Is("one of read, operate, spend, administer")
+_IS_RULES = Is("a mapping of roles to lists of operations such as jobs.stop or runs.*")
+
+
+@dataclass(frozen=True)
+class Access:
+    """In which role the command line (`cli`) and assistants on this machine (`mcp`) act, and what differs of roles.
+
+    `allow` and `deny`: for each role, patterns of operations (`nodes.execute`, `store.*`); `deny` wins.
+    """
+
+    __pydantic_config__ = _FORBID
+
+    cli: Annotated[Role, _IS_ROLE] = "administer"
+    mcp: Annotated[Role, _IS_ROLE] = "operate"
+    allow: Annotated[Mapping[Role, tuple[str, ...]], _IS_RULES] = field(default_factory=dict)
+    deny: Annotated[Mapping[Role, tuple[str, ...]], _IS_RULES] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Config:
     """All settings. `file` is the `stoker.yml` they came from, None for the defaults alone."""
@@ -223,6 +243,7 @@ class Config:
     membership: Annotated[Membership, Is("a mapping with pending_s, auto_approve, probe_s, misses")] = field(
         default_factory=Membership
     )
+    access: Annotated[Access, Is("a mapping with cli, mcp, allow, deny")] = field(default_factory=Access)
     prices: Annotated[tuple[Price, ...], Is("a list of {gpu, per_hour}")] = ()
     log_keep_bytes: Bytes = 16 * 1024 * 1024
     connect_timeout_s: Annotated[int, Is("a whole number of seconds, 1 or more", least=1)] = 10

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from stoker.operations import (
+    access,
     benchmark,
     clean,
     compare,
@@ -314,6 +315,16 @@ class StoreFiles(Namespace):
     check = bound(stores.check)
 
 
+class Access(Namespace):
+    """`fleet.access`: tokens of those who ask over the network, and what was asked."""
+
+    area = "access"
+    add_token = bound(access.add_token)
+    list_tokens = bound(access.list_tokens)
+    remove_token = bound(access.remove_token)
+    audit = bound(access.audit)
+
+
 class Setup(Namespace):
     """`fleet.setup`: first files."""
 
@@ -415,6 +426,7 @@ class Fleet:
         self.workflows = Workflows(self._session)
         self.events = Events(self._session)
         self.store = StoreFiles(self._session)
+        self.access = Access(self._session)
         self.setup = Setup(self._session)
 
     def __enter__(self) -> Fleet:

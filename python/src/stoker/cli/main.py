@@ -132,12 +132,14 @@ def _answer(call: Call) -> int:
     """Ask the operation and print what it answers."""
     from stoker.cli import render
     from stoker.cli.out import Out
+    from stoker.operations.policy import admit_command_line
     from stoker.operations.session import Session
 
     out = Out(ascii_only=call.ascii, form=call.form)
     render.check_raw(call, out)
     session = Session(call.inventory, config_file=call.config, say=out.note, progress=out.progress())
     try:
+        admit_command_line(session, call.operation, call.kwargs)
         value = call.operation.function(session, *call.args, **call.kwargs)
         return render.show(value, call, out, session)
     finally:
@@ -154,14 +156,9 @@ def fail(problem: StokerError, *, as_json: bool, operation: str) -> int:
     step = f" (next: {one_line(problem.next_step)})" if problem.next_step else ""
     out.note(f"stoker: {message}{step}")
     if as_json:
-        error = {
-            "message": problem.message,
-            "next_step": problem.next_step,
-            "exit_code": problem.exit_code,
-            "node": getattr(problem, "node", None),
-        }
-        answer = {"schema": "stoker.result/1", "operation": operation, "ok": False, "error": error}
-        out.text(json.dumps(answer) + "\n")
+        from stoker.cli.render import failure
+
+        out.text(json.dumps(failure(problem, operation)) + "\n")
     return problem.exit_code
 
 
