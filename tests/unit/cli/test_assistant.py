@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,10 @@ from stoker.operations.policy import ROLES
 from stoker.operations.registry import Operation, operations
 
 # What tells of the moment it was asked.
-MOMENTS = {"asked_at", "age_s", "elapsed_s", "read_at", "at"}
+MOMENTS = {"asked_at", "age_s", "elapsed_s", "read_at", "checked_at", "stopped_s", "at"}
 RUN = "\n".join(json.dumps({"step": step, "loss": 2.0 / (step + 1)}) for step in range(200)) + "\n"
 RUN_BAD = RUN + "\n".join(json.dumps({"step": step, "loss": float("nan")}) for step in range(200, 230)) + "\n"
+LONG_AGO = 1_700_000_000
 UNKNOWN = "no-such-thing"
 # Calls that change nothing: of all that only looks, and, for what changes something, what is refused.
 CALLS: list[tuple[str, dict[str, Any]]] = [
@@ -118,6 +120,8 @@ def seeded(stoker: Stoker) -> Stoker:
         assert stoker("queue", "add", "--name", name, "--", "python", f"{name}.py").code == 0
     Path("good.jsonl").write_text(RUN)
     Path("bad.jsonl").write_text(RUN_BAD)
+    for file in ("good.jsonl", "bad.jsonl"):
+        os.utime(file, (LONG_AGO, LONG_AGO))
     return stoker
 
 
