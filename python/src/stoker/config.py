@@ -200,7 +200,7 @@ class Price:
 
 Role = Literal["read", "operate", "spend", "administer"]
 _IS_ROLE = Is("one of read, operate, spend, administer")
-_IS_RULES = Is("a mapping of roles to lists of operations such as jobs.stop or runs.*")
+_IS_RULES = Is("a mapping of roles (read, operate, spend, administer) to lists of operations such as runs.*")
 
 
 @dataclass(frozen=True)
@@ -404,6 +404,8 @@ def _rule(loc: tuple[int | str, ...]) -> Is:
     if isinstance(loc[-1], int):
         return Is(f"a mapping with {', '.join(_field_names(_owner((*loc, ''))))}")
     found = _find_rule(get_type_hints(_owner(loc), include_extras=True).get(names[-1]))
+    if found is None and len(names) > 1:
+        return Is(f"part of {_rule(tuple(names[:-1])).words}")
     return found or Is("what this setting takes")
 
 

@@ -152,7 +152,7 @@ def test_command_line_api_and_assistant_get_equal_json(seeded: Stoker) -> None:
     assert good >= 25
 
 
-@pytest.mark.accepts("C23")
+@pytest.mark.accepts("C23", "R41")
 def test_every_operation_is_a_command_a_method_and_of_one_tool() -> None:
     app = build(lambda _call: 0, None)
     spaces = {space.area: space for space in Namespace.__subclasses__()}
@@ -161,6 +161,7 @@ def test_every_operation_is_a_command_a_method_and_of_one_tool() -> None:
         found = app
         for word in operation.command.split():
             found = found[word]
+        assert "json" in inspect.signature(found.default_command).parameters, operation.command
         assert operation.method in vars(spaces[operation.area]), operation.name
         (tool,) = [tool for tool in offered if tool.operation(operation.command) is operation]
         listed = tools.listed(tool)
@@ -231,6 +232,7 @@ def test_an_argument_that_is_wrong_is_refused_with_a_next_step(
     assert answered["error"]
     assert said in answered["text"]
     assert "help" in answered["structured"]["next_action"]
+    assert [call.outcome for call in stoker.session.store.calls.newest(5)] == ["error"]
 
 
 @pytest.mark.accepts("C70")

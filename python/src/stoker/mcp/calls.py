@@ -78,7 +78,12 @@ class Calls:
 
     async def _call(self, request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
         async with self._free:
-            connection = self._worker.begin(request)
+            try:
+                connection = self._worker.begin(request)
+            except OSError as problem:
+                raise StokerError(
+                    f"no call can be made any more: {problem}", next_step="start stoker mcp anew"
+                ) from None
             connection.setblocking(False)
             reader, writer = await asyncio.open_unix_connection(sock=connection, limit=_LONGEST_LINE)
             try:

@@ -50,10 +50,10 @@ class _Call:
 
     def answer(self) -> dict[str, Any]:
         policy.admit(self.session, self.caller, self.operation, self.given)
-        args, kwargs = arguments.bind(self.operation, self.given)
+        args, kwargs = self._bound()
         if self.request.get("plan"):
             return self._plan(args, kwargs)
-        seq, before = self._note("running")
+        seq, before = self._note("running", key=self.request.get("key"))
         if before is not None:
             return self._again(before)
         try:
@@ -70,6 +70,14 @@ class _Call:
         self.session.store.calls.end(seq, "ok", answer=json.dumps(found))
         return found
 
+    def _bound(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments as the operation takes them; a call that it cannot take is written down, too."""
+        try:
+            return arguments.bind(self.operation, self.given)
+        except UsageError as problem:
+            self._note("error", detail=problem.message)
+            raise
+
     def _failed(self, seq: int, problem: StokerError) -> None:
         said = json.dumps(answers.of_failure(problem, self.operation.name))
         self.session.store.calls.end(seq, "error", detail=problem.message, answer=said)
@@ -77,13 +85,12 @@ class _Call:
             # Nothing was done: the corrected call may use the key.
             self.session.store.calls.forget_key(seq)
 
-    def _note(self, outcome: str) -> tuple[int, CallRow | None]:
-        key = self.request.get("key")
+    def _note(self, outcome: str, *, detail: str | None = None, key: str | None = None) -> tuple[int, CallRow | None]:
         if key is not None and not 0 < len(key) <= _LONGEST_KEY:
             raise UsageError(f"idempotency_key: it has to have 1 to {_LONGEST_KEY} characters")
         return self.session.store.calls.begin(
             via=self.caller.via, who=self.caller.who, role=self.caller.role, operation=self.operation.name,
-            arguments=policy.shown(self.given), outcome=outcome, key=key, digest=self._digest(),
+            arguments=policy.shown(self.given), outcome=outcome, detail=detail, key=key, digest=self._digest(),
         )  # fmt: skip
 
     def _digest(self) -> str:
@@ -108,10 +115,7 @@ class _Call:
 
     def _plan(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """What the call would do: by its own `dry_run` where it has one."""
-        self.session.store.calls.begin(
-            via=self.caller.via, who=self.caller.who, role=self.caller.role, operation=self.operation.name,
-            arguments=policy.shown(self.given), outcome="asked",
-        )  # fmt: skip
+        self._note("asked")
         plan: dict[str, Any] = {
             "operation": self.operation.command, "arguments": dict(self.given),
             "does": self.operation.doc().partition("\n\nArgs:")[0].partition("\n\n")[0].replace("\n", " "),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from stoker.errors import UsageError
+from stoker.errors import StokerError, UsageError
 from stoker.store import schema
 from stoker.store.rows import CallRow, TokenRow
 
@@ -85,10 +85,12 @@ class Calls:
                 if number % _CLEARED_EVERY == 0:
                     connection.execute(delete(table).where(table.c.key.is_(None), table.c.at < at - KEEP_S))
                 return number, None
-        except IntegrityError:
+        except StokerError as problem:
             # Two at once, on a database with several writers: the other one was first.
+            if key is None or not isinstance(problem.__cause__, IntegrityError):
+                raise
             with self._store.read() as connection:
-                old = self._with_key(connection, who, str(key))
+                old = self._with_key(connection, who, key)
             if old is None:
                 raise
             return old.seq, old
