@@ -32,6 +32,7 @@ from stoker.operations.policy import Caller
 from stoker.operations.session import Session
 from stoker.store import Store
 
+_LOG = logging.getLogger("stoker")
 _PATH = "/mcp"
 _LONGEST_TOKEN = 256
 _THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]")
@@ -156,6 +157,10 @@ class _Verifier:
         if len(token) > _LONGEST_TOKEN:
             return None
         row = await anyio.to_thread.run_sync(self._store.tokens.of_digest, digest_of(token))
-        if row is None or (row.expires_at is not None and row.expires_at <= time.time()):
+        if row is None:
+            _LOG.warning("refused: a token that is unknown here")
+            return None
+        if row.expires_at is not None and row.expires_at <= time.time():
+            _LOG.warning("refused: the token %s, which has expired", row.name)
             return None
         return AccessToken(token="", client_id=row.name, scopes=[row.role])

@@ -18,6 +18,8 @@ from stoker.operations.policy import Caller
 def serve_stdio(worker: Worker, inventory: str | None, config: str | None, rules: Access, caller: Caller) -> int:
     """Serve until the client closes its end; 0."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    if sys.stdin.isatty():
+        sys.stderr.write("stoker: this speaks with an assistant, which starts it by itself; Ctrl-C ends it\n")
     try:
         asyncio.run(_serve(worker, inventory, config, rules, caller))
     except* BrokenPipeError:
