@@ -48,6 +48,10 @@ def of_operation(
         shown = _stream(operation, value)
     else:
         shown = _value(operation, value, skip)
+    for name in ("since_byte", "since"):
+        # Nothing new: the same place is the next one, too.
+        if isinstance(kwargs.get(name), int) and "values" in shown.structured:
+            shown.structured.setdefault("next_cursor", f"{name}:{kwargs[name]}")
     structured = _bounded(safe(shown.structured))
     return {"structured": structured, "text": _as_data(shown.text, structured), "error": False}
 
