@@ -202,6 +202,26 @@ class Price:
     per_hour: Annotated[float, Is("a number of dollars per hour, 0 or more", least=0)]
 
 
+Role = Literal["read", "operate", "spend", "administer"]
+_IS_ROLE = Is("one of read, operate, spend, administer")
+_IS_RULES = Is("a mapping of roles (read, operate, spend, administer) to lists of operations such as runs.*")
+
+
+@dataclass(frozen=True)
+class Access:
+    """In which role the command line (`cli`) and assistants on this machine (`mcp`) act, and what differs of roles.
+
+    `allow` and `deny`: for each role, patterns of operations (`nodes.execute`, `store.*`); `deny` wins.
+    """
+
+    __pydantic_config__ = _FORBID
+
+    cli: Annotated[Role, _IS_ROLE] = "administer"
+    mcp: Annotated[Role, _IS_ROLE] = "operate"
+    allow: Annotated[Mapping[Role, tuple[str, ...]], _IS_RULES] = field(default_factory=dict)
+    deny: Annotated[Mapping[Role, tuple[str, ...]], _IS_RULES] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class AgentFlags:
     """The options of an agent's own that its limits are handed on with; None: by the environment only."""
@@ -260,6 +280,7 @@ class Config:
     agents: Annotated[Mapping[str, Agent], Is("a mapping of names to {argv, flags, env, secret, max_turns, ...}")] = (
         field(default_factory=dict)
     )
+    access: Annotated[Access, Is("a mapping with cli, mcp, allow, deny")] = field(default_factory=Access)
     prices: Annotated[tuple[Price, ...], Is("a list of {gpu, per_hour}")] = ()
     log_keep_bytes: Bytes = 16 * 1024 * 1024
     connect_timeout_s: Annotated[int, Is("a whole number of seconds, 1 or more", least=1)] = 10
@@ -451,6 +472,8 @@ def _rule(loc: tuple[int | str, ...]) -> Is:
         kinds = get_args(get_args(hints[names[-2]])[0])
         return _find_rule(kinds[-1] if kinds else None) or Is("what this setting takes")
     found = _find_rule(hints.get(names[-1]))
+    if found is None and len(names) > 1:
+        return Is(f"part of {_rule(tuple(names[:-1])).words}")
     return found or Is("what this setting takes")
 
 

@@ -22,6 +22,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from stoker.errors import UsageError
 from stoker.operations import (
+    access,
     agents,
     benchmark,
     clean,
@@ -342,6 +343,16 @@ class StoreFiles(Namespace):
     check = bound(stores.check)
 
 
+class Access(Namespace):
+    """`fleet.access`: tokens of those who ask over the network, and what was asked."""
+
+    area = "access"
+    add_token = bound(access.add_token)
+    list_tokens = bound(access.list_tokens)
+    remove_token = bound(access.remove_token)
+    audit = bound(access.audit)
+
+
 class Setup(Namespace):
     """`fleet.setup`: first files."""
 
@@ -445,6 +456,7 @@ class Fleet:
         self.workflows = Workflows(self._session)
         self.events = Events(self._session)
         self.store = StoreFiles(self._session)
+        self.access = Access(self._session)
         self.setup = Setup(self._session)
 
     def __enter__(self) -> Fleet:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from cyclopts import App, Group, Parameter
 
 from stoker import __version__
+from stoker.cli import serve
 from stoker.cli.out import Form
 from stoker.errors import NotFound, StokerError, UsageError
 from stoker.operations.registry import GROUPS, AfterDashes, Operation, Short, TextFile, commands, operations
@@ -90,12 +91,13 @@ def build(run: Callable[[Call], int], command: Sequence[str] | None, named: str 
         suppress_keyboard_interrupt=False,  # `main` does
     )
     groups: dict[str, App] = {}
-    for op in operations(named):
+    for op in operations(named) if named != serve.COMMAND else ():
         group, _, name = op.command.rpartition(" ")
         if group and group not in groups:
             groups[group] = App(name=group, help=GROUPS[group])
             app.command(groups[group])
         (groups[group] if group else app).command(_function(op, run, command), name=name, usage=_usage(op))
+    serve.add_to(app, ANY_COMMAND)
     app.command(_completion(app), name="completion")
     return app
 

@@ -72,6 +72,12 @@ _VALUES = {
         "StoreCopy": "render_store.store_copy",
         "StoreCheck": "render_store.store_check",
     },
+    "stoker.operations.access": {
+        "TokenAdded": "render_access.token_added",
+        "TokenList": "render_access.token_list",
+        "TokenRemoved": "render_access.token_removed",
+        "Audit": "render_access.audit",
+    },
     "stoker.operations.benchmark": {
         "BenchmarkReport": "render_benchmark.report",
     },

@@ -154,6 +154,7 @@ def _answer(call: Call) -> int:
     """Ask the operation and print what it answers."""
     from stoker.cli import render
     from stoker.cli.out import Out
+    from stoker.operations.policy import admit_command_line
     from stoker.operations.session import Session
 
     out = Out(ascii_only=call.ascii, form=call.form)
@@ -162,6 +163,7 @@ def _answer(call: Call) -> int:
     session = Session(call.inventory, config_file=call.config, say=say, progress=progress)
     began = time.monotonic()
     try:
+        admit_command_line(session, call.operation, call.kwargs)
         value = call.operation.function(session, *call.args, **call.kwargs)
         return render.show(value, call, out, session)
     finally:
@@ -207,14 +209,9 @@ def fail(problem: StokerError, *, as_json: bool, operation: str, verbose: bool =
         out.note(one_line(f"  because of {type(cause).__name__}: {first}"))
         cause = cause.__cause__ or cause.__context__
     if as_json:
-        error = {
-            "message": problem.message,
-            "next_step": problem.next_step,
-            "exit_code": problem.exit_code,
-            "node": getattr(problem, "node", None),
-        }
-        answer = {"schema": "stoker.result/1", "operation": operation, "ok": False, "error": error}
-        out.text(json.dumps(answer) + "\n")
+        from stoker.cli.render import failure
+
+        out.text(json.dumps(failure(problem, operation)) + "\n")
     return problem.exit_code
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stoker.cli import format as fmt
 from stoker.cli.kinds import is_stream, renderer
 from stoker.cli.out import Out
-from stoker.errors import UsageError
+from stoker.errors import StokerError, UsageError
 from stoker.operations import values
 from stoker.operations.session import Session
 
@@ -40,7 +40,7 @@ def show(value: Any, call: Call, out: Out, session: Session) -> int:
     else:
         renderer(value)(value, out)
         freshness(value, out)
-    _problems(getattr(value, "problems", ()), out)
+    say_problems(getattr(value, "problems", ()), out)
     if follow:
         from stoker.operations.logs import logs
 
@@ -111,7 +111,8 @@ def _json_lines(stream: Any, call: Call, out: Out) -> int:
     return int(problems) if code is None else code
 
 
-def _json(call: Call, value: Any) -> str:
+def document(operation: str, value: Any) -> dict[str, Any]:
+    """An answer, or one piece of it, as it is printed with `--json`, and as an assistant gets it."""
     plain = fmt.plain(value)
     if type(value).__name__ == "LogPiece":
         plain = _log_piece(value)
@@ -120,7 +121,22 @@ def _json(call: Call, value: Any) -> str:
             entry.update(_exact("stdout", output.stdout), **_exact("stderr", output.stderr))
     if isinstance(value, values.WatchReport):
         plain.update(_exact("new_log", value.new_log))
-    answer = {"schema": "stoker.result/1", "operation": call.operation.name, "ok": True, "value": plain}
+    return {"schema": "stoker.result/1", "operation": operation, "ok": True, "value": plain}
+
+
+def failure(problem: StokerError, operation: str) -> dict[str, Any]:
+    """What could not be done, in the same form."""
+    error = {
+        "message": problem.message,
+        "next_step": problem.next_step,
+        "exit_code": problem.exit_code,
+        "node": getattr(problem, "node", None),
+    }
+    return {"schema": "stoker.result/1", "operation": operation, "ok": False, "error": error}
+
+
+def _json(call: Call, value: Any) -> str:
+    answer = document(call.operation.name, value)
     text = json.dumps(answer, ensure_ascii=not _utf8(), separators=(", ", ": "))
     return _UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
@@ -144,7 +160,7 @@ def _exact(name: str, data: bytes) -> dict[str, str]:
         return {name: data.decode("utf-8", "backslashreplace"), f"{name}_base64": base64.b64encode(data).decode()}
 
 
-def _problems(problems: Iterable[values.Problem], out: Out) -> None:
+def say_problems(problems: Iterable[values.Problem], out: Out) -> None:
     """What could not be asked, in the nodes' own words, on standard error."""
     for problem in problems:
         who = f"{problem.node}: " if problem.node and not problem.message.startswith(f"{problem.node}:") else ""

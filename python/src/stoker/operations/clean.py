@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stoker.store import JobRow
 
 
-@operation("jobs", "clean", "operate")
+@operation("jobs", "clean", "operate", destroys=True)
 def clean(
     session: Session, *, older_than: float | str = "24h", keep_last: int = 0, unfetched: bool = False,
     dry_run: bool = False,

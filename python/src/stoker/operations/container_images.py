@@ -109,7 +109,7 @@ def check_updates(session: Session, on: str | None = None, *, name: Sequence[str
     return UpdateList(tuple(updates), listed.problems, failed, listed.unknown)
 
 
-@operation("containers", "container upgrade", "operate")
+@operation("containers", "container upgrade", "operate", destroys=True)
 def upgrade(
     session: Session,
     node: str,

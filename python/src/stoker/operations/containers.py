@@ -138,7 +138,7 @@ def start(session: Session, node: str, name: str) -> ContainerChange:
     return _change(session, node, {"name": name, "state": "started", "dry_run": False})
 
 
-@operation("containers", "container stop", "operate")
+@operation("containers", "container stop", "operate", destroys=True)
 def stop(session: Session, node: str, name: str, *, grace: float | str | None = None) -> ContainerChange:
     """Stop a container. One that does not run is left as it is.
 
@@ -153,7 +153,7 @@ def stop(session: Session, node: str, name: str, *, grace: float | str | None = 
     return _change(session, node, request)
 
 
-@operation("containers", "container create", "operate")
+@operation("containers", "container create", "operate", destroys=("recreate",))
 def create(
     session: Session,
     node: str,

@@ -50,7 +50,7 @@ class DrainStream(RoundStream):
         return int(self.member.state != "drained")
 
 
-@operation("nodes", "node drain", "operate")
+@operation("nodes", "node drain", "operate", destroys=True)
 def drain(
     session: Session, node: str, *, timeout: float | str | None = None, migrate: bool = False, wait: bool = False
 ) -> MemberChange | DrainStream:

@@ -184,7 +184,7 @@ def folder_of(session: Session, node: str, project: str) -> str:
     return found.folder
 
 
-@operation("environments", "environments", "operate", method="list")
+@operation("environments", "environments", "operate", method="list", destroys=("remove_unused",))
 def environments(
     session: Session, on: str | None = None, *, remove_unused: float | str | None = None, dry_run: bool = False
 ) -> EnvironmentList:

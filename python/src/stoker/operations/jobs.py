@@ -130,7 +130,7 @@ def wait(session: Session, job: str, *, timeout: float | str | None = None) -> E
             time.sleep(min(pause, max(0.0, limit - time.monotonic())) if limit is not None else pause)
 
 
-@operation("jobs", "stop", "operate")
+@operation("jobs", "stop", "operate", destroys=True)
 def stop(session: Session, *jobs: str, grace: float | str | None = None, give_up: bool = False) -> StopList:
     """Stop jobs: the signal to end, the grace, then kill, until no process of theirs is left.
 

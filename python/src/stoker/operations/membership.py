@@ -115,7 +115,7 @@ def approve(session: Session, node: str) -> MemberChange:
     return MemberChange(member_of(session, node), f"{node} is approved: it takes jobs", None, problems)
 
 
-@operation("nodes", "node remove", "administer")
+@operation("nodes", "node remove", "administer", destroys=True)
 def remove(session: Session, node: str, *, force: bool = False) -> MemberChange:
     """Take a node out: it gets nothing any more. What is known of it and of its jobs is kept.
 

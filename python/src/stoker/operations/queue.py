@@ -242,7 +242,7 @@ def move(
     return QueueChange(_view(session, _known(session, str(row.queue))), True, f"{row.id} is number {position}")
 
 
-@operation("queue", "queue clear", "operate")
+@operation("queue", "queue clear", "operate", destroys=True)
 def clear(session: Session, queue: str = DEFAULT, *, jobs: Sequence[str] = ()) -> QueueChange:
     """Take waiting jobs out of a queue: they are cancelled. What runs goes on.
 

@@ -61,6 +61,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.queue": _of("queue", "list add start set pause resume move clear"),
     "stoker.operations.workflows": _of("workflow", "run submit validate list status draw watch cancel resume clear"),
     "stoker.operations.stores": _of("store", "backup restore copy check"),
+    "stoker.operations.access": (*_of("token", "add list remove"), "audit"),
     "stoker.operations.setup": ("init",),
 }
 
@@ -88,6 +89,7 @@ GROUPS = {
     "queue": "Lines of jobs that start in order.",
     "node": "Which nodes take jobs: add, approve, drain, remove. How they are: stoker nodes.",
     "gpu": "One GPU of a node.",
+    "token": "Who may ask over the network, and in which role: bearer tokens of stoker mcp --http.",
     "store": "The store as a whole: backup, restore, another database.",
     "container": "Containers of the nodes, by Podman or Docker.",
     "service": "Commands with a health endpoint, kept running on a node.",
@@ -103,7 +105,10 @@ FileText = Annotated[str | None, TextFile()]
 
 @dataclass(frozen=True)
 class Operation:
-    """One thing a user can ask. `follow` says that the command line may go on with the job's log (`--follow`)."""
+    """One thing a user can ask. `follow` says that the command line may go on with the job's log (`--follow`).
+
+    `destroys`: whether something is gone afterwards that nobody can bring back; names of parameters: only with these.
+    """
 
     area: str
     command: str
@@ -111,6 +116,7 @@ class Operation:
     policy: Policy
     function: Callable[..., Any]
     follow: bool = False
+    destroys: bool | tuple[str, ...] = False
 
     @property
     def name(self) -> str:
@@ -164,8 +170,9 @@ _operations: dict[str, Operation] = {}
 
 
 def operation(
-    area: str, command: str, policy: Policy, *, method: str | None = None, follow: bool = False
-) -> Callable[[Function], Function]:
+    area: str, command: str, policy: Policy, *, method: str | None = None, follow: bool = False,
+    destroys: bool | tuple[str, ...] = False,
+) -> Callable[[Function], Function]:  # fmt: skip
     """Declare the function below as the operation `area.method`, and as `stoker <command>`.
 
     Two words make a command of a group, `template save`; GROUPS says what a group is for.
@@ -174,7 +181,7 @@ def operation(
     """
 
     def declare(function: Function) -> Function:
-        new = Operation(area, command, method or function.__name__, policy, function, follow)
+        new = Operation(area, command, method or function.__name__, policy, function, follow, destroys)
         if new.name in _operations or any(o.command == command for o in _operations.values()):
             raise ValueError(f"there are two operations called {new.name} or two commands called {command}")
         _operations[new.name] = new

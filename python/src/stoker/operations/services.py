@@ -178,7 +178,7 @@ def start(
     return _started(session, where, name, patience, submitted.problems)
 
 
-@operation("services", "service stop", "operate")
+@operation("services", "service stop", "operate", destroys=True)
 def stop(session: Session, node: str, name: str, *, grace: float | str | None = None) -> ServiceChange:
     """Stop a service: its own processes, wherever they went, and no others.
 
@@ -204,7 +204,7 @@ def stop(session: Session, node: str, name: str, *, grace: float | str | None = 
     return ServiceChange(_known(session, where, name), True, "stopped", stopped.problems)
 
 
-@operation("services", "service restart", "operate")
+@operation("services", "service restart", "operate", destroys=True)
 def restart(
     session: Session, node: str, name: str, *, grace: float | str | None = None, wait: float | str | None = None
 ) -> ServiceChange:

@@ -45,6 +45,12 @@ inventory: inventory.yml
 # prices:
 #   - {gpu: '*H100*', per_hour: 2.5}
 
+# In which role the command line and assistants on this machine act, and what differs of the roles; see docs/mcp.md.
+# access:
+#   cli: administer    # read, operate, spend or administer
+#   mcp: operate
+#   deny: {operate: [nodes.execute]}
+
 # launcher:
 #   enabled: true      # a pre-imported process that makes small calls quick
 #   idle_s: 300        # seconds after which it ends when nobody needs it

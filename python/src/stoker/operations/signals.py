@@ -11,7 +11,7 @@ from stoker.operations.values import Signalled
 from stoker.operations.views import job_of
 
 
-@operation("jobs", "signal", "operate")
+@operation("jobs", "signal", "operate", destroys=True)
 def signal(session: Session, job: str, name: str) -> Signalled:
     """Send a signal to those processes of a running job that handle it, to have a checkpoint written for example.
 

@@ -54,7 +54,7 @@ class StoreCheck:
         return int(bool(self.faults))
 
 
-@operation("store", "store backup", "read")
+@operation("store", "store backup", "administer")
 def backup(session: Session, file: str, *, without: Sequence[str] = ()) -> StoreCopy:
     """Write a copy of the store to a file: one moment of it, whatever others write meanwhile.
 
@@ -83,7 +83,7 @@ def backup(session: Session, file: str, *, without: Sequence[str] = ()) -> Store
     return StoreCopy(session.store.url, str(target), _tables(made), tuple(without))
 
 
-@operation("store", "store restore", "administer")
+@operation("store", "store restore", "administer", destroys=True)
 def restore(session: Session, file: str, *, replace: bool = False) -> StoreCopy:
     """Fill the store from a backup. The backup is left as it is, also when it is from an older Stoker.
 

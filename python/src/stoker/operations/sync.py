@@ -65,7 +65,7 @@ class SyncReport:
     problems: tuple[Problem, ...] = ()
 
 
-@operation("sync", "sync push", "operate")
+@operation("sync", "sync push", "operate", destroys=("delete",))
 def push(
     session: Session,
     on: str,
@@ -95,7 +95,7 @@ def push(
     return _report(session, on, request)
 
 
-@operation("sync", "sync pull", "operate")
+@operation("sync", "sync pull", "operate", destroys=("force",))
 def pull(
     session: Session,
     on: str,

@@ -32,7 +32,7 @@ _NOT_KEPT = frozenset({"schema", "job", "uid", "name", "gpu_uuids", "log_pattern
 _OF_SERVICE, _OF_WORKFLOW = "stoker.", ("workflow", "step")
 
 
-@operation("templates", "template save", "operate")
+@operation("templates", "template save", "operate", destroys=("replace",))
 def save(
     session: Session,
     template: str,
@@ -145,7 +145,7 @@ def named_of(session: Session, template: str, param: Mapping[str, str], options:
     )  # fmt: skip
 
 
-@operation("templates", "template delete", "operate")
+@operation("templates", "template delete", "operate", destroys=True)
 def delete(session: Session, template: str) -> TemplateDeleted:
     """Delete a template. Jobs made from it, also those that run, stay as they are.
 

@@ -180,7 +180,7 @@ def watch(session: Session, workflow: str) -> WorkflowStream:
     return WorkflowStream(session, _known(session, workflow).id)
 
 
-@operation("workflows", "workflow cancel", "operate")
+@operation("workflows", "workflow cancel", "operate", destroys=True)
 def cancel(session: Session, workflow: str) -> WorkflowChange:
     """End a workflow: nothing more of it is begun, and what runs is stopped.
 

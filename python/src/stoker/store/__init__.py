@@ -19,6 +19,7 @@ from stoker.store.rows import (
     LIVE_STATES,
     AlertRow,
     AttemptRow,
+    CallRow,
     EventRow,
     JobOutcome,
     JobRow,
@@ -28,6 +29,7 @@ from stoker.store.rows import (
     QueueRow,
     SampleRow,
     TemplateRow,
+    TokenRow,
     WorkflowRow,
 )
 from stoker.store.store import Store, open_store
@@ -41,6 +43,7 @@ __all__ = [
     "LIVE_STATES",
     "AlertRow",
     "AttemptRow",
+    "CallRow",
     "EventRow",
     "JobOutcome",
     "JobRow",
@@ -51,6 +54,7 @@ __all__ = [
     "SampleRow",
     "Store",
     "TemplateRow",
+    "TokenRow",
     "Transaction",
     "WorkflowRow",
     "open_store",

@@ -297,3 +297,34 @@ class JobOutcome:
     node: str | None
     state: str
     elapsed_s: float | None
+
+
+@dataclass(frozen=True)
+class TokenRow:
+    """A bearer token: who has it and what it may, never the token itself. Times are seconds of the epoch."""
+
+    name: str
+    digest: str
+    role: str
+    created_at: float
+    created_by: str | None
+    expires_at: float | None
+
+
+@dataclass(frozen=True)
+class CallRow:
+    """One call. `outcome`: running, ok, error, cancelled, asked (it waits for a confirmation) or denied."""
+
+    seq: int
+    at: float
+    ended_at: float | None
+    via: str
+    who: str
+    role: str
+    operation: str
+    arguments: Mapping[str, Any]
+    outcome: str
+    detail: str | None
+    key: str | None
+    digest: str | None
+    answer: str | None

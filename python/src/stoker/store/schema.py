@@ -26,7 +26,7 @@ from sqlalchemy.engine import Dialect
 from stoker.errors import StokerError
 
 # The newest migration, and all before it. Kept here so that opening a store that is up to date needs no Alembic.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0007", "0008", "0009", "0010", "0011", "0012")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0007", "0008", "0009", "0010", "0011", "0012", "0013")
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "stoker_version"
 
@@ -321,4 +321,38 @@ alerts = Table(
     Column("key", Words, primary_key=True),
     Column("since", Double, nullable=False),
     Column("text", Words, nullable=False),
+)
+
+# Who may ask over the network. The token itself is nowhere: a digest is enough for one of 256 random bits.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("role", String(16), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Words),
+    Column("expires_at", Double),
+)
+
+# Each call of an assistant, and each one that was denied to anybody. `key` is the caller's own, for a call that must
+# not happen twice; `answer` what that one said.
+calls = Table(
+    "calls",
+    metadata,
+    Column("seq", _Counter, primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("via", String(16), nullable=False),
+    Column("who", Words, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("operation", String(63), nullable=False),
+    Column("arguments", Document("stoker.call_arguments"), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("detail", Words),
+    Column("key", String(128)),
+    Column("digest", String(64)),
+    Column("answer", Words),
+    Index("calls_by_key", "who", "key", unique=True),
+    sqlite_autoincrement=True,
 )

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, delete, func, or_, sel
 from stoker.errors import NotFound, UsageError
 from stoker.paths import state_dir
 from stoker.store import schema
+from stoker.store.access import Calls, Tokens
 from stoker.store.benchmarks import Benchmarks
 from stoker.store.dispatchers import Dispatchers, refuse_superseded
 from stoker.store.due import DueResults
@@ -65,6 +66,8 @@ class Store:
         self.samples = Samples(self)
         self.dispatchers = Dispatchers(self)
         self.due = DueResults(self)
+        self.tokens = Tokens(self)
+        self.calls = Calls(self)
         self._epoch: int | None = None
 
     def close(self) -> None:

@@ -1,0 +1,329 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an assistant is offered and answered: the same operations, arguments and JSON as on a command line."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from typed import Stoker
+
+from stoker.cli.build import build
+from stoker.cli.render import document
+from stoker.config import Access
+from stoker.fleet import Fleet, Namespace
+from stoker.mcp import arguments, tools
+from stoker.mcp.outputs import output_schema
+from stoker.mcp.perform import perform
+from stoker.operations.policy import ROLES
+from stoker.operations.registry import Operation, operations
+
+# What tells of the moment it was asked.
+MOMENTS = {"asked_at", "age_s", "elapsed_s", "read_at", "checked_at", "stopped_s", "at"}
+RUN = "\n".join(json.dumps({"step": step, "loss": 2.0 / (step + 1)}) for step in range(200)) + "\n"
+RUN_BAD = RUN + "\n".join(json.dumps({"step": step, "loss": float("nan")}) for step in range(200, 230)) + "\n"
+LONG_AGO = 1_700_000_000
+UNKNOWN = "no-such-thing"
+# Calls that change nothing: of all that only looks, and, for what changes something, what is refused.
+CALLS: list[tuple[str, dict[str, Any]]] = [
+    ("jobs", {}), ("jobs", {"limit": 1, "state": ["queued"]}), ("jobs", {"state": [UNKNOWN]}),
+    ("job", {"job": "first"}), ("job", {"job": UNKNOWN}), ("wait", {"job": UNKNOWN}), ("stats", {}),
+    ("stats", {"by": "node"}), ("compare", {"a": "first", "b": "second"}), ("logs", {"job": UNKNOWN}),
+    ("logs", {"job": "first", "tail": 1, "all": True}), ("watch", {"job": UNKNOWN}), ("events", {}),
+    ("events", {"since": 1, "type": ["job.submitted"]}), ("status", {"stored": True}), ("nodes", {"stored": True}),
+    ("gpus", {"stored": True}), ("node list", {}), ("template list", {}), ("template show", {"template": UNKNOWN}),
+    ("queue list", {}), ("queue list", {"queue": UNKNOWN}), ("workflow list", {}), ("dispatchers", {}),
+    ("workflow status", {"workflow": UNKNOWN}), ("workflow validate", {"file": UNKNOWN}),
+    ("runs list", {"path": "."}), ("runs summary", {"run": "good.jsonl"}), ("runs keys", {"run": "good.jsonl"}),
+    ("runs config", {"run": "good.jsonl"}), ("runs history", {"run": "good.jsonl", "key": ["loss"], "rows": 5}),
+    ("runs stats", {"run": "good.jsonl"}), ("runs stability", {"run": "good.jsonl", "window": 0.5}),
+    ("runs check", {"run": "good.jsonl"}), ("runs check", {"run": "bad.jsonl"}), ("runs eta", {"run": "good.jsonl"}),
+    ("runs compare", {"a": "good.jsonl", "b": "bad.jsonl"}), ("runs best", {"key": "loss", "path": "."}),
+    ("runs query", {"query": "loss < 1", "path": "."}), ("runs summary", {"run": UNKNOWN}),
+    ("runs chart", {"run": "good.jsonl", "key": ["loss"]}), ("runs why", {"a": "good.jsonl", "b": "bad.jsonl"}),
+    ("runs cost", {"path": "."}), ("runs find", {"text": "good", "path": "."}), ("runs latest", {"path": "."}),
+    ("token list", {}), ("audit", {"outcome": [UNKNOWN]}), ("run", {}), ("retry", {"job": UNKNOWN}),
+    ("run", {"argv": ["true"], "on": UNKNOWN}), ("signal", {"job": UNKNOWN, "name": "USR1"}),
+    ("stop", {"jobs": [UNKNOWN]}),
+    ("template run", {"template": UNKNOWN}), ("template delete", {"template": UNKNOWN}), ("queue add", {}),
+    ("queue move", {"job": UNKNOWN, "first": True}), ("queue resume", {"queue": UNKNOWN}),
+    ("node drain", {"node": UNKNOWN}),
+    ("node resume", {"node": UNKNOWN}), ("node approve", {"node": UNKNOWN}), ("node remove", {"node": UNKNOWN}),
+    ("workflow cancel", {"workflow": UNKNOWN}), ("workflow resume", {"workflow": UNKNOWN}),
+    ("workflow submit", {"file": UNKNOWN}), ("sync push", {"on": UNKNOWN}), ("sync pull", {"on": UNKNOWN}),
+    ("sync diff", {"on": UNKNOWN}), ("store restore", {"file": UNKNOWN}), ("token remove", {"name": UNKNOWN}),
+    ("clean", {"older_than": "never"}), ("exec", {"node": UNKNOWN, "argv": ["true"]}),
+    ("container start", {"node": UNKNOWN, "name": "c"}), ("service stop", {"node": UNKNOWN, "name": "s"}),
+]  # fmt: skip
+
+
+def command_line(operation: Operation, given: Mapping[str, Any]) -> list[str]:
+    """The same call as it is typed."""
+    words, after = operation.command.split(), list[str]()
+    for name, parameter in operation.signature().parameters.items():
+        value = given.get(name)
+        option = f"--{name.replace('_', '-')}"
+        if value is None or value is False:
+            continue
+        if arguments.stands_after_dashes(parameter):
+            after = ["--", *value]
+        elif parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
+            words += value if isinstance(value, list) else [str(value)]
+        elif value is True:
+            words.append(option)
+        else:
+            words += [part for item in (value if isinstance(value, list) else [value]) for part in (option, str(item))]
+    return [*words, "--json", *after]
+
+
+def timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: timeless(inner) for name, inner in value.items() if name not in MOMENTS}
+    return [timeless(inner) for inner in value] if isinstance(value, list) else value
+
+
+def ask(command: str, given: Mapping[str, Any], role: str = "administer", **more: Any) -> dict[str, Any]:
+    """What an assistant is answered."""
+    request = {"operation": command, "arguments": dict(given), "who": "alice", "role": role, "via": "stdio", **more}
+    return perform(request, lambda _text: None)
+
+
+def of_api(operation: Operation, given: Mapping[str, Any]) -> Any:
+    """What the Python API answers, as JSON."""
+    from stoker.cli.kinds import is_stream
+    from stoker.cli.render import failure
+    from stoker.errors import StokerError
+
+    args, kwargs = arguments.bind(operation, given)
+    with Fleet() as fleet:
+        try:
+            value = getattr(getattr(fleet, operation.area), operation.method)(*args, **kwargs)
+            if is_stream(value):
+                return [document(operation.name, piece)["value"] for piece in value]
+            return document(operation.name, value)
+        except StokerError as problem:
+            return failure(problem, operation.name)
+
+
+@pytest.fixture
+def seeded(stoker: Stoker) -> Stoker:
+    """Two jobs in a queue, and two trainings."""
+    for name in ("first", "second"):
+        assert stoker("queue", "add", "--name", name, "--", "python", f"{name}.py").code == 0
+    Path("good.jsonl").write_text(RUN)
+    Path("bad.jsonl").write_text(RUN_BAD)
+    for file in ("good.jsonl", "bad.jsonl"):
+        os.utime(file, (LONG_AGO, LONG_AGO))
+    return stoker
+
+
+@pytest.mark.accepts("C23", "R41", "R08", "R22")
+def test_command_line_api_and_assistant_get_equal_json(seeded: Stoker) -> None:
+    by_command = {operation.command: operation for operation in operations()}
+    good = 0
+    for command, given in CALLS:
+        operation = by_command[command]
+        typed = seeded(*command_line(operation, given))
+        lines = [json.loads(line) for line in typed.out.splitlines()]
+        answered = ask(command, given)
+        structured = answered["structured"]
+        if "values" in structured:
+            assert timeless(structured["values"]) == timeless([line["value"] for line in lines]), command
+            assert timeless(of_api(operation, given)) == timeless(structured["values"]), command
+            continue
+        (shown,) = lines
+        assert timeless({name: structured[name] for name in shown}) == timeless(shown), (command, given)
+        assert timeless(of_api(operation, given)) == timeless(shown), (command, given)
+        assert answered["error"] is (not shown["ok"]), (command, given)
+        assert typed.code == structured.get("exit_code", shown.get("error", {}).get("exit_code")), (command, given)
+        good += shown["ok"]
+        if shown["ok"]:
+            jsonschema.validate(shown["value"], output_schema(operation))
+        else:
+            assert structured["next_action"] == shown["error"]["next_step"]
+    assert good >= 25
+
+
+@pytest.mark.accepts("C23", "R41")
+def test_every_operation_is_a_command_a_method_and_of_one_tool() -> None:
+    app = build(lambda _call: 0, None)
+    spaces = {space.area: space for space in Namespace.__subclasses__()}
+    offered = tools.tools("administer", Access())
+    for operation in operations():
+        found = app
+        for word in operation.command.split():
+            found = found[word]
+        assert "json" in inspect.signature(found.default_command).parameters, operation.command
+        assert operation.method in vars(spaces[operation.area]), operation.name
+        (tool,) = [tool for tool in offered if tool.operation(operation.command) is operation]
+        listed = tools.listed(tool)
+        assert operation.command in listed.input_schema["properties"]["do"]["enum"]
+        assert f"\n{operation.command}(" in (listed.description or "")
+        assert set(operation.signature().parameters) <= set(listed.input_schema["properties"])
+        assert listed.annotations is not None
+        assert listed.annotations.read_only_hint is (operation.policy == "read")
+        assert listed.annotations.destructive_hint or operation.destroys is False
+        assert ("confirm" in listed.input_schema["properties"]) or operation.destroys is False
+
+
+@pytest.mark.accepts("B15")
+def test_all_tools_together_cost_less_than_6000_tokens() -> None:
+    # Four bytes a token, as is usual for JSON in English.
+    offered = [*(tools.listed(tool) for tool in tools.tools("administer", Access())), tools.helper()]
+    text = json.dumps([tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in offered])
+    assert len(text.encode()) / 4 < 6500
+    compact = json.dumps(json.loads(text), separators=(",", ":"))
+    assert len(compact.encode()) / 4 < 6000
+    assert len(offered) <= 16
+
+
+@pytest.mark.accepts("B15")
+def test_usual_answers_are_short(seeded: Stoker) -> None:
+    for command, given in [("jobs", {}), ("job", {"job": "first"}), ("status", {"stored": True}), ("queue list", {}),
+                           ("runs summary", {"run": "good.jsonl"}), ("runs check", {"run": "bad.jsonl"})]:  # fmt: skip
+        answered = ask(command, given)
+        assert not answered["error"], answered
+        assert len(answered["text"].encode()) / 4 < 500, command
+
+
+@pytest.mark.accepts("B15")
+def test_a_long_list_is_read_on_by_its_cursor(seeded: Stoker) -> None:
+    for number in range(43):
+        assert seeded("queue", "add", "--name", f"j{number}", "--", "true").code == 0
+    cursor, seen = None, list[str]()
+    while True:
+        answered = ask("jobs", {}, cursor=cursor)["structured"]
+        seen += [job["id"] for job in answered["value"]["jobs"]]
+        cursor = answered.get("next_cursor")
+        if cursor is None:
+            break
+        assert len(answered["value"]["jobs"]) == 20
+    assert len(seen) == len(set(seen)) == 45
+    assert ask("jobs", {}, cursor="since_byte:3")["error"]
+    assert ask("jobs", {}, cursor="x")["structured"]["next_action"]
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "said"),
+    [
+        ("logs", {"jb": "x"}, "logs takes no argument 'jb'. Did you mean 'job'?"),
+        ("logs", {}, "logs needs the argument 'job'"),
+        ("logs", {"job": 3}, "job has to be string"),
+        ("logs", {"job": "x", "tail": "3"}, "tail has to be integer"),
+        ("logs", {"job": "x", "follow": "yes"}, "follow has to be boolean"),
+        ("logs", {"job": "x", "stream": "both"}, "stream has to be one of out, stdout, stderr"),
+        ("run", {"argv": "rm -rf /"}, "argv has to be array"),
+        ("run", {"argv": ["true"], "env": ["A=1"]}, "env has to be object"),
+        ("stop", {"jobs": "x"}, "jobs has to be array"),
+    ],
+)
+def test_an_argument_that_is_wrong_is_refused_with_a_next_step(
+    stoker: Stoker, command: str, given: dict[str, Any], said: str
+) -> None:
+    answered = ask(command, given)
+    assert answered["error"]
+    assert said in answered["text"]
+    assert "help" in answered["structured"]["next_action"]
+    assert [call.outcome for call in stoker.session.store.calls.newest(5)] == ["error"]
+
+
+@pytest.mark.accepts("C70")
+def test_a_role_may_what_it_may_and_a_denial_is_written_down(stoker: Stoker) -> None:
+    matrix = {
+        "read": {"jobs": True, "run": False, "token list": False},
+        "operate": {"jobs": True, "run": True, "token list": False},
+        "administer": {"jobs": True, "run": True, "token list": True},
+        "nobody": {"jobs": False, "run": False, "token list": False},
+    }
+    for role, rights in matrix.items():
+        words = {operation.command for tool in tools.tools(role, Access()) for operation in tool.operations}
+        for command, may in rights.items():
+            answered = ask(command, {}, role)
+            assert ("may not do" in answered["text"]) is not may, (role, command)
+            assert (command in words) is may
+    denied = [call.operation for call in stoker.session.store.calls.newest(50, outcomes=["denied"])]
+    assert sorted(denied) == sorted(3 * ["access.list_tokens"] + 2 * ["jobs.run"] + ["jobs.list"])
+    assert "spend" in ROLES
+
+
+@pytest.mark.accepts("C70")
+def test_rules_of_stoker_yml_hold_for_the_command_line_and_for_assistants(stoker: Stoker) -> None:
+    Path("stoker.yml").write_text(
+        "access:\n  cli: operate\n  allow: {read: [jobs.stop]}\n"
+        "  deny: {operate: ['templates.*'], administer: [store.check]}\n"
+    )
+    for command, given in (("template list", {}), ("token list", {}), ("store backup", {"file": "b.db"})):
+        operation = next(found for found in operations() if found.command == command)
+        typed = stoker(*command_line(operation, given))
+        assert typed.code == 1
+        assert "the role 'operate' may not do" in typed.err
+        assert "may not do" in ask(command, given, "operate")["text"]
+    assert stoker("jobs").code == 0
+    assert "may not do" not in ask("stop", {"jobs": ["x"]}, "read")["text"]
+    assert "may not do" in ask("store check", {}, "administer")["text"]
+    calls = stoker.session.store.calls.newest(50, outcomes=["denied"])
+    assert {call.via for call in calls} == {"cli", "stdio"}
+    assert len(calls) == 7
+
+
+@pytest.mark.accepts("B15")
+def test_a_call_with_a_key_happens_once(stoker: Stoker) -> None:
+    given = {"argv": ["true"], "name": "once"}
+    first = ask("queue add", given, key="k1")["structured"]
+    again = ask("queue add", given, key="k1")["structured"]
+    assert again["repeated"] is True
+    assert again["value"] == first["value"]
+    assert len(stoker.session.store.jobs()) == 1
+    other = ask("queue add", {**given, "name": "twice"}, key="k1")
+    assert other["error"]
+    assert "used for another call" in other["text"]
+    # A key is its owner's own, and one of a call that did nothing can be used again.
+    assert not ask("queue add", given, key="k1", who="bob")["error"]
+    assert ask("queue add", {}, key="k2")["error"]
+    assert not ask("queue add", given, key="k2")["error"]
+    assert len(stoker.session.store.jobs()) == 3
+
+
+def test_what_is_kept_of_a_call_holds_no_values_of_its_environment(stoker: Stoker) -> None:
+    ask("run", {"argv": ["curl", "-H", "Bearer hunter2"], "env": {"TOKEN": "hunter3"}, "on": "n1", "script": "hunter4"})
+    (call,) = stoker.session.store.calls.newest(5)
+    assert call.operation == "jobs.run"
+    assert call.outcome == "error"
+    assert call.arguments["env"] == {"names": ["TOKEN"]}
+    assert "hunter" not in json.dumps(dict(call.arguments))
+
+
+def test_a_plan_says_what_would_happen_and_does_nothing(seeded: Stoker) -> None:
+    answered = ask("stop", {"jobs": ["first"]}, plan=True)
+    assert "Not done yet" in answered["text"]
+    assert answered["structured"]["plan"]["arguments"] == {"jobs": ["first"]}
+    assert all(job.stop_requested is None for job in seeded.session.store.jobs())
+    dry = ask("clean", {"older_than": 0}, plan=True)["structured"]["plan"]
+    assert dry["dry_run"]["dry_run"] is True
+    by_command = {operation.command: operation for operation in operations()}
+    assert tools.destroys(by_command["stop"], {})
+    assert not tools.destroys(by_command["clean"], {"dry_run": True})
+    assert tools.destroys(by_command["sync push"], {"delete": True})
+    assert not tools.destroys(by_command["sync push"], {"delete": False})
+
+
+def test_a_token_is_shown_once_and_only_its_digest_is_kept(stoker: Stoker, tmp_path: Path) -> None:
+    made = stoker("token", "add", "alice", "--role", "operate", "--expires", "1h")
+    secret = made.out.strip()
+    assert secret.startswith("stoker_")
+    assert secret.encode() not in b"".join(path.read_bytes() for path in tmp_path.glob("store.db*"))
+    assert secret not in stoker("token", "list").out
+    assert stoker("token", "add", "alice").code == 2
+    assert stoker("token", "add", "bob", "--role", "king").code == 2
+    assert stoker("token", "add", "Bob!").code == 2
+    assert stoker("token", "remove", "alise").err.count("Did you mean 'alice'?") == 1
+    assert stoker("token", "remove", "alice").code == 0
+    assert stoker.session.store.tokens.list() == []
