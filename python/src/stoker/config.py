@@ -468,10 +468,10 @@ def _rule(loc: tuple[int | str, ...]) -> Is:
     if isinstance(loc[-1], int):
         return Is(f"a mapping with {', '.join(_field_names(_owner((*loc, ''))))}")
     hints = get_type_hints(_owner(loc), include_extras=True)
-    if names[-1] not in hints and len(names) > 1 and names[-2] in hints:
-        kinds = get_args(get_args(hints[names[-2]])[0])
-        return _find_rule(kinds[-1] if kinds else None) or Is("what this setting takes")
-    found = _find_rule(hints.get(names[-1]))
+    hint = hints.get(names[-1])
+    if hint is None and len(names) > 1 and names[-2] in hints:
+        hint = (get_args(get_args(hints[names[-2]])[0]) or (None,))[-1]
+    found = _find_rule(hint)
     if found is None and len(names) > 1:
         return Is(f"part of {_rule(tuple(names[:-1])).words}")
     return found or Is("what this setting takes")

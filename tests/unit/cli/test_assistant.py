@@ -169,19 +169,18 @@ def test_every_operation_is_a_command_a_method_and_of_one_tool() -> None:
         assert f"\n{operation.command}(" in (listed.description or "")
         assert set(operation.signature().parameters) <= set(listed.input_schema["properties"])
         assert listed.annotations is not None
-        assert listed.annotations.read_only_hint is (operation.policy == "read")
-        assert listed.annotations.destructive_hint or operation.destroys is False
+        assert bool(listed.annotations.read_only_hint) is (operation.policy == "read")
+        # The protocol presumes that what changes things destroys.
+        assert listed.annotations.destructive_hint is not False or operation.destroys is False
         assert ("confirm" in listed.input_schema["properties"]) or operation.destroys is False
 
 
 @pytest.mark.accepts("B15")
 def test_all_tools_together_cost_less_than_6000_tokens() -> None:
-    # Four bytes a token, as is usual for JSON in English.
+    # 3.9 bytes a token: what the tokenizer that came with anthropic 0.38 makes of this listing.
     offered = [*(tools.listed(tool) for tool in tools.tools("administer", Access())), tools.helper()]
-    text = json.dumps([tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in offered])
-    assert len(text.encode()) / 4 < 6500
-    compact = json.dumps(json.loads(text), separators=(",", ":"))
-    assert len(compact.encode()) / 4 < 6000
+    listing = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in offered]
+    assert len(json.dumps(listing, separators=(",", ":")).encode()) / 3.9 < 6000
     assert len(offered) <= 16
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Areas that one asks in one breath. An area that stands nowhere here is a group of its own.
 _GROUPS: Mapping[str, tuple[str, ...]] = {
-    "jobs": ("jobs", "templates", "queue", "events"),
+    "jobs": ("jobs", "agents", "templates", "queue", "dead", "events"),
     "nodes": ("nodes",),
     "runs": ("runs",),
     "workflows": ("workflows", "dispatch"),
@@ -111,16 +111,15 @@ def listed(tool: Tool) -> Listed:
         description="\n".join([f"{tool.subject}.", *(_line(operation) for operation in tool.operations)]),
         input_schema={"type": "object", "properties": properties, "required": ["do"]},
         output_schema=OUTPUT,
+        # What is as the protocol presumes is not said: that a tool changes things, destroys, and is not idempotent.
         annotations=ToolAnnotations(
-            read_only_hint=tool.only_reads,
-            destructive_hint=destructive,
-            idempotent_hint=tool.only_reads,
+            read_only_hint=tool.only_reads or None, destructive_hint=None if destructive or tool.only_reads else False
         ),
     )
 
 
 # The schema of each answer's `value` is in `help`.
-OUTPUT = {"type": "object", "required": ["operation", "ok"]}
+OUTPUT = {"type": "object"}
 
 
 def helper() -> Listed:
@@ -132,7 +131,7 @@ def helper() -> Listed:
         name=HELP,
         description="Everything of one operation: its arguments, and the schema of its answer.",
         input_schema={"type": "object", "properties": {"operation": _TEXT}, "required": ["operation"]},
-        annotations=ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True),
+        annotations=ToolAnnotations(read_only_hint=True),
     )
 
 
