@@ -56,7 +56,7 @@ class Backend:
 
     # -- cancel
 
-    def cancel(self, job: str, attempt: int = 1, *, wait_s: float = 20.0, **fields: Any) -> tuple[Observation, bool]:
+    def cancel(self, job: str, attempt: int = 1, *, wait_s: float = 60.0, **fields: Any) -> tuple[Observation, bool]:
         """Ask for the end. Gives the observation, and whether that changed anything."""
         reply = self.side.order({"order": "stop", "job": job, "attempt": attempt, "wait_s": wait_s, **fields})
         seen = next(item for item in reply["attempts"] if (item["job"], item["attempt"]) == (job, attempt))

@@ -130,7 +130,7 @@ def test_20_starts_at_once_and_20_states_at_once(fresh_backend: Backend) -> None
     reply = backend.side.ask("reconcile", observe={"jobs": "all"})
     assert len(calls) == 1
     assert [seen["state"] for seen in reply["attempts"]] == ["running"] * 20
-    stops = [{"order": "stop", "job": job, "attempt": 1, "grace_s": 1, "wait_s": 20} for job in jobs]
+    stops = [{"order": "stop", "job": job, "attempt": 1, "grace_s": 1, "wait_s": 60} for job in jobs]
     reply = backend.side.order(*stops)
     assert {seen["job"]: seen["state"] for seen in reply["attempts"]} == dict.fromkeys(jobs, "cancelled")
 
@@ -196,13 +196,19 @@ def test_remove(backend: Backend, job: str) -> None:
 def test_a_job_whose_leavings_still_live_is_not_removed(backend: Backend, job: str) -> None:
     """The command is over, and what it left behind is just being ended: its folder is still needed."""
     backend.needs("processes", "leavings")
-    backend.run(job, script="(trap '' TERM; while :; do sleep 0.75; done) & sleep 0.3; exit 2")
-    answer = backend.side.order({"order": "remove", "job": job}, accepted=False)["orders"][0]
+    for number in range(5):
+        name = f"{job}-{number}"
+        seen = backend.run(name, script="(trap '' TERM; while :; do sleep 0.75; done) & sleep 0.3; exit 2")
+        answer = backend.side.order({"order": "remove", "job": name}, accepted=False)["orders"][0]
+        if not answer["ok"]:
+            break
+        # Leavings get 5 s: only who asks after that may find none.
+        assert time.time() - seen["ended_at"] > 4, seen
     assert (answer["ok"], answer["error"]["code"]) == (False, "conflict"), answer
-    kept = backend.side.ask("clean", jobs=[job])
-    assert (kept["removed"], kept["kept"]) == ([], 1)
-    deadline = time.monotonic() + 5 + 5
+    kept = backend.side.ask("clean", jobs=[name])
+    assert kept["removed"] == [] or time.time() - seen["ended_at"] > 4, kept
+    deadline = time.monotonic() + 60
     while backend.processes("sleep 0.75", "sleep 0.75;"):
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    backend.side.order({"order": "remove", "job": job})
+    backend.side.order({"order": "remove", "job": name})

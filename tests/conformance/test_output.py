@@ -133,7 +133,7 @@ def test_long_poll(backend: Backend, job: str) -> None:
     began = time.monotonic()
     data, chunk, _seen = backend.read_log(job, offset=0, wait=20)
     assert data == b"new\n"
-    assert 0.4 < time.monotonic() - began < 20
+    assert time.monotonic() - began > 0.4
     data, chunk, seen = backend.read_log(job, offset=4, wait=20)
     assert (data, chunk["eof"], seen["state"]) == (b"", True, "succeeded")
 

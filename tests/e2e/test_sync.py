@@ -279,7 +279,7 @@ def test_a_transfer_that_was_killed_goes_on_where_it_stopped(
     until(lambda: any(path.stat().st_size > 2_000_000 for path in there.glob(".weights.*")), "part of it is there")
     (sender,) = [child for child in descendants([process.pid]).values() if child.name == "rsync"]
     os.kill(sender.pid, signal.SIGKILL)
-    _out, err = process.communicate(timeout=30)
+    _out, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert b"rsync was ended by SIGKILL" in err
     until(lambda: (there / ".stoker-partial/weights").exists(), "what had come is kept")
@@ -302,7 +302,7 @@ def test_a_pull_that_lost_its_connection_goes_on_where_it_stopped(
     here = project / "results"
     until(lambda: any(path.stat().st_size > 2_000_000 for path in here.glob(".last.pt.*")), "part of it is here")
     node.cut()
-    _out, err = process.communicate(timeout=30)
+    _out, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert b"rsync failed with code" in err
     assert not (here / "last.pt").exists()
@@ -324,7 +324,7 @@ def test_what_changes_or_goes_away_meanwhile_is_said_and_sent_the_next_time(
     until(lambda: list(there.glob(".big.*")), "it is being sent")
     (project / "zz").unlink()
     put(project, zy="changed in between")
-    _out, err = process.communicate(timeout=30)
+    _out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert b"n1: zz went away before it was sent" in err
     assert b"n1: zy changed while it was sent: push again" in err

@@ -83,7 +83,7 @@ def lines(process: subprocess.Popen[bytes], enough: Callable[[list[str]], bool],
 
 def ended_by_ctrl_c(process: subprocess.Popen[bytes]) -> int:
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     return process.returncode
 
 
@@ -230,7 +230,7 @@ class Screen:
         return [row.rstrip() for row in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", last).replace("\r", "").split("\n")]
 
     def end(self) -> None:
-        code = self.process.wait(timeout=30)
+        code = self.process.wait(timeout=120)
         while select.select([self.inside], [], [], 0.2)[0]:
             self.text += os.read(self.inside, 65536).decode(errors="replace")
         assert code == 0, self.text

@@ -292,7 +292,7 @@ def test_removed_by_somebody_else(side: NodeSide) -> None:
     """podman rm -f by hand: it is over, by a signal, and that is said."""
     job = start(side)
     node_of(side).podman("rm", "--force", "--time", "0", side.file(job, "state.json")["container"]["name"])
-    seen = side.wait(job, timeout_s=30)
+    seen = side.wait(job, timeout_s=120)
     assert seen["state"] in ("failed", "lost"), seen
     assert seen["exit_code"] is None
 
@@ -373,7 +373,7 @@ def test_killed_between_create_and_start(side: NodeSide, podman_start_hangs: Non
     assert caller.stdin
     caller.stdin.write(json.dumps(order).encode())
     caller.stdin.close()
-    wait_until(lambda: len(node_of(side).containers()) == 1, "it is created", timeout_s=20, every_s=0.2)
+    wait_until(lambda: len(node_of(side).containers()) == 1, "it is created", timeout_s=120, every_s=0.2)
     side.kill("half", "supervisor", "recorder")
     caller.kill()
     caller.wait()
@@ -418,7 +418,7 @@ def test_an_engine_that_fails_during_a_stop(side: NodeSide) -> None:
     try:
         side.order({"order": "stop", "job": job, "attempt": 1, "grace_s": 0, "wait_s": 3})
         log = f"cat {side.state_dir}/jobs/{job}/1/supervisor.log"
-        wait_until(lambda: "exit record: podman" in side.node.ssh(log).stdout, "it asks", timeout_s=20, every_s=0.2)
+        wait_until(lambda: "exit record: podman" in side.node.ssh(log).stdout, "it asks", timeout_s=120, every_s=0.2)
     finally:
         tool.unlink()
     seen = side.wait(job)

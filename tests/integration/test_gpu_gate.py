@@ -312,7 +312,7 @@ def test_a_quarantine_ends_when_its_time_is_over_and_its_evidence_gone(side: Nod
     assert info(side, quarantine_s=6.0)[0]["quarantine"], "its evidence was still there"
     fake(side).set(0, {"remapped_rows.pending": "No"})
     assert info(side, quarantine_s=6.0)[0]["quarantine"], "its time was not over"
-    assert side.wait("train", timeout_s=30)["state"] == "succeeded"
+    assert side.wait("train", timeout_s=120)["state"] == "succeeded"
     assert info(side, quarantine_s=6.0)[0]["quarantine"] is None
 
 

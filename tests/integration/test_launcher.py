@@ -296,7 +296,7 @@ def test_a_launcher_of_other_code_ends(launched: Launched, tmp_path: Path) -> No
     command = [sys.executable, "-P", "-m", "stoker.runner.launcher", path, str(launched.plain), "of-other-code"]
     process = subprocess.Popen(command)
     wait_for(lambda: os.path.exists(path), "a launcher")
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=120) == 0
     assert not os.path.exists(path)
 
 
@@ -346,7 +346,7 @@ def test_a_password_is_asked_for_on_the_terminal(launched: Launched, work: Path,
     if warm:
         launched.warm()
     command = [*(launched.command if warm else plain), *args]
-    terminal = pexpect.spawn(shlex.join(command), timeout=20, encoding="utf-8")
+    terminal = pexpect.spawn(shlex.join(command), timeout=120, encoding="utf-8")
     terminal.expect("Vault password: ")
     terminal.sendline("open sesame")
     terminal.expect(pexpect.EOF)
@@ -363,7 +363,7 @@ def test_control_c_on_the_terminal_interrupts(launched: Launched, work: Path, wa
     if warm:
         launched.warm()
     command = [*(launched.command if warm else plain), "-i", "hosts", name]
-    terminal = pexpect.spawn(shlex.join(command), timeout=20, encoding="utf-8")
+    terminal = pexpect.spawn(shlex.join(command), timeout=120, encoding="utf-8")
     wait_for(lambda: bool(running(f"sleep {43555 + warm}")), "the task's start")
     terminal.sendintr()
     terminal.expect("User interrupted execution")

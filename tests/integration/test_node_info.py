@@ -170,7 +170,7 @@ def test_a_memory_limit_around_the_node_is_told() -> None:
     )
     try:
         (group / "memory.limit_in_bytes").write_text(str(256 << 20))
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
         limit = eval(done.stdout, {})  # printed by ourselves
         assert (limit["bytes"], limit["group"]) == (256 << 20, f"/{group.name}"), done.stderr
         assert 0 < limit["used"] < 256 << 20

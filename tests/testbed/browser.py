@@ -110,7 +110,7 @@ class Browser:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        self._process.wait(timeout=20)
+        self._process.wait(timeout=120)
         os.close(self._in)
         os.close(self._out)
         shutil.rmtree(self.folder, ignore_errors=True)

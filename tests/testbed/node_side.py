@@ -47,7 +47,7 @@ class NodeSide:
             "zipfile.ZipFile(io.BytesIO(sys.stdin.buffer.read())).extractall(sys.argv[1])"
         )
         command = f"umask 077; {node.python} -I -S -c {shlex.quote(unpack)} {self.folder}"
-        subprocess.run([*node.ssh_command(), command], input=package, check=True, capture_output=True, timeout=30)
+        subprocess.run([*node.ssh_command(), command], input=package, check=True, capture_output=True, timeout=120)
 
     def ask(self, op: str, **fields: Any) -> dict[str, Any]:
         """One request, its reply as the node gave it."""
@@ -60,7 +60,7 @@ class NodeSide:
             [*self.node.ssh_command(*options), command],
             input=json.dumps(request).encode(),
             capture_output=True,
-            timeout=90,
+            timeout=180,
         )
         lines = [line for line in done.stdout.decode().splitlines() if line.startswith("STOKER-REPLY ")]
         assert lines, f"no reply, exit {done.returncode}: {done.stderr.decode()}"

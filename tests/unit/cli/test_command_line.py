@@ -264,7 +264,7 @@ def test_ctrl_c_exits_130_and_says_nothing(stoker: Stoker, tmp_path: Path) -> No
             time.sleep(2)
             break
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (130, b"")
 
 

@@ -80,7 +80,7 @@ def test_stopping_one_rank_and_waiting_for_one_is_about_all(session: Session, no
     nodes_played.show(job.id, "succeeded", exit_code=0)
     nodes_played.show(other, "running")
     nodes_played.on_round = lambda request: nodes_played.show(other, "failed", exit_code=3) and None
-    ended = jobs.wait(session, job.id, timeout=30)
+    ended = jobs.wait(session, job.id, timeout=120)
     assert (ended.job.id, ended.job.state) == (other, "failed")
     assert nodes_played.rounds[-1]["jobs"] == [job.id, other]
     nodes_played.on_round = lambda request: None

@@ -81,7 +81,7 @@ def test_one_that_was_stopped_in_the_middle_does_not_hold_up_the_others(postgres
     with open_store(postgres_url) as store:
         job = store.add_job("a", {"argv": ["true"]})
         stopped.send_signal(signal.SIGCONT)
-        _, err = stopped.communicate(timeout=30)
+        _, err = stopped.communicate(timeout=120)
         assert stopped.returncode == 1
         assert b"StokerError" in err
         assert [event.type for event in store.events()] == ["job.queued"]
