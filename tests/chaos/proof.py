@@ -156,7 +156,7 @@ def _held(ring: Ring) -> list[str]:
             return [job for gpu in side.ask("reconcile", gpus=True)["node"]["gpus"] for job in gpu["held_by"]]
 
         try:
-            wait_until(lambda held=held: held() == [], "the GPU locks are free", 15)  # type: ignore[misc]
+            wait_until(lambda held=held: held() == [], "the GPU locks are free", 90)  # type: ignore[misc]
         except TimeoutError:
             faults.append(f"{node.name}: GPUs are held by {held()}")
     return faults

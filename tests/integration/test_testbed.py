@@ -75,7 +75,7 @@ def test_other_keys_are_refused(node: PlainNode) -> None:
 def test_cut_ends_the_connection_and_not_the_job(node: PlainNode) -> None:
     node.ssh("nohup sleep 600 >/dev/null 2>&1 &")
     client = subprocess.Popen([*node.ssh_command(), "sleep 601"], stderr=subprocess.DEVNULL)
-    wait_until(lambda: len(node.processes()) == 2, "both sleeps", 5)
+    wait_until(lambda: len(node.processes()) == 2, "both sleeps", 60)
 
     assert node.cut() == 1
 
