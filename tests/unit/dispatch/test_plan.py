@@ -82,6 +82,14 @@ def test_where_a_job_goes(what: str, waits: JobRow, rows: list[NodeRow], where: 
             "n1, n2 cannot be reached", {"n1", "n2"},
         ),
         (
+            job(), [known("n1", facts={"misdescribed": "stoker_scratch is not a text"}), known("n2", unreachable_since=1.0)],
+            "n2 cannot be reached; n1: stoker_scratch is not a text", {"n1", "n2"},
+        ),
+        (
+            job(gpus=2), [known("n1", 1), known("n2", 4, facts={"misdescribed": "stoker_rungs: no list"})],
+            "needs 2 GPUs: n1 has 1; n2: stoker_rungs: no list", {"n1", "n2"},
+        ),
+        (
             job(gpus=2), [known("n1", 1), known("n2", 4, unreachable_since=1.0)],
             "needs 2 GPUs: n1 has 1; n2 cannot be reached", {"n1", "n2"},
         ),

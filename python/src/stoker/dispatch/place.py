@@ -126,7 +126,7 @@ class Places:
         silent = tuple(name for name in allowed if not _answers(self._state.known.get(name)) and name not in found.ask)
         if silent:
             # One of them may be back: nobody else would ask it.
-            reason = f"{found.reason}; {listed(silent)} cannot be reached"
+            reason = f"{found.reason}; {self._silence(silent)}"
             found = replace(found, ask=(*found.ask, *silent), reason=reason)
         # Those that have no room may be the only ones that could.
         return Placement(None, found.reason, found.ask, (*full, *found.short), (*short, *found.short))
@@ -143,6 +143,14 @@ class Places:
     def unmet(self, job: JobRow, closed: Mapping[str, str]) -> tuple[str, ...]:
         """The nodes that the job may run on, that are not closed, and that never answered so far, nor failed to."""
         return tuple(name for name in self.meant(job) if name not in self._state.known and name not in closed)
+
+    def _silence(self, names: Sequence[str]) -> str:
+        """Why nodes do not answer, in words; what the inventory says wrongly of one is told as it is."""
+        rows = {name: self._state.known.get(name) for name in names}
+        wrong = {name: row.facts["misdescribed"] for name, row in rows.items() if row and "misdescribed" in row.facts}
+        away = [name for name in names if name not in wrong]
+        told = [f"{listed(away)} cannot be reached"] if away else []
+        return "; ".join(told + [f"{name}: {why}" for name, why in list(wrong.items())[:_TOLD]])
 
     def _could(self, job: JobRow, name: str) -> bool:
         """Whether the node would take the job if nothing else ran there."""
@@ -171,7 +179,7 @@ class Places:
         known, demand = self._state.known, Demand.of(job)
         answering = [name for name in allowed if _answers(known.get(name))]
         if not answering:
-            return Placement(reason=f"{listed(allowed)} cannot be reached", ask=tuple(allowed))
+            return Placement(reason=self._silence(allowed), ask=tuple(allowed))
         if demand == Demand():
             met = [name for name in answering if name in known]
             if not met and len(answering) > 1:
