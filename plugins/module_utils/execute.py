@@ -24,6 +24,8 @@ ANSWER = 1
 PAUSE_S = 0.1
 # What a command gets to end itself when nobody waits for it any more, in seconds.
 GRACE_S = 2.0
+# How long what was killed may take to be gone, in seconds.
+GONE_S = 10.0
 
 
 def execute(request, state):
@@ -66,6 +68,8 @@ def _run(argv, request):
         return _not_started(NOT_EXECUTABLE, "{0}: {1}".format(argv[0], exc.strerror))
     streams, truncated, timed_out = _collect(process, request.get("limit") or LIMIT_BYTES, request.get("timeout_s"))
     code = process.wait()
+    if timed_out:
+        _wait_for_group(process.pid)
     return {
         "code": code if code >= 0 else None,
         "signal": -code if code < 0 else None,
@@ -127,6 +131,17 @@ def _end(process):
     except subprocess.TimeoutExpired:
         pass
     _kill(process, signal.SIGKILL)
+
+
+def _wait_for_group(number):
+    """What was killed with the command takes a moment to be gone. One that hangs in the kernel is not waited for."""
+    deadline = time.monotonic() + GONE_S
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(number, 0)
+        except (ProcessLookupError, PermissionError):
+            return
+        time.sleep(PAUSE_S / 10)
 
 
 def _kill(process, number):
