@@ -82,7 +82,8 @@ def test_where_a_job_goes(what: str, waits: JobRow, rows: list[NodeRow], where: 
             "n1, n2 cannot be reached", {"n1", "n2"},
         ),
         (
-            job(), [known("n1", facts={"misdescribed": "stoker_scratch is not a text"}), known("n2", unreachable_since=1.0)],
+            job(),
+            [known("n1", facts={"misdescribed": "stoker_scratch is not a text"}), known("n2", unreachable_since=1.0)],
             "n2 cannot be reached; n1: stoker_scratch is not a text", {"n1", "n2"},
         ),
         (
