@@ -219,7 +219,7 @@ def resume(session: Session, workflow: str) -> WorkflowChange:
     return WorkflowChange(view, True, f"{row.id} goes on: {again} of {len(view.jobs)} jobs anew", problems)
 
 
-@operation("workflows", "workflow clear", "operate")
+@operation("workflows", "workflow clear", "operate", destroys=True)
 def clear(
     session: Session, *workflows: str, older_than: float | str = "24h", keep_last: int = 0, dry_run: bool = False
 ) -> WorkflowsCleared:
