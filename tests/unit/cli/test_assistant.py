@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,10 @@ def test_a_long_list_is_read_on_by_its_cursor(seeded: Stoker) -> None:
         ("run", {"argv": "rm -rf /"}, "argv has to be array"),
         ("run", {"argv": ["true"], "env": ["A=1"]}, "env has to be object"),
         ("stop", {"jobs": "x"}, "jobs has to be array"),
+        ("run", {"script": 5}, "script has to be string"),
+        ("run", {"argv": 5}, "argv has to be array"),
+        ("events", {"since": 10**30}, "since has to be a number of less than 19 digits"),
+        ("telemetry", {"every": float("nan")}, "every has to be a number"),
     ],
 )
 def test_an_argument_that_is_wrong_is_refused_with_a_next_step(
@@ -232,6 +237,33 @@ def test_an_argument_that_is_wrong_is_refused_with_a_next_step(
     assert said in answered["text"]
     assert "help" in answered["structured"]["next_action"]
     assert [call.outcome for call in stoker.session.store.calls.newest(5)] == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("command", "given"),
+    [
+        ("workflow validate", {"file": "a\0b"}), ("run", {"argv": ["true", "\0"]}), ("job", {"job": "\ud800"}),
+        ("run", {"argv": ["true"], "env": {"A\0": "b"}}), ("run", {"argv": ["true"], "env": {"A": "\udfff"}}),
+    ],
+)  # fmt: skip
+def test_a_text_that_nothing_can_hold_is_refused(stoker: Stoker, command: str, given: dict[str, Any]) -> None:
+    answered = ask(command, given)
+    assert "holds a character that no text" in answered["text"]
+    assert answered["structured"]["next_action"]
+    assert [call.outcome for call in stoker.session.store.calls.newest(5)] == ["error"]
+    assert "1 to 128 characters" in ask("jobs", {}, key="\ud800")["text"]
+
+
+def test_what_deletes_says_so() -> None:
+    """So that an assistant has to confirm it."""
+    deletes = re.compile(r"\b(clean|clear|delete|destroy|drop|empty|forget|kill|prune|purge|remove|reset|restore|wipe)")
+    for operation in operations():
+        if deletes.search(operation.command):
+            assert operation.destroys, operation.command
+        switches = [name for name in operation.signature().parameters if deletes.match(name.replace("_", " "))]
+        flagged = operation.destroys if isinstance(operation.destroys, tuple) else switches
+        assert set(switches) <= set(flagged) or operation.destroys is True, operation.command
+    assert {"workflow clear", "token remove", "queue clear"} <= {o.command for o in operations() if o.destroys is True}
 
 
 @pytest.mark.accepts("C70")
@@ -264,6 +296,7 @@ def test_rules_of_stoker_yml_hold_for_the_command_line_and_for_assistants(stoker
         typed = stoker(*command_line(operation, given))
         assert typed.code == 1
         assert "the role 'operate' may not do" in typed.err
+        assert ("a rule of stoker.yml" in typed.err) is (command == "template list")
         assert "may not do" in ask(command, given, "operate")["text"]
     assert stoker("jobs").code == 0
     assert "may not do" not in ask("stop", {"jobs": ["x"]}, "read")["text"]
@@ -298,6 +331,36 @@ def test_what_is_kept_of_a_call_holds_no_values_of_its_environment(stoker: Stoke
     assert call.outcome == "error"
     assert call.arguments["env"] == {"names": ["TOKEN"]}
     assert "hunter" not in json.dumps(dict(call.arguments))
+
+
+@pytest.mark.parametrize(
+    ("command", "given"),
+    [
+        ("run", {"command": "curl -H hunter2", "argv": ["true"]}), ("run", {"argv": [["curl", "hunter2"]]}),
+        ("run", {"argv": ["true"], "env": ["TOKEN=hunter2"]}), ("exec", {"node": "n1", "argv": "curl hunter2"}),
+        ("run", {"argv": ["true"], "env": {"hunter2=1": "x"}, "on": UNKNOWN}),
+        ("run", {"prompt": "it is hunter2", "agent": UNKNOWN}),
+        ("store copy", {"to": "postgresql://me:hunter2@127.0.0.1:1/x"}), ("run", {"hunter2 is it": 1}),
+        ("service start", {"node": UNKNOWN, "name": "s", "argv": ["x"], "health": "http://u:hunter2@h/?q=a@b"}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("role", ["administer", "read"])
+def test_nothing_secret_of_a_call_that_is_refused_is_kept(
+    stoker: Stoker, role: str, command: str, given: dict[str, Any]
+) -> None:
+    assert ask(command, given, role)["error"]
+    (call,) = stoker.session.store.calls.newest(5)
+    assert call.outcome == ("denied" if role == "read" else "error")
+    assert "hunter" not in json.dumps([call.arguments, call.detail])
+
+
+def test_a_secret_that_is_answered_is_never_kept(stoker: Stoker, tmp_path: Path) -> None:
+    refused = ask("token add", {"name": "alice"}, key="k1")
+    assert "idempotency_key" in refused["text"]
+    assert refused["structured"]["next_action"]
+    assert stoker.session.store.tokens.list() == []
+    secret = ask("token add", {"name": "alice"})["structured"]["value"]["secret"]
+    assert secret.encode() not in b"".join(path.read_bytes() for path in tmp_path.glob("store.db*"))
 
 
 def test_a_plan_says_what_would_happen_and_does_nothing(seeded: Stoker) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from stoker.errors import UsageError
@@ -13,6 +13,8 @@ from stoker.operations.find import near
 from stoker.operations.registry import AfterDashes, Operation, TextFile
 
 _TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
+# The largest number that a store holds.
+_MOST = 2**63 - 1
 _ENTRY = re.compile(r"^ {4}(\w+): ", re.MULTILINE)
 
 
@@ -83,6 +85,12 @@ def descriptions(doc: str) -> dict[str, str]:
     return {name: " ".join(text.split()) for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
+def fields_of_answer(operation: Operation) -> frozenset[str]:
+    """The names of what an operation answers."""
+    answered = inspect.signature(operation.function, eval_str=True).return_annotation
+    return frozenset(getattr(answered, "__dataclass_fields__", ()))
+
+
 def bind(operation: Operation, given: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments as the operation takes them. Raises UsageError for what it does not take, or not so."""
     parameters = operation.signature().parameters
@@ -110,8 +118,17 @@ def _checked(operation: Operation, parameter: inspect.Parameter, value: Any, ste
     """The value, which has to be of the parameter's type: nothing is guessed from another one."""
     from pydantic import TypeAdapter, ValidationError
 
+    if any(is_no_text(text) for text in _texts(value)):
+        raise UsageError(
+            f"{operation.command}: {parameter.name} holds a character that no text of Stoker may (NUL, or half of one)",
+            next_step="the same call without it",
+        )
     if value is None and not required(parameter):
         return () if parameter.kind is inspect.Parameter.VAR_POSITIONAL else parameter.default
+    if isinstance(value, int | float) and not abs(value) <= _MOST:
+        raise UsageError(
+            f"{operation.command}: {parameter.name} has to be a number of less than 19 digits", next_step=step
+        )
     hint = parameter.annotation
     if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
         hint = Sequence[hint]  # type: ignore[valid-type]
@@ -126,6 +143,21 @@ def _checked(operation: Operation, parameter: inspect.Parameter, value: Any, ste
             f"{operation.command}: {parameter.name} has to be {kind}: {first['msg'].lower()}", next_step=step
         ) from None
     return tuple(checked) if isinstance(checked, list) else checked
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a value, names of mappings among them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (text for item in (*value.keys(), *value.values()) for text in _texts(item))
+    elif isinstance(value, list | tuple):
+        yield from (text for item in value for text in _texts(item))
+
+
+def is_no_text(text: str) -> bool:
+    """Whether it holds what neither a file's name nor a store can: NUL, or half of a character."""
+    return "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def stands_after_dashes(parameter: inspect.Parameter) -> bool:

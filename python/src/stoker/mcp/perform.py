@@ -47,9 +47,9 @@ class _Call:
         self.session, self.operation, self.request = session, operation, request
         self.caller = policy.Caller(request["who"], request["role"], request["via"])
         self.given: Mapping[str, Any] = request["arguments"]
+        self.kept: Mapping[str, Any] = {}
 
     def answer(self) -> dict[str, Any]:
-        policy.admit(self.session, self.caller, self.operation, self.given)
         args, kwargs = self._bound()
         if self.request.get("plan"):
             return self._plan(args, kwargs)
@@ -65,32 +65,51 @@ class _Call:
             self._failed(seq, problem)
             raise
         except BaseException as problem:
-            self.session.store.calls.end(seq, "error", detail=f"{type(problem).__name__}: {problem}")
+            self.session.store.calls.end(
+                seq, "error", detail=policy.without_passwords(f"{type(problem).__name__}: {problem}")
+            )
             raise
         self.session.store.calls.end(seq, "ok", answer=json.dumps(found))
         return found
 
     def _bound(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments as the operation takes them; a call that it cannot take is written down, too."""
+        """The arguments as the operation takes them; a call that it cannot take is written down, too.
+
+        Raises DeniedError first: what the caller may not do is not explained to it.
+        """
         try:
-            return arguments.bind(self.operation, self.given)
+            bound = arguments.bind(self.operation, self.given)
         except UsageError as problem:
-            self._note("error", detail=problem.message)
+            self.kept = policy.unchecked(self.given)
+            policy.admit(self.session, self.caller, self.operation, self.given, kept=self.kept)
+            told = "it takes no argument of such a name" if "?" in self.kept else answers.safe(problem.message)
+            self._note("error", detail=told)
             raise
+        self.kept = policy.shown(self.given)
+        policy.admit(self.session, self.caller, self.operation, self.given, kept=self.kept)
+        return bound
 
     def _failed(self, seq: int, problem: StokerError) -> None:
         said = json.dumps(answers.of_failure(problem, self.operation.name))
-        self.session.store.calls.end(seq, "error", detail=problem.message, answer=said)
+        self.session.store.calls.end(seq, "error", detail=policy.without_passwords(problem.message), answer=said)
         if isinstance(problem, UsageError):
             # Nothing was done: the corrected call may use the key.
             self.session.store.calls.forget_key(seq)
 
     def _note(self, outcome: str, *, detail: str | None = None, key: str | None = None) -> tuple[int, CallRow | None]:
-        if key is not None and not 0 < len(key) <= _LONGEST_KEY:
-            raise UsageError(f"idempotency_key: it has to have 1 to {_LONGEST_KEY} characters")
+        if key is not None and (not 0 < len(key) <= _LONGEST_KEY or arguments.is_no_text(key)):
+            raise UsageError(
+                f"idempotency_key: it has to have 1 to {_LONGEST_KEY} characters", next_step="a random word, say"
+            )
+        if key is not None and "secret" in arguments.fields_of_answer(self.operation):
+            # An answer to a key is kept, and a secret never is.
+            raise UsageError(
+                f"idempotency_key: {self.operation.command} takes none, since its answer holds a secret",
+                next_step="the same call without it",
+            )
         return self.session.store.calls.begin(
             via=self.caller.via, who=self.caller.who, role=self.caller.role, operation=self.operation.name,
-            arguments=policy.shown(self.given), outcome=outcome, detail=detail, key=key, digest=self._digest(),
+            arguments=self.kept, outcome=outcome, detail=detail, key=key, digest=self._digest(),
         )  # fmt: skip
 
     def _digest(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -23,7 +24,10 @@ ROLES: Mapping[str, frozenset[str]] = {
     "administer": frozenset({"read", "operate", "spend", "administer"}),
 }
 _LONGEST_SHOWN = 200
-_NEVER_SHOWN = ("script", "argv")
+_NEVER_SHOWN = ("script", "argv", "prompt", "prompts")
+# The password of an address, and what names a variable.
+_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):[^\s/]*@")
+_NAME = re.compile(r"[A-Za-z_][\w.-]*")
 
 
 class DeniedError(StokerError):
@@ -52,18 +56,30 @@ def _rules(rules: Mapping[Any, tuple[str, ...]], role: str) -> tuple[str, ...]:
     return rules.get(role, ())
 
 
-def admit(session: Session, caller: Caller, operation: Operation, arguments: Mapping[str, Any]) -> None:
-    """Raise DeniedError, and write that down, unless the caller may do that."""
+def admit(
+    session: Session, caller: Caller, operation: Operation, arguments: Mapping[str, Any],
+    *, kept: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
+    """Raise DeniedError, and write that down, unless the caller may do that.
+
+    `kept` is what may be written down of the arguments; None: they are as the operation takes them, and `shown` tells.
+    """
     if allows(caller.role, operation, session.config.access):
         return
     session.store.calls.begin(
-        via=caller.via, who=caller.who, role=caller.role, operation=operation.name, arguments=shown(arguments),
-        outcome="denied",
+        via=caller.via, who=caller.who, role=caller.role, operation=operation.name,
+        arguments=shown(arguments) if kept is None else kept, outcome="denied",
     )  # fmt: skip
     raise DeniedError(
-        f"the role {caller.role!r} may not do {operation.name} (it is for {operation.policy!r})",
+        f"the role {caller.role!r} may not do {operation.name} ({_why(caller.role, operation)})",
         next_step="ask whoever keeps stoker.yml (access) or the tokens (stoker token add --role)",
     )
+
+
+def _why(role: str, operation: Operation) -> str:
+    if operation.policy in ROLES.get(role, frozenset()):
+        return "a rule of stoker.yml, access.deny, denies it"
+    return f"it is for {operation.policy!r}"
 
 
 def admit_command_line(session: Session, operation: Operation, arguments: Mapping[str, Any]) -> None:
@@ -85,15 +101,33 @@ def user() -> str:
 
 
 def shown(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments as they may be kept: of mappings the names alone, of commands how long they are, texts cut."""
+    """Arguments, as the operation takes them, as they may be kept.
+
+    Of mappings the names alone, of commands and prompts how long they are, texts cut, addresses without passwords.
+    """
     return {name: _shown(name, value) for name, value in arguments.items() if value not in (None, (), [], {})}
 
 
 def _shown(name: str, value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {"names": sorted(str(key)[:_LONGEST_SHOWN] for key in value)}
+        # What is no name may be half of NAME=VALUE.
+        names = (str(key) for key in value)
+        return {"names": sorted(name[:_LONGEST_SHOWN] if _NAME.fullmatch(name) else "?" for name in names)}
     if name in _NEVER_SHOWN and value is not None:
         return {"length": len(value)}
     if isinstance(value, list | tuple):
-        return [str(item)[:_LONGEST_SHOWN] for item in value[:20]]
-    return value[:_LONGEST_SHOWN] if isinstance(value, str) else value
+        return [without_passwords(str(item))[:_LONGEST_SHOWN] for item in value[:20]]
+    return without_passwords(value)[:_LONGEST_SHOWN] if isinstance(value, str) else value
+
+
+def unchecked(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for a call that the operation cannot take: nobody knows what is what, so only the types are kept."""
+    return {
+        str(name)[:_LONGEST_SHOWN] if _NAME.fullmatch(str(name)) else "?": {"type": type(value).__name__}
+        for name, value in arguments.items()
+    }
+
+
+def without_passwords(text: str) -> str:
+    """The text with the passwords of its addresses left out."""
+    return _PASSWORD.sub(r"\1:...@", text)
