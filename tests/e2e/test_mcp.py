@@ -194,7 +194,8 @@ def test_hostile_and_endless_logs_come_as_data_in_pieces(here: Cli, helper: Assi
 def test_state_nodes_jobs_and_runs_are_resources_with_the_json_of_the_command_line(
     here: Cli, helper: Assistant
 ) -> None:
-    (here.folder / "run.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n')
+    for number in range(25):  # more than a page
+        (here.folder / f"run{number}.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n')
     uris = {str(resource.uri) for resource in helper.ask("list_resources").resources}
     asked = {
         "stoker://state": ["status", "--stored"], "stoker://nodes": ["nodes", "--stored"], "stoker://jobs": ["jobs"],

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import secrets
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -32,16 +34,25 @@ STREAM_S = 30.0
 def of_failure(problem: StokerError, operation: str) -> dict[str, Any]:
     """An answer that says what could not be done, and what to do next."""
     structured = {**failure(problem, operation), "next_action": problem.next_step}
-    text = problem.message + (f"\nnext_action: {problem.next_step}" if problem.next_step else "")
-    return {"structured": safe(structured), "text": fmt.safe(text), "error": True}
+    # What a node or a file said may be part of the message.
+    text = _marked(problem.message, "ask for less")
+    text += f"\nnext_action: {fmt.safe(problem.next_step)}" if problem.next_step else ""
+    return {"structured": safe(structured), "text": text, "error": True}
 
 
 def of_operation(
-    session: Session, operation: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any], cursor: str | None
-) -> dict[str, Any]:
-    """Ask the operation. Raises what it raises; UsageError for a cursor that it did not give."""
+    session: Session, operation: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any], cursor: str | None,
+    *, whole: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """Ask the operation. Raises what it raises; UsageError for a cursor that it did not give.
+
+    `whole`: nothing of a value is left out.
+    """
     kwargs, skip = _with_cursor(operation, kwargs, cursor)
     value = operation.function(session, *args, **kwargs)
+    if whole and not is_stream(value):
+        structured = {**document(operation.name, value), "exit_code": exit_code(value)}
+        return {"structured": safe(structured), "text": "", "error": False}
     if type(value).__name__ == "LogStream":
         shown = _log(operation, value, from_start="since_byte" in kwargs or kwargs.get("all", False))
     elif is_stream(value):
@@ -53,7 +64,7 @@ def of_operation(
         if isinstance(kwargs.get(name), int) and "values" in shown.structured:
             shown.structured.setdefault("next_cursor", f"{name}:{kwargs[name]}")
     structured = _bounded(safe(shown.structured))
-    return {"structured": structured, "text": _as_data(shown.text, structured), "error": False}
+    return {"structured": structured, "text": _as_data(operation, shown.text, structured), "error": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +78,12 @@ def _with_cursor(operation: Operation, kwargs: Mapping[str, Any], cursor: str | 
     given = dict(kwargs)
     if cursor is None:
         return given, 0
+    if operation.policy != "read":
+        # To go on reading its answer would be to do it again.
+        raise UsageError(
+            f"cursor: {operation.command} changes something, and its answer has no further pages",
+            next_step="what there is now is told by the tools that only look, such as jobs with do='events'",
+        )
     kind, _, number = cursor.partition(":")
     parameters = operation.signature().parameters
     if (
@@ -85,30 +102,53 @@ def _with_cursor(operation: Operation, kwargs: Mapping[str, Any], cursor: str | 
 
 
 def _value(operation: Operation, value: Any, skip: int) -> _Shown:
-    page, following = _page(value, skip)
+    name, items = _longest(value)
+    if skip and skip >= len(items):
+        raise UsageError(
+            f"cursor: the list ends at {len(items)}, before this page", next_step="the same call without cursor"
+        )
+    if operation.policy != "read" or (len(items) <= PAGE and not skip):
+        return _Shown({**document(operation.name, value), "exit_code": exit_code(value)}, _rendered(value))
+    page = dataclasses.replace(value, **{name: items[skip : skip + PAGE]})
     structured = {**document(operation.name, page), "exit_code": exit_code(value)}
-    if following is not None:
-        structured["next_cursor"] = f"item:{following}"
+    if skip + PAGE < len(items):
+        structured["next_cursor"] = f"item:{skip + PAGE}"
+    others = dataclasses.replace(value, **{name: items[:skip] + items[skip + PAGE :]})
+    return _Shown(structured, _of_page(_rendered(value), _rendered(page), _rendered(others)))
+
+
+def _rendered(value: Any) -> str:
     with _paper() as (out, written):
-        renderer(page)(page, out)
-        say_problems(getattr(page, "problems", ()), out)
-    return _Shown(structured, written())
+        renderer(value)(value, out)
+        say_problems(getattr(value, "problems", ()), out)
+    return written()
 
 
-def _page(value: Any, skip: int) -> tuple[Any, int | None]:
-    """The value with its longest list cut to one page; and where the next page begins, None at the end."""
+def _of_page(whole: str, page: str, others: str) -> str:
+    """The lines of the whole without those of the other pages: what is said of all (sums, heads) stays as it is."""
+    here, there = (Counter(_words(line) for line in text.splitlines()) for text in (page, others))
+    kept = []
+    for line in whole.splitlines():
+        if here[_words(line)] > 0:
+            here[_words(line)] -= 1
+        elif there[_words(line)] > 0:
+            continue
+        kept.append(line)
+    return "\n".join(kept)
+
+
+def _words(line: str) -> tuple[str, ...]:
+    """A line without its padding, which the widest row decides."""
+    return tuple(line.split())
+
+
+def _longest(value: Any) -> tuple[str, tuple[Any, ...]]:
+    """The name of the longest list in a value, and the list; both empty where it has none."""
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        return value, None
+        return "", ()
     lists = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
     lists = {name: items for name, items in lists.items() if isinstance(items, tuple)}
-    if not lists:
-        return value, None
-    name = max(lists, key=lambda name: len(lists[name]))
-    items = lists[name]
-    if len(items) <= PAGE and not skip:
-        return value, None
-    following = skip + PAGE if skip + PAGE < len(items) else None
-    return dataclasses.replace(value, **{name: items[skip : skip + PAGE]}), following
+    return max(lists.items(), key=lambda entry: len(entry[1]), default=("", ()))
 
 
 def _log(operation: Operation, stream: Any, *, from_start: bool) -> _Shown:
@@ -127,12 +167,15 @@ def _log(operation: Operation, stream: Any, *, from_start: bool) -> _Shown:
                 break
     end = pieces[-1].offset + len(pieces[-1].data) if pieces else None
     start = max(0, held - LOG_BYTES) if not from_start else 0
-    kept = list(_cut(pieces, start, LOG_BYTES))
+    over = stream.outcome is not None and not timer.over
+    kept = list(
+        _whole_characters(list(_cut(pieces, start, LOG_BYTES)), end if over else None, cut_before=not from_start)
+    )
     values = [document(operation.name, piece)["value"] for piece in kept]
     if stream.outcome is not None and not timer.over and (not kept or kept[-1].offset + len(kept[-1].data) == end):
         values.append(document(operation.name, stream.outcome)["value"])
     structured = _pieces(operation, values, timer.over)
-    structured["exit_code"] = log_exit_code(stream)
+    structured["exit_code"] = None if timer.over else log_exit_code(stream)
     if kept:
         structured["next_cursor"] = f"since_byte:{kept[-1].offset + len(kept[-1].data)}"
         structured["left_out_before"] = kept[0].offset if not from_start else 0
@@ -149,17 +192,52 @@ def _cut(pieces: list[Any], start: int, length: int) -> Iterator[Any]:
         length -= len(data)
 
 
+def _whole_characters(pieces: list[Any], end: int | None, *, cut_before: bool) -> Iterator[Any]:
+    """The same bytes, with no UTF-8 character in two pieces, or half here and half on the next page.
+
+    What stands at `end`, the last of the log, comes as it is. None: more may follow.
+    """
+    if cut_before and pieces and pieces[0].offset:
+        # The rest of a character whose beginning was left out.
+        rest = next((at for at, byte in enumerate(pieces[0].data[:4]) if byte & 0xC0 != 0x80), 0)
+        pieces[0] = dataclasses.replace(pieces[0], offset=pieces[0].offset + rest, data=pieces[0].data[rest:])
+    carried = b""
+    for piece, after in itertools.zip_longest(pieces, pieces[1:]):
+        data, offset = carried + piece.data, piece.offset - len(carried)
+        there = piece.offset + len(piece.data)
+        half = _half_character(data)
+        last = there == end if after is None else after.offset != there
+        carried = b"" if last else data[len(data) - half :]
+        if data := data[: len(data) - len(carried)]:
+            yield dataclasses.replace(piece, offset=offset, data=data)
+
+
+def _half_character(data: bytes) -> int:
+    """How many bytes at the end begin a UTF-8 character that is not whole."""
+    for back in range(1, min(3, len(data)) + 1):
+        byte = data[-back]
+        if byte & 0xC0 == 0x80:
+            continue
+        wanted = 2 if byte & 0xE0 == 0xC0 else 3 if byte & 0xF0 == 0xE0 else 4 if byte & 0xF8 == 0xF0 else 1
+        return back if wanted > back else 0
+    return 0
+
+
 def _stream(operation: Operation, stream: Any) -> _Shown:
     """What a stream tells within its time: one look of a live view, else its pieces until it ends."""
     recorded = _Recorded(stream)
     with _paper() as (out, written), _at_most(STREAM_S) as timer:
         renderer(stream)(recorded, out)
     values = [document(operation.name, piece)["value"] for piece in recorded.pieces]
-    structured = _pieces(operation, values, timer.over or recorded.full)
+    cut = timer.over or recorded.full
+    structured = _pieces(operation, values, cut)
+    if cut and operation.policy != "read":
+        structured["next_action"] = _instead_of_again(operation, stream)
     code = getattr(stream, "exit_code", None)
     problems = bool(recorded.pieces) and bool(getattr(recorded.pieces[-1], "problems", ()))
-    structured["exit_code"] = int(problems) if code is None else code
-    if values and "seq" in values[-1]:
+    # Of what is not over nobody knows how it ends.
+    structured["exit_code"] = None if cut else int(problems) if code is None else code
+    if operation.policy == "read" and values and "seq" in values[-1]:
         structured["next_cursor"] = f"since:{values[-1]['seq']}"
     return _Shown(structured, written())
 
@@ -167,6 +245,27 @@ def _stream(operation: Operation, stream: Any) -> _Shown:
 def _pieces(operation: Operation, values: list[Any], cut: bool) -> dict[str, Any]:
     more = {"goes_on": True} if cut else {}
     return {"schema": "stoker.result/1", "operation": operation.name, "ok": True, "values": values, **more}
+
+
+# Where one goes on to look at what is under way.
+_GO_ON = {
+    "workflow run": "workflows_change with do='workflow watch', workflow={workflow!r}",
+    "workflow watch": "workflows_change with do='workflow watch', workflow={workflow!r}",
+    "queue start": "jobs with do='queue list', queue={queue!r}",
+    "node drain": "nodes with do='node list'",
+}
+
+
+def _instead_of_again(operation: Operation, stream: Any) -> str:
+    """What to ask when the time is up: the same call would do the same thing a second time."""
+    where = _GO_ON.get(operation.command, "jobs with do='events'").format(**_named(stream))
+    return f"what was begun goes on: {where}" + (
+        "" if where.startswith("workflows_change") else ", not this call again"
+    )
+
+
+def _named(stream: Any) -> dict[str, Any]:
+    return {name: getattr(stream, name, None) for name in ("workflow", "queue")}
 
 
 class _Recorded:
@@ -226,16 +325,25 @@ def _paper() -> Iterator[tuple[Out, Callable[[], str]]]:
     yield Out(stdout=paper, stderr=paper), lambda: written.getvalue().decode("utf-8", "replace")
 
 
-def _as_data(text: str, structured: Mapping[str, Any]) -> str:
+def _as_data(operation: Operation, text: str, structured: Mapping[str, Any]) -> str:
+    """The text of an answer, and how one goes on from there."""
+    reads = operation.policy == "read"
+    more = f"\nnext_cursor: {structured['next_cursor']}" if structured.get("next_cursor") else ""
+    if structured.get("goes_on"):
+        more += "\nit goes on: ask again" if reads else f"\nnext_action: {fmt.safe(structured['next_action'])}"
+    for cut in structured.get("left_out", ()):
+        more += f"\nleft out: {cut.get('items', cut.get('characters')):,} at {cut['at']}" if not reads else ""
+    return _marked(text, "ask for less, or go on by cursor" if reads else "they are not kept") + more
+
+
+def _marked(text: str, advice: str) -> str:
     """The text between marks that it cannot know, so that nothing in it passes for a word of the server."""
     text = fmt.safe(text).strip("\n")
     if len(text) > TEXT_CHARACTERS:
         left = len(text) - TEXT_CHARACTERS
-        text = f"{text[:TEXT_CHARACTERS]}\n… {left:,} more characters; ask for less, or go on by cursor"
+        text = f"{text[:TEXT_CHARACTERS]}\n… {left:,} more characters; {advice}"
     mark = secrets.token_hex(3)
-    more = f"\nnext_cursor: {structured['next_cursor']}" if structured.get("next_cursor") else ""
-    more += "\nit goes on: ask again" if structured.get("goes_on") else ""
-    return f"<data-{mark}>\n{text}\n</data-{mark}>{more}"
+    return f"<data-{mark}>\n{text}\n</data-{mark}>"
 
 
 def safe(value: Any) -> Any:

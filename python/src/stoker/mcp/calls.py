@@ -36,7 +36,7 @@ class Calls:
 
     async def ask(
         self, caller: Caller, operation: Operation, given: Mapping[str, Any], progress: Progress,
-        *, cursor: str | None = None, key: str | None = None, confirm: str | None = None,
+        *, cursor: str | None = None, key: str | None = None, confirm: str | None = None, whole: bool = False,
     ) -> dict[str, Any]:  # fmt: skip
         """The answer of an operation; where that destroys something, its plan and a token, until it is confirmed.
 
@@ -44,7 +44,7 @@ class Calls:
         """
         request = {
             "operation": operation.command, "arguments": dict(given), "who": caller.who, "role": caller.role,
-            "via": caller.via, "cursor": cursor, "key": key, **self._told,
+            "via": caller.via, "cursor": cursor, "key": key, "whole": whole, **self._told,
         }  # fmt: skip
         if confirm is not None:
             self._confirmed(confirm, caller, operation, given)
@@ -106,7 +106,10 @@ async def _answer(reader: asyncio.StreamReader, progress: Progress) -> dict[str,
                 continue
             said = line.result()
             if not said:
-                raise StokerError("the process of this call has ended without an answer", next_step="ask again")
+                raise StokerError(
+                    "the process of this call has ended without an answer; what it did is not known",
+                    next_step="jobs with do='events' or do='jobs' shows what there is: look before it is made again",
+                )
             frame = json.loads(said)
             if "answer" in frame:
                 answer: dict[str, Any] = frame["answer"]

@@ -22,7 +22,7 @@ def perform(request: Mapping[str, Any], say: Callable[[str], None]) -> dict[str,
     """The answer to a request: `structured`, `text`, `error`.
 
     A request has `operation`, `arguments`, `who`, `role`, `via`, and may have `key`, `cursor`, `plan` (say only what
-    would be done), `inventory`, `config`.
+    would be done), `whole` (leave nothing out), `inventory`, `config`.
     """
     named = {name: Path(request[name]) if request.get(name) else None for name in ("inventory", "config")}
 
@@ -57,7 +57,14 @@ class _Call:
         if before is not None:
             return self._again(before)
         try:
-            found = answers.of_operation(self.session, self.operation, args, kwargs, self.request.get("cursor"))
+            found = answers.of_operation(
+                self.session,
+                self.operation,
+                args,
+                kwargs,
+                self.request.get("cursor"),
+                whole=bool(self.request.get("whole")),
+            )
         except KeyboardInterrupt:
             self.session.store.calls.end(seq, "cancelled")
             raise

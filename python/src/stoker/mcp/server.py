@@ -113,7 +113,7 @@ class StokerServer:
             raise MCPError(types.INVALID_PARAMS, f"Resource not found: {uri}", {"uri": uri})
         operation = next(found for found in operations() if found.command == command)
         try:
-            answer = await self._calls.ask(self._caller_of(context), operation, given, _progress(context))
+            answer = await self._calls.ask(self._caller_of(context), operation, given, _progress(context), whole=True)
         except StokerError as problem:
             raise MCPError(types.INTERNAL_ERROR, problem.message, {"next_action": problem.next_step}) from None
         if answer["error"]:

@@ -103,8 +103,7 @@ def listed(tool: Tool) -> Listed:
             by_name.setdefault(name, []).append(arguments.of_parameter(parameter))
     properties |= {name: arguments.merged(schemas) for name, schemas in by_name.items()}
     destructive = any(operation.destroys or operation.policy == "spend" for operation in tool.operations)
-    properties |= {CURSOR: _TEXT}
-    properties |= {} if tool.only_reads else {KEY: _TEXT}
+    properties |= {CURSOR: _TEXT} if tool.only_reads else {KEY: _TEXT}
     properties |= {CONFIRM: _TEXT} if destructive else {}
     return Listed(
         name=tool.name,
