@@ -154,8 +154,12 @@ def test_a_job_is_started_once_and_stopped_when_that_is_confirmed(here: Cli, hel
     assert helper.call("jobs_change", do="stop", jobs=[first["id"]], confirm="guess").is_error
     assert here.job(first["id"], "--live")["state"] == "running"
     plan = helper.value("jobs_change", do="stop", jobs=[first["id"]])
-    done = helper.value("jobs_change", do="stop", jobs=[first["id"]], confirm=plan["confirm"])
+    sent = {"do": "stop", "jobs": [first["id"]], "confirm": plan["confirm"], "idempotency_key": "end-1"}
+    done = helper.value("jobs_change", **sent)
     assert done["value"]["stopped"][0]["job"]["state"] == "cancelled"
+    once_more = helper.value("jobs_change", **sent)
+    assert once_more["value"] == done["value"]
+    assert once_more["repeated"] is True
     assert helper.call("jobs_change", do="stop", jobs=[first["id"]], confirm=plan["confirm"]).is_error
 
 

@@ -9,6 +9,8 @@ import inspect
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from stoker.mcp.outputs import output_schema
 from stoker.mcp.perform import perform
 from stoker.operations.policy import ROLES
 from stoker.operations.registry import Operation, operations
+from stoker.store import callers
 
 # What tells of the moment it was asked.
 MOMENTS = {"asked_at", "age_s", "elapsed_s", "read_at", "checked_at", "stopped_s", "at"}
@@ -319,9 +322,62 @@ def test_a_call_with_a_key_happens_once(stoker: Stoker) -> None:
     assert "used for another call" in other["text"]
     # A key is its owner's own, and one of a call that did nothing can be used again.
     assert not ask("queue add", given, key="k1", who="bob")["error"]
+    assert not ask("queue add", given, key="k1", via="http")["error"]
     assert ask("queue add", {}, key="k2")["error"]
     assert not ask("queue add", given, key="k2")["error"]
-    assert len(stoker.session.store.jobs()) == 3
+    assert len(stoker.session.store.jobs()) == 4
+
+
+@pytest.mark.accepts("B15")
+def test_a_call_whose_process_is_gone_is_not_said_to_be_running(seeded: Stoker) -> None:
+    script = (
+        "import os, sys\nfrom stoker.mcp.perform import perform\n"
+        "request = {'operation': sys.argv[1], 'arguments': {}, 'who': 'alice', 'role': 'operate', 'via': 'stdio',"
+        " 'key': 'k'}\n"
+        "import stoker.mcp.answers as answers\n"
+        "answers.of_operation = lambda *_, **__: os.kill(os.getpid(), 9)\n"
+        "perform(request, print)\n"
+    )
+    store = seeded.session.store
+    for command in ("jobs", "dispatch"):
+        killed = subprocess.run([sys.executable, "-c", script, command], timeout=120, check=False)
+        assert killed.returncode == -9
+        assert store.calls.newest(1)[0].outcome == "running"
+        listed = json.loads(seeded("audit", "--limit", "1", "--json").out)["value"]["calls"]
+        assert listed[0]["outcome"] == "error"
+        assert "ended without an answer" in listed[0]["detail"]
+        again = ask(command, {}, key="k")
+        # What only looks can be asked anew; of what changes something it is not known what it did.
+        assert again["error"] is (command == "dispatch"), again
+        assert ("not known" in again["text"]) is (command == "dispatch")
+        store.calls.forget_key(store.calls.of_key("stdio", "alice", "k").seq)
+
+
+def test_a_call_that_runs_is_left_alone(stoker: Stoker) -> None:
+    for process in (callers.this_process(), "elsewhere a-boot pid:[1] 1 1"):
+        stoker.session.store.calls.begin(
+            via="http", who="x", role="read", operation="jobs.wait", arguments={}, outcome="running", process=process
+        )
+        stoker.session.store.calls.settle()
+        assert stoker.session.store.calls.newest(1)[0].outcome == "running"
+    host, _boot, space, number, began = callers.this_process().split(" ")
+    assert callers.is_gone(f"{host} another-boot {space} {number} {began}")
+    assert callers.is_gone(callers.this_process() + "1")
+
+
+@pytest.mark.accepts("B15")
+def test_a_confirmed_call_that_is_sent_again_is_answered_with_what_was_said(seeded: Stoker) -> None:
+    given, role = {"template": "t"}, "operate"
+    assert not ask("template save", {"template": "t", "argv": ["true"]}, role)["error"]
+    unknown = "confirm: that token is used"
+    assert unknown in ask("template delete", given, role, key="k", unconfirmed=unknown)["text"]
+    done = ask("template delete", given, role, key="k")
+    again = ask("template delete", given, role, key="k", unconfirmed=unknown)["structured"]
+    assert again["repeated"] is True
+    assert again["value"] == done["structured"]["value"]
+    assert ask("template delete", given, role, key="k", plan=True)["structured"]["repeated"] is True
+    other = ask("template delete", {"template": "u"}, role, key="k", unconfirmed=unknown)
+    assert "used for another call" in other["text"]
 
 
 def test_what_is_kept_of_a_call_holds_no_values_of_its_environment(stoker: Stoker) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from stoker.errors import StokerError, UsageError
-from stoker.mcp.tools import destroys
+from stoker.mcp.tools import NEW_PLAN, destroys
 from stoker.mcp.worker import Worker
 from stoker.operations.policy import Caller
 from stoker.operations.registry import Operation
@@ -47,7 +47,13 @@ class Calls:
             "via": caller.via, "cursor": cursor, "key": key, "whole": whole, **self._told,
         }  # fmt: skip
         if confirm is not None:
-            self._confirmed(confirm, caller, operation, given)
+            try:
+                self._confirmed(confirm, caller, operation, given)
+            except UsageError as problem:
+                if key is None:
+                    raise
+                # Sent once more, since its answer was lost: the key knows what was said.
+                return await self._call({**request, "unconfirmed": problem.message}, progress)
         elif destroys(operation, given):
             return self._to_confirm(await self._call({**request, "plan": True}, progress), caller, operation, given)
         return await self._call(request, progress)
@@ -58,14 +64,14 @@ class Calls:
         if wanted != _what(caller, operation, given) or time.monotonic() > until:
             raise UsageError(
                 "confirm: that token is used, too old, or for another call: nothing was done",
-                next_step="make the call without confirm for a new plan and token",
+                next_step=NEW_PLAN,
             )
 
     def _to_confirm(
         self, plan: dict[str, Any], caller: Caller, operation: Operation, given: Mapping[str, Any]
     ) -> dict[str, Any]:
         """The plan with a token for exactly this call."""
-        if plan["error"]:
+        if plan["error"] or "plan" not in plan["structured"]:
             return plan
         now = time.monotonic()
         self._confirmations = {token: what for token, what in self._confirmations.items() if what[1] > now}

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from stoker.errors import StokerError, UsageError
-from stoker.mcp import answers, arguments
+from stoker.mcp import answers, arguments, tools
 from stoker.operations import policy
 from stoker.operations.registry import Operation, operations
 from stoker.operations.session import Session
-from stoker.store import CallRow
+from stoker.store import CallRow, callers
+from stoker.store.access import ENDED_UNSEEN
 
 _LONGEST_KEY = 128
 
@@ -22,7 +23,8 @@ def perform(request: Mapping[str, Any], say: Callable[[str], None]) -> dict[str,
     """The answer to a request: `structured`, `text`, `error`.
 
     A request has `operation`, `arguments`, `who`, `role`, `via`, and may have `key`, `cursor`, `plan` (say only what
-    would be done), `whole` (leave nothing out), `inventory`, `config`.
+    would be done), `unconfirmed` (why it may not happen, unless it did before), `whole` (leave nothing
+    out), `inventory`, `config`.
     """
     named = {name: Path(request[name]) if request.get(name) else None for name in ("inventory", "config")}
 
@@ -51,6 +53,10 @@ class _Call:
 
     def answer(self) -> dict[str, Any]:
         args, kwargs = self._bound()
+        if (before := self._made_before()) is not None:
+            return self._again(before)
+        if self.request.get("unconfirmed"):
+            raise UsageError(self.request["unconfirmed"], next_step=tools.NEW_PLAN)
         if self.request.get("plan"):
             return self._plan(args, kwargs)
         seq, before = self._note("running", key=self.request.get("key"))
@@ -96,6 +102,20 @@ class _Call:
         policy.admit(self.session, self.caller, self.operation, self.given, kept=self.kept)
         return bound
 
+    def _made_before(self) -> CallRow | None:
+        """The call with this key; one that only looked, and whose process is gone, gives its key back."""
+        key, calls = self._key(), self.session.store.calls
+        if key is None:
+            return None
+        calls.settle()
+        before = calls.of_key(self.caller.via, self.caller.who, key)
+        if before is None or before.digest != self._digest():
+            return before
+        if before.detail == ENDED_UNSEEN and self.operation.policy == "read":
+            calls.forget_key(before.seq)
+            return None
+        return before
+
     def _failed(self, seq: int, problem: StokerError) -> None:
         said = json.dumps(answers.of_failure(problem, self.operation.name))
         self.session.store.calls.end(seq, "error", detail=policy.without_passwords(problem.message), answer=said)
@@ -103,7 +123,9 @@ class _Call:
             # Nothing was done: the corrected call may use the key.
             self.session.store.calls.forget_key(seq)
 
-    def _note(self, outcome: str, *, detail: str | None = None, key: str | None = None) -> tuple[int, CallRow | None]:
+    def _key(self) -> str | None:
+        """The idempotency key. Raises UsageError for one that cannot be."""
+        key: str | None = self.request.get("key")
         if key is not None and (not 0 < len(key) <= _LONGEST_KEY or arguments.is_no_text(key)):
             raise UsageError(
                 f"idempotency_key: it has to have 1 to {_LONGEST_KEY} characters", next_step="a random word, say"
@@ -114,9 +136,13 @@ class _Call:
                 f"idempotency_key: {self.operation.command} takes none, since its answer holds a secret",
                 next_step="the same call without it",
             )
+        return key
+
+    def _note(self, outcome: str, *, detail: str | None = None, key: str | None = None) -> tuple[int, CallRow | None]:
         return self.session.store.calls.begin(
             via=self.caller.via, who=self.caller.who, role=self.caller.role, operation=self.operation.name,
             arguments=self.kept, outcome=outcome, detail=detail, key=key, digest=self._digest(),
+            process=callers.this_process() if outcome == "running" else None,
         )  # fmt: skip
 
     def _digest(self) -> str:

@@ -38,6 +38,8 @@ _SUBJECTS: Mapping[str, str] = {
 }
 CHANGE = "_change"
 HELP = "help"
+# What to do about a confirmation that is none.
+NEW_PLAN = "make the call without confirm for a new plan and token"
 # What every tool takes beside the arguments of its operations.
 CURSOR, CONFIRM, KEY = "cursor", "confirm", "idempotency_key"
 # Where the first words of a docstring have said what an operation does; `help` has the rest.

@@ -145,6 +145,7 @@ def audit(session: Session, *, outcome: Sequence[str] = (), who: str | None = No
         raise UsageError(f"--outcome: there is no outcome {unknown[0]!r}", next_step=f"one of {', '.join(OUTCOMES)}")
     if limit < 1:
         raise UsageError(f"--limit: {limit} is not a number of 1 or more")
+    session.store.calls.settle()
     rows = session.store.calls.newest(limit, outcomes=outcome, who=who)
     fields = Called.__dataclass_fields__
     return Audit(tuple(Called(**{name: getattr(row, name) for name in fields}) for row in rows))

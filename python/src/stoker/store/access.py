@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from stoker.errors import StokerError, UsageError
-from stoker.store import schema
+from stoker.store import callers, schema
 from stoker.store.rows import CallRow, TokenRow
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # What has no key is kept as long as this; what has one is the promise that it does not happen twice, and stays.
 KEEP_S = 90 * 86400.0
 _CLEARED_EVERY = 500
+ENDED_UNSEEN = "its process has ended without an answer; what it did is not known"
 
 
 class Tokens:
@@ -64,21 +65,23 @@ class Calls:
 
     def begin(
         self, *, via: str, who: str, role: str, operation: str, arguments: Mapping[str, Any], outcome: str,
-        detail: str | None = None, key: str | None = None, digest: str | None = None, now: float | None = None,
+        detail: str | None = None, key: str | None = None, digest: str | None = None, process: str | None = None,
+        now: float | None = None,
     ) -> tuple[int, CallRow | None]:  # fmt: skip
         """Write a call down before it happens: its number, and None.
 
-        Where `who` made a call with this `key` before, nothing is written: its number, and what is known of it.
+        Where `who` made a call with this `key` before, by this way, nothing is written: its number, and what is known
+        of it.
         """
         table = schema.calls
         at = time.time() if now is None else now
         new = {
             "at": at, "via": via, "who": who, "role": role, "operation": operation, "arguments": arguments,
-            "outcome": outcome, "detail": detail, "key": key, "digest": digest,
+            "outcome": outcome, "detail": detail, "key": key, "digest": digest, "process": process,
         }  # fmt: skip
         try:
             with self._store.touch() as connection:
-                if key is not None and (old := self._with_key(connection, who, key)) is not None:
+                if key is not None and (old := self._with_key(connection, via, who, key)) is not None:
                     return old.seq, old
                 result = connection.execute(insert(table).values(**new))
                 number = int(result.inserted_primary_key[0])  # type: ignore[index]
@@ -90,16 +93,34 @@ class Calls:
             if key is None or not isinstance(problem.__cause__, IntegrityError):
                 raise
             with self._store.read() as connection:
-                old = self._with_key(connection, who, key)
+                old = self._with_key(connection, via, who, key)
             if old is None:
                 raise
             return old.seq, old
 
     @staticmethod
-    def _with_key(connection: Any, who: str, key: str) -> CallRow | None:
+    def _with_key(connection: Any, via: str, who: str, key: str) -> CallRow | None:
         table = schema.calls
-        row = connection.execute(select(table).where(table.c.who == who, table.c.key == key)).mappings().one_or_none()
+        query = select(table).where(table.c.who == who, table.c.via == via, table.c.key == key)
+        row = connection.execute(query).mappings().one_or_none()
         return CallRow(**row) if row is not None else None
+
+    def of_key(self, via: str, who: str, key: str) -> CallRow | None:
+        """The call that `who` made by this way with this key; None: there is none."""
+        with self._store.read() as connection:
+            return self._with_key(connection, via, who, key)
+
+    def settle(self) -> None:
+        """Write down of the calls whose process is gone that they have ended without an answer."""
+        table = schema.calls
+        with self._store.read() as connection:
+            query = select(table.c.seq, table.c.process).where(table.c.outcome == "running")
+            gone = [seq for seq, process in connection.execute(query) if process and callers.is_gone(process)]
+        if gone:
+            with self._store.touch() as connection:
+                # Of those that are running still: one may have ended by itself since.
+                over = update(table).where(table.c.seq.in_(gone), table.c.outcome == "running")
+                connection.execute(over.values(outcome="error", detail=ENDED_UNSEEN))
 
     def end(self, seq: int, outcome: str, *, detail: str | None = None, answer: str | None = None) -> None:
         """How it ended; `answer` is kept for a call with a key."""

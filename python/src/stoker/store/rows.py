@@ -313,7 +313,10 @@ class TokenRow:
 
 @dataclass(frozen=True)
 class CallRow:
-    """One call. `outcome`: running, ok, error, cancelled, asked (it waits for a confirmation) or denied."""
+    """One call. `outcome`: running, ok, error, cancelled, asked (it waits for a confirmation) or denied.
+
+    `process` is what makes it (see `stoker.store.callers`); None for one that was over when it was written down.
+    """
 
     seq: int
     at: float
@@ -328,3 +331,4 @@ class CallRow:
     key: str | None
     digest: str | None
     answer: str | None
+    process: str | None

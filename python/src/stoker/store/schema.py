@@ -26,7 +26,7 @@ from sqlalchemy.engine import Dialect
 from stoker.errors import StokerError
 
 # The newest migration, and all before it. Kept here so that opening a store that is up to date needs no Alembic.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0007", "0008", "0009", "0010", "0011", "0012", "0013")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0007", "0008", "0009", "0010", "0011", "0012", "0013", "0016")
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "stoker_version"
 
@@ -353,6 +353,7 @@ calls = Table(
     Column("key", String(128)),
     Column("digest", String(64)),
     Column("answer", Words),
-    Index("calls_by_key", "who", "key", unique=True),
+    Column("process", Words),
+    Index("calls_by_key", "who", "via", "key", unique=True),
     sqlite_autoincrement=True,
 )
