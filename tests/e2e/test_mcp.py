@@ -22,6 +22,7 @@ from cli import Cli, until
 from mcp.shared.exceptions import MCPError
 from testbed.assistant import Assistant, Wire, assistant, over_http, over_stdio
 
+from stoker.mcp.places import LASTING_AT_ONCE
 from stoker.store import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,10 +131,18 @@ def test_a_server_that_is_killed_leaves_no_call_behind(here: Cli, wire: Callable
     server = wire()
     server.initialize()
     before = len(calls(here, "jobs.wait"))
-    server.begin("tools/call", {"name": "jobs", "arguments": {"do": "wait", "job": job}})
-    until(lambda: calls(here, "jobs.wait")[before:] == ["running"], "the call", 90)
+    wait = {"name": "jobs", "arguments": {"do": "wait", "job": job}}
+    for _ in range(LASTING_AT_ONCE):
+        server.begin("tools/call", wait)
+    until(lambda: calls(here, "jobs.wait")[before:] == LASTING_AT_ONCE * ["running"], "the calls", 120)
+    # Who waits for much can still look, and is told so.
+    full = server.answer(server.begin("tools/call", wait))["result"]
+    assert full["isError"]
+    assert "no more may at once" in full["content"][0]["text"]
+    look = server.answer(server.begin("tools/call", {"name": "jobs", "arguments": {"do": "job", "job": job}}))["result"]
+    assert look["structuredContent"]["value"]["job"]["state"] == "running"
     server.process.send_signal(signal.SIGKILL)
-    until(lambda: calls(here, "jobs.wait")[before:] == ["cancelled"], "its end", 90)
+    until(lambda: calls(here, "jobs.wait")[before:] == LASTING_AT_ONCE * ["cancelled"], "their end", 120)
     assert here("stop", job).code == 0
 
 
@@ -309,6 +318,33 @@ def test_over_http_each_token_has_its_role(here: Cli, listening: str) -> None:
     audit = here("audit", "--outcome", "denied", "--json").json()["calls"]
     denied = {(call["who"], call["via"], call["operation"]) for call in audit}
     assert {("reader", "http", "jobs.run"), ("operator", "http", "access.add_token")} <= denied
+
+
+CLIENT = (
+    "import sys\nsys.path.insert(0, sys.argv[1])\nfrom testbed.assistant import assistant, over_http\n"
+    "with assistant(over_http(sys.argv[2], sys.stdin.readline().strip()), mode='legacy') as client:\n"
+    "    client.call('jobs', do='wait', job=sys.argv[3])\n"
+)
+
+
+@pytest.mark.accepts("C22")
+def test_a_client_over_http_that_is_killed_leaves_no_call_behind(here: Cli, listening: str) -> None:
+    job, token = here.run("sleep", "600.125"), _token(here, "dying", "read")
+    before = len(calls(here, "jobs.wait"))
+    client = subprocess.Popen(
+        [sys.executable, "-c", CLIENT, str(ROOT / "tests"), listening, job], stdin=subprocess.PIPE
+    )
+    try:
+        assert client.stdin is not None
+        client.stdin.write(token.encode() + b"\n")
+        client.stdin.close()
+        until(lambda: calls(here, "jobs.wait")[before:] == ["running"], "the call", 120)
+    finally:
+        client.kill()
+        client.wait(60)
+    until(lambda: calls(here, "jobs.wait")[before:] == ["cancelled"], "its end", 120)
+    assert here.job(job, "--live")["state"] == "running"
+    assert here("stop", job).code == 0
 
 
 @pytest.mark.accepts("C70")

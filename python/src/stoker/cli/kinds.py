@@ -159,6 +159,11 @@ def is_stream(value: Any) -> bool:
     return type(value).__name__ in _STREAMS.get(type(value).__module__, {})
 
 
+def is_kind_of_stream(kind: type) -> bool:
+    """The same of what an operation is declared to answer."""
+    return kind.__name__ in _STREAMS.get(kind.__module__, {})
+
+
 def renderer(value: Any) -> Any:
     """The function that shows this kind of answer."""
     kind, module = type(value).__name__, type(value).__module__

@@ -7,22 +7,20 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from stoker.errors import StokerError, UsageError
-from stoker.mcp.tools import NEW_PLAN, destroys
+from stoker.mcp.places import Places, Progress
+from stoker.mcp.tools import NEW_PLAN, destroys, lasts
 from stoker.mcp.worker import Worker
 from stoker.operations.policy import Caller
 from stoker.operations.registry import Operation
 
 # A client that sees nothing for long takes the call for lost.
 _HEARTBEAT_S = 5.0
-_AT_ONCE = 8
 _LONGEST_LINE = 64 * 1024 * 1024
 CONFIRM_WITHIN_S = 600.0
-
-Progress = Callable[[float, str], Awaitable[None]]
 
 
 class Calls:
@@ -32,7 +30,7 @@ class Calls:
         self._worker = worker
         self._told = {"inventory": inventory, "config": config}
         self._confirmations: dict[str, tuple[str, float]] = {}
-        self._free = asyncio.Semaphore(_AT_ONCE)
+        self._places = Places()
 
     async def ask(
         self, caller: Caller, operation: Operation, given: Mapping[str, Any], progress: Progress,
@@ -53,10 +51,11 @@ class Calls:
                 if key is None:
                     raise
                 # Sent once more, since its answer was lost: the key knows what was said.
-                return await self._call({**request, "unconfirmed": problem.message}, progress)
+                return await self._call({**request, "unconfirmed": problem.message}, progress, lasts=False)
         elif destroys(operation, given):
-            return self._to_confirm(await self._call({**request, "plan": True}, progress), caller, operation, given)
-        return await self._call(request, progress)
+            plan = await self._call({**request, "plan": True}, progress, lasts=False)
+            return self._to_confirm(plan, caller, operation, given)
+        return await self._call(request, progress, lasts=lasts(operation, given))
 
     def _confirmed(self, token: str, caller: Caller, operation: Operation, given: Mapping[str, Any]) -> None:
         """Use up a token. Raises UsageError where it is for something else, for somebody else, or too old."""
@@ -82,8 +81,8 @@ class Calls:
         plan["text"] += f"\nnext_action: {step}"
         return plan
 
-    async def _call(self, request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-        async with self._free:
+    async def _call(self, request: Mapping[str, Any], progress: Progress, *, lasts: bool) -> dict[str, Any]:
+        async with self._places.taken((request["via"], request["who"]), lasts, progress):
             try:
                 connection = self._worker.begin(request)
             except OSError as problem:

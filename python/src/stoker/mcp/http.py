@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import ssl
@@ -25,7 +26,7 @@ from stoker.config import Access
 from stoker.errors import UsageError
 from stoker.mcp.calls import Calls
 from stoker.mcp.command import Asked
-from stoker.mcp.server import Context, StokerServer
+from stoker.mcp.server import GONE, Context, StokerServer
 from stoker.mcp.worker import Worker
 from stoker.operations.access import digest_of
 from stoker.operations.policy import Caller
@@ -135,7 +136,7 @@ def _application(asked: Asked, store: Store, calls: Calls, rules: Access) -> Sta
             allowed_origins=[form for name in names for form in (f"{scheme}://{name}", f"{scheme}://{name}:*")],
         ),
     )
-    guarded = RequireAuthMiddleware(StreamableHTTPASGIApp(manager), [], None)
+    guarded = RequireAuthMiddleware(_Watched(StreamableHTTPASGIApp(manager)), [], None)
     return Starlette(
         routes=[Route(_PATH, endpoint=guarded)],
         middleware=[
@@ -144,6 +145,24 @@ def _application(asked: Asked, store: Store, calls: Calls, rules: Access) -> Sta
         ],
         lifespan=lambda _app: manager.run(),
     )
+
+
+class _Watched:
+    """Notes with a request when its client has gone: the protocol goes on with what such a client asked."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        scope[GONE] = gone = asyncio.Event()
+
+        async def received() -> Any:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                gone.set()
+            return message
+
+        await self._app(scope, received, send)
 
 
 class _Verifier:

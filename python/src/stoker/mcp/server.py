@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
+import anyio
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
@@ -39,6 +40,8 @@ _RESOURCES: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
     "stoker://runs": ("runs list", {}, "Trainings in the server's folder"),
 }
 _ONE_JOB = "stoker://jobs/"
+# Where the scope of a request over HTTP has the event that its client has gone.
+GONE = "stoker.gone"
 
 
 class StokerServer:
@@ -82,10 +85,11 @@ class StokerServer:
             raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {name}")
         operation = _operation(tool, given.pop("do", None), everything)
         more = {argument: _text(given, argument) for argument in (tools.CURSOR, tools.KEY, tools.CONFIRM)}
-        return await self._calls.ask(
+        asking = self._calls.ask(
             self._caller_of(context), operation, given, _progress(context), cursor=more[tools.CURSOR],
             key=more[tools.KEY], confirm=more[tools.CONFIRM],
         )  # fmt: skip
+        return await _while_there(context, asking)
 
     async def _list_resources(self, _context: Context, _params: Any) -> types.ListResourcesResult:
         return types.ListResourcesResult(
@@ -113,7 +117,8 @@ class StokerServer:
             raise MCPError(types.INVALID_PARAMS, f"Resource not found: {uri}", {"uri": uri})
         operation = next(found for found in operations() if found.command == command)
         try:
-            answer = await self._calls.ask(self._caller_of(context), operation, given, _progress(context), whole=True)
+            asking = self._calls.ask(self._caller_of(context), operation, given, _progress(context), whole=True)
+            answer = await _while_there(context, asking)
         except StokerError as problem:
             raise MCPError(types.INTERNAL_ERROR, problem.message, {"next_action": problem.next_step}) from None
         if answer["error"]:
@@ -161,10 +166,36 @@ def _operation(tool: tools.Tool, command: Any, everything: tuple[tools.Tool, ...
     raise UsageError(f"do: {said}", next_step=f"one of {', '.join(sorted(words))}")
 
 
+async def _while_there(context: Context, asking: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    """The answer; a call whose client has gone is given up."""
+    gone = getattr(context.request, "scope", {}).get(GONE)
+    if gone is None:
+        return await asking
+    told: list[dict[str, Any]] = []
+    refused: list[StokerError] = []
+
+    async def watch() -> None:
+        await gone.wait()
+        group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(watch)
+        try:
+            told.append(await asking)
+        except StokerError as problem:
+            refused.append(problem)
+        group.cancel_scope.cancel()
+    if refused:
+        raise refused[0]
+    if not told:
+        raise StokerError("the client has gone")
+    return told[0]
+
+
 def _text(given: dict[str, Any], name: str) -> str | None:
     value = given.pop(name, None)
     if value is not None and not isinstance(value, str):
-        raise UsageError(f"{name} has to be a text")
+        raise UsageError(f"{name} has to be a text", next_step=f"{name} as it was given, in quotes")
     return value
 
 

@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from stoker.mcp import arguments
 from stoker.operations.policy import allows
@@ -91,6 +91,21 @@ def destroys(operation: Operation, given: Mapping[str, Any]) -> bool:
     if isinstance(operation.destroys, bool):
         return operation.destroys
     return any(given.get(name) not in (None, False) for name in operation.destroys)
+
+
+def lasts(operation: Operation, given: Mapping[str, Any]) -> bool:
+    """Whether this call may well take long: it waits, follows, or does what has a time limit of its own."""
+    from stoker.cli.kinds import is_kind_of_stream
+
+    signature = inspect.signature(operation.function, eval_str=True)
+    if "once" in signature.parameters:
+        return not given.get("once")
+    for switch in ("follow", "watch"):
+        if switch in signature.parameters:
+            return bool(given.get(switch))
+    answered = get_args(signature.return_annotation) or (signature.return_annotation,)
+    limits = {"timeout", "wait"} & set(signature.parameters)
+    return bool(limits) or any(is_kind_of_stream(kind) for kind in answered)
 
 
 def listed(tool: Tool) -> Listed:
