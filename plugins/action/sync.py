@@ -16,7 +16,7 @@ from ansible.module_utils.common.text.formatters import human_to_bytes
 
 from ansible_collections.stoker.fleet.plugins.module_utils import project_files
 from ansible_collections.stoker.fleet.plugins.module_utils.project_files import shown
-from ansible_collections.stoker.fleet.plugins.plugin_utils import rsync, rsync_place
+from ansible_collections.stoker.fleet.plugins.plugin_utils import own_files, rsync, rsync_place
 from ansible_collections.stoker.fleet.plugins.plugin_utils.node_call import NodeAction
 
 _NAMED = 5
@@ -142,6 +142,12 @@ class ActionModule(NodeAction):
             source + b"/", local + b"/", present or [b"."], shell=shell, dry_run=True, recursive=True
         ).items
         names, secrets = project_files.wanted([item.name for item in found], local, self._args["with_secrets"])
+        own = self._own(names, local)
+        names = [name for name in names if name not in own]
+        result["notes"] += [
+            "{0} is not fetched: what tells this machine what to do does not come from a node".format(shown(name))
+            for name in sorted(own)[:_NAMED]
+        ]
         newer = set() if self._args["force"] else self._newer(local, folder, found)
         take = set(names) - newer
         result["left_out"] = [shown(name) for name in secrets]
@@ -156,6 +162,12 @@ class ActionModule(NodeAction):
         update = not self._args["force"]
         moved = rsync.move(source + b"/", local + b"/", names, shell=shell, update=update, told=self._told())
         _tell(moved, result)
+
+    def _own(self, names, local):
+        """Which of these would change the settings or the inventory here."""
+        sources = [os.fsencode(source) for source in self._task_vars.get("ansible_inventory_sources") or ()]
+        there = [os.path.abspath(source) for source in sources if os.path.exists(source)]
+        return {name for name in names if own_files.is_own(os.path.join(os.path.abspath(local), name), there)}
 
     def _newer(self, local, folder, found):
         """Which of these are newer here. rsync tells whole seconds; the node is asked about what is of the same one."""

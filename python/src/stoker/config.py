@@ -29,18 +29,23 @@ _FORBID = {"extra": "forbid", "strict": False}
 
 @dataclass(frozen=True)
 class Is:
-    """What a field has to be, as the end of "'x' is not ..."; the numbers from `least` to `most` are allowed."""
+    """What a field has to be, as the end of "'x' is not ..."; the numbers from `least` to `most` are allowed.
+
+    `absolute`: each text of it is a path from the root.
+    """
 
     words: str
     least: float | None = None
     most: float = MOST
     regex: bool = False
+    absolute: bool = False
 
 
 Seconds = Annotated[float, Is("a number of seconds, 0 or more", least=0)]
 Count = Annotated[int, Is("a whole number, 0 or more", least=0)]
 Bytes = Annotated[int, Is("a number of bytes, 0 or more", least=0, most=2**63 - 1)]
 Name = Annotated[str, Is("a text")]
+Folder = Annotated[str, Is("an absolute folder")]
 Regex = Annotated[str, Is("a regular expression", regex=True)]
 OnOff = Annotated[bool, Is("true or false")]
 Percent = Annotated[float, Is("a share in percent, 0 or more", least=0)]
@@ -211,7 +216,8 @@ _IS_RULES = Is("a mapping of roles (read, operate, spend, administer) to lists o
 class Access:
     """In which role the command line (`cli`) and assistants on this machine (`mcp`) act, and what differs of roles.
 
-    `allow` and `deny`: for each role, patterns of operations (`nodes.execute`, `store.*`); `deny` wins.
+    `allow` and `deny`: for each role, patterns of operations (`nodes.execute`, `store.*`); `deny` wins. `paths`:
+    folders of this machine that assistants may name files in, beside the one that their server was started in.
     """
 
     __pydantic_config__ = _FORBID
@@ -220,6 +226,7 @@ class Access:
     mcp: Annotated[Role, _IS_ROLE] = "operate"
     allow: Annotated[Mapping[Role, tuple[str, ...]], _IS_RULES] = field(default_factory=dict)
     deny: Annotated[Mapping[Role, tuple[str, ...]], _IS_RULES] = field(default_factory=dict)
+    paths: Annotated[tuple[Folder, ...], Is("a list of absolute folders", absolute=True)] = ()
 
 
 @dataclass(frozen=True)
@@ -280,7 +287,7 @@ class Config:
     agents: Annotated[Mapping[str, Agent], Is("a mapping of names to {argv, flags, env, secret, max_turns, ...}")] = (
         field(default_factory=dict)
     )
-    access: Annotated[Access, Is("a mapping with cli, mcp, allow, deny")] = field(default_factory=Access)
+    access: Annotated[Access, Is("a mapping with cli, mcp, allow, deny, paths")] = field(default_factory=Access)
     prices: Annotated[tuple[Price, ...], Is("a list of {gpu, per_hour}")] = ()
     log_keep_bytes: Bytes = 16 * 1024 * 1024
     connect_timeout_s: Annotated[int, Is("a whole number of seconds, 1 or more", least=1)] = 10
@@ -417,6 +424,9 @@ def _check_values(shown: str, data: Any, value: Any, loc: tuple[int | str, ...])
         if isinstance(inner, Mapping):
             for key, entry in inner.items():
                 _check_number(shown, data, entry, (*here, key), _rule((*here, key)))
+        if rule.absolute and (wrong := [entry for entry in inner if not Path(entry).is_absolute()]):
+            sentence = f"{dotted(here)}: {wrong[0]!r} is not an absolute folder"
+            raise ConfigError(shown, line_of(data, (*here, inner.index(wrong[0]))), sentence)
         if rule.regex:
             try:
                 re.compile(inner)

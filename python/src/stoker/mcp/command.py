@@ -32,7 +32,7 @@ def serve(asked: Asked) -> int:
 
     rules = config.load(asked.config).access
     named = [str(path.absolute()) if path is not None else None for path in (asked.inventory, asked.config)]
-    worker = Worker()
+    worker = Worker(rules)
     try:
         _refuse_missing()
         if asked.http:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from stoker.config import Access
 from stoker.errors import StokerError, UsageError
 from stoker.mcp import answers, arguments, tools
+from stoker.mcp.fence import Fence
 from stoker.operations import policy
 from stoker.operations.registry import Operation, operations
 from stoker.operations.session import Session
@@ -19,8 +22,8 @@ from stoker.store.access import ENDED_UNSEEN
 _LONGEST_KEY = 128
 
 
-def perform(request: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
-    """The answer to a request: `structured`, `text`, `error`.
+def perform(request: Mapping[str, Any], say: Callable[[str], None], rules: Access | None = None) -> dict[str, Any]:
+    """The answer to a request: `structured`, `text`, `error`. `rules` count in the place of those of stoker.yml.
 
     A request has `operation`, `arguments`, `who`, `role`, `via`, and may have `key`, `cursor`, `plan` (say only what
     would be done), `unconfirmed` (why it may not happen, unless it did before), `whole` (leave nothing
@@ -35,6 +38,8 @@ def perform(request: Mapping[str, Any], say: Callable[[str], None]) -> dict[str,
     session = Session(named["inventory"], config_file=named["config"], say=say, progress=progress)
     operation = next(found for found in operations() if found.command == request["operation"])
     try:
+        if rules is not None:
+            session.config = replace(session.config, access=rules)
         return _Call(session, operation, request).answer()
     except StokerError as problem:
         return answers.of_failure(problem, operation.name)
@@ -53,6 +58,9 @@ class _Call:
 
     def answer(self) -> dict[str, Any]:
         args, kwargs = self._bound()
+        fence = Fence(self.session, self.session.config.access.paths)
+        self.session.may_name = fence.check
+        self._checked(fence)
         if (before := self._made_before()) is not None:
             return self._again(before)
         if self.request.get("unconfirmed"):
@@ -101,6 +109,14 @@ class _Call:
         self.kept = policy.shown(self.given)
         policy.admit(self.session, self.caller, self.operation, self.given, kept=self.kept)
         return bound
+
+    def _checked(self, fence: Fence) -> None:
+        """Refuse paths that lead elsewhere; that is written down, too."""
+        try:
+            fence.check_call(self.operation, self.given)
+        except UsageError as problem:
+            self._note("error", detail=problem.message)
+            raise
 
     def _made_before(self) -> CallRow | None:
         """The call with this key; one that only looked, and whose process is gone, gives its key back."""

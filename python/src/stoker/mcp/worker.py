@@ -18,22 +18,27 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
+from stoker.config import Access
+
 # How long an interrupted call may take to end by itself: that of a round in its last steps.
 _GRACE_S = 30.0
 _CALL = b"call"
 
 
 class Worker:
-    """The process that forks one for each call. To be started before there are threads or an event loop."""
+    """The process that forks one for each call. To be started before there are threads or an event loop.
 
-    def __init__(self) -> None:
+    `rules` hold for each call as they are now, whatever becomes of the file that they were read from.
+    """
+
+    def __init__(self, rules: Access) -> None:
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = here
         self.pid = os.fork()
         if self.pid == 0:
             here.close()
             _become_quiet()
-            _serve(there)
+            _serve(there, rules)
         there.close()
 
     def begin(self, request: Mapping[str, Any]) -> socket.socket:
@@ -64,7 +69,7 @@ def _become_quiet() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
 
-def _serve(control: socket.socket) -> NoReturn:
+def _serve(control: socket.socket, rules: Access) -> NoReturn:
     for module in ("stoker.mcp.perform", "stoker.store", "stoker.runner", "stoker.operations.views"):
         importlib.import_module(module)
     while True:
@@ -73,11 +78,11 @@ def _serve(control: socket.socket) -> NoReturn:
             os._exit(0)
         if os.fork() == 0:
             control.close()
-            _call(socket.socket(fileno=descriptors[0]))
+            _call(socket.socket(fileno=descriptors[0]), rules)
         os.close(descriptors[0])
 
 
-def _call(connection: socket.socket) -> NoReturn:
+def _call(connection: socket.socket, rules: Access) -> NoReturn:
     """One call, from its request to its answer; ends this process."""
     from stoker.mcp.perform import perform
 
@@ -96,7 +101,7 @@ def _call(connection: socket.socket) -> NoReturn:
 
     code = 0
     try:
-        answer = perform(request, lambda text: send({"say": text}))
+        answer = perform(request, lambda text: send({"say": text}), rules)
         # From here on the end of the socket is no news.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         send({"answer": answer})

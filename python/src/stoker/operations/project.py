@@ -50,10 +50,12 @@ def project_folder(session: Session, named: str | None, local: str | None = None
     if local is not None and named is not None:
         raise UsageError("--local and --project both say which folder: give one of them")
     if local is not None:
+        session.may_name(here / Path(local).expanduser())
         return here / Path(local).expanduser()
     known = _known()
     if named is not None:
         found = _named(named, here, known)
+        session.may_name(found)
         _remember(found, known)
         return found
     own = _own_root(here.resolve())
@@ -62,15 +64,18 @@ def project_folder(session: Session, named: str | None, local: str | None = None
     if around:
         nearest = max(around, key=lambda project: len(project.folder.parts))
         if nearest.folder != here.resolve():
+            session.may_name(nearest.folder)
             session.say(f"project {nearest.name}: {nearest.folder}, around the current folder")
         return nearest.folder
     if not known or own is not None:
+        session.may_name(here)
         return here
     last = max(known, key=lambda project: project.used_at)
     if not last.folder.is_dir():
         raise UsageError(
             f"the last project, {last.folder}, is not there any more", next_step="say which: --project FOLDER"
         )
+    session.may_name(last.folder)
     session.say(f"project {last.name}: {last.folder}, the last one named (--project says another)")
     _remember(last.folder, known)
     return last.folder

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from stoker.store import Store
 
 
+def _anywhere(path: Path) -> None:
+    """Whoever uses the command line or the API may name every folder."""
+
+
 def _silent(message: str) -> None:
     """The API says nothing while it works."""
 
@@ -41,6 +45,8 @@ class Session:
         self._config_file = config_file
         self.say = say
         self.progress = progress
+        # Raises UsageError for a folder here that the caller may not name.
+        self.may_name: Callable[[Path], None] = _anywhere
         self._noted = False
 
     @cached_property

@@ -1,0 +1,95 @@
+"""Which files of its own machine a server lets assistants name: those below its folder, and below `access.paths`."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stoker.errors import UsageError
+from stoker.operations.registry import Operation
+from stoker.operations.session import Session
+
+# Arguments that are files or folders of the server's machine, whatever the operation.
+_PATHS = frozenset({"file", "path", "folder", "local", "out", "output", "prompts"})
+# Of operations on runs also those that may be a path, an id or a name.
+_RUNS = frozenset({"run", "a", "b", "against", "from_run"})
+# What is called so, and lies on a node.
+_THERE = frozenset({("environments", "file")})
+_WRITTEN = frozenset({"out", "output"})
+
+
+class Fence:
+    """The folders, and the check. `more` are absolute."""
+
+    def __init__(self, session: Session, more: Sequence[str]) -> None:
+        self._session = session
+        here = Path.cwd().resolve()
+        # A server that is started in / was started nowhere in particular.
+        own = [] if here == Path(here.anchor) else [here]
+        self._roots = (*own, *(Path(folder).resolve() for folder in more))
+
+    def check(self, path: Path) -> None:
+        """Raise UsageError for a path that leads elsewhere, by a link too, or to what looks like a secret."""
+        self._check(path, str(path))
+
+    def check_call(self, operation: Operation, given: Mapping[str, Any]) -> None:
+        """The same for the paths among the arguments of a call; and for what it would write over."""
+        for name, value in _named(operation, given):
+            place = self._place(operation, name, value, given)
+            if place is None:
+                continue
+            self._check(place, f"{name}: {value}")
+            if (name in _WRITTEN or operation.command == "store backup") and self._is_own(place):
+                raise UsageError(
+                    f"{name}: {value} tells the server what to do, and no assistant writes it", next_step="another name"
+                )
+
+    def _place(self, operation: Operation, name: str, value: str, given: Mapping[str, Any]) -> Path | None:
+        """Where a value leads, if it is a path; None for the address of a server."""
+        from stoker.analysis.servers.address import named
+
+        base = Path.cwd()
+        if operation.area == "runs":
+            if named(value, base):
+                return None
+            folder = given.get("folder")
+            if name in _RUNS and folder:
+                base /= Path(folder).expanduser()
+        return base / Path(value).expanduser()
+
+    def _check(self, path: Path, shown: str) -> None:
+        from ansible_collections.stoker.fleet.plugins.module_utils.project_files import is_secret
+
+        real = Path(os.path.realpath(path))
+        root = next((root for root in self._roots if real.is_relative_to(root)), None)
+        if root is None:
+            folders = ", ".join(str(root) for root in self._roots) or "no folder (it was started in /)"
+            raise UsageError(
+                f"{shown} is not below what this server shows assistants: {folders}",
+                next_step="a path below it; access.paths in stoker.yml names more folders, whoever keeps that",
+            )
+        if any(is_secret(os.fsencode(part)) for part in (real.relative_to(root), path.name) if str(part) != "."):
+            raise UsageError(f"{shown} looks like a secret, and no assistant is shown it", next_step="another file")
+
+    def _is_own(self, path: Path) -> bool:
+        from ansible_collections.stoker.fleet.plugins.plugin_utils.own_files import is_own
+
+        inventory = self._session.inventory_path
+        return bool(is_own(os.fsencode(path.absolute()), [os.fsencode(inventory)] if inventory else []))
+
+
+def _named(operation: Operation, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The arguments that may be paths, also those that are not given and have a default."""
+    names = _PATHS | (_RUNS if operation.area == "runs" else frozenset())
+    for name, parameter in operation.signature().parameters.items():
+        if name not in names or (operation.area, name) in _THERE:
+            continue
+        value = given.get(name)
+        if value is None and parameter.default is not inspect.Parameter.empty:
+            value = parameter.default
+        for one in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(one, str):
+                yield name, one
