@@ -172,6 +172,36 @@ def test_a_job_is_started_once_and_stopped_when_that_is_confirmed(here: Cli, hel
     assert helper.call("jobs_change", do="stop", jobs=[first["id"]], confirm=plan["confirm"]).is_error
 
 
+@pytest.mark.accepts("C70")
+def test_nobody_makes_himself_administrator_by_a_node(here: Cli, helper: Assistant) -> None:
+    source = here.folder / "elsewhere"
+    text = "access: {allow: {operate: ['*']}}"
+    put = (
+        f'mkdir -p {source}; cd {source}; for name in stoker.yml ansible.cfg result.txt; do echo "{text}" > $name; done'
+    )
+    before = (here.folder / "stoker.yml").read_bytes() if (here.folder / "stoker.yml").exists() else None
+    assert helper.value("nodes_change", do="exec", node="here", script=put)["exit_code"] == 0
+    asked = {"do": "sync pull", "on": "here", "remote": str(source), "local": ".", "with_secrets": True, "force": True}
+    plan = helper.value("files_change", **asked)
+    pulled = helper.value("files_change", **asked, confirm=plan["confirm"])["value"]["nodes"][0]
+    assert [change["name"] for change in pulled["changes"] if change["change"] == "new"] == ["result.txt"]
+    assert any(note.startswith("stoker.yml is not fetched") for note in pulled["notes"])
+    assert (here.folder / "result.txt").exists()
+    assert not (here.folder / "ansible.cfg").exists()
+    after = (here.folder / "stoker.yml").read_bytes() if (here.folder / "stoker.yml").exists() else None
+    assert after == before
+    # Nor by whoever writes it by other means: the rules hold as the server read them.
+    (here.folder / "stoker.yml").write_text((before or b"").decode() + f"{text}\n")
+    try:
+        refused = helper.call("administration_change", do="token list")
+        assert refused.is_error
+        assert "the role 'operate' may not do access.list_tokens" in refused.content[0].text
+    finally:
+        (here.folder / "stoker.yml").unlink()
+        if before is not None:
+            (here.folder / "stoker.yml").write_bytes(before)
+
+
 def test_hostile_and_endless_logs_come_as_data_in_pieces(here: Cli, helper: Assistant) -> None:
     script = f"i=0; while [ $i -lt 200 ]; do printf '{HOSTILE}'; i=$((i+1)); done; yes 0123456789 | head -c 10000000"
     job = helper.value("jobs_change", do="run", argv=["sh", "-c", script])["value"]["job"]["id"]
@@ -370,6 +400,10 @@ def test_over_http_nobody_comes_in_without_a_good_token(here: Cli, listening: st
     refused = here("mcp", "--http", "--listen", "0.0.0.0:0")
     assert refused.code == 2
     assert "in the clear" in refused.err
+    taken = here("mcp", "--http", "--listen", listening.removeprefix("http://").partition("/")[0])
+    assert taken.code == 1
+    assert "nobody can listen on" in taken.err
+    assert "Traceback" not in taken.err
 
 
 @pytest.mark.accepts("B15")
@@ -382,6 +416,10 @@ def test_over_https_with_client_certificates(here: Cli, tmp_path: Path) -> None:
         pytest.skip("needs openssl")
     ca, server, client = (_certificate(tmp_path, name) for name in ("ca", "server", "client"))
     token = _token(here, "tls", "read")
+    wrong = here("mcp", "--http", "--listen", "127.0.0.1:0", "--tls-cert", str(server[0]), "--tls-key", str(ca[1]))
+    assert wrong.code == 1
+    assert "--tls-cert and --tls-key: cannot be used: key values mismatch" in wrong.err
+    assert "Traceback" not in wrong.err
     with _served(here, "--tls-cert", str(server[0]), "--tls-key", str(server[1]), "--client-ca", str(ca[0])) as url:
         assert url.startswith("https://127.0.0.1:")
         known = ssl.create_default_context(cafile=str(ca[0]))

@@ -195,6 +195,9 @@ def test_usual_answers_are_short(seeded: Stoker) -> None:
         answered = ask(command, given)
         assert not answered["error"], answered
         assert len(answered["text"].encode()) / 4 < 500, command
+        # A client may hand both to its model.
+        structured = len(json.dumps(answered["structured"], separators=(",", ":")).encode()) / 4
+        assert structured < 1300, (command, structured)
 
 
 @pytest.mark.accepts("B15")
@@ -240,6 +243,18 @@ def test_an_argument_that_is_wrong_is_refused_with_a_next_step(
     assert said in answered["text"]
     assert "help" in answered["structured"]["next_action"]
     assert [call.outcome for call in stoker.session.store.calls.newest(5)] == ["error"]
+
+
+def test_an_error_speaks_of_arguments_not_of_options(stoker: Stoker) -> None:
+    assert stoker("queue", "add", "--name", "one", "--", "true").code == 0
+    job = stoker.session.store.jobs()[0].id
+    for command, given, said in [
+        ("wait", {"job": job, "timeout": "soon"}, "timeout"), ("events", {"since": "x"}, "since"),
+        ("logs", {"job": job, "tail": 1, "since_byte": 1}, "since_byte"), ("clean", {"older_than": "x"}, "older_than"),
+    ]:  # fmt: skip
+        answered = ask(command, given)
+        assert said in answered["text"]
+        assert "--" not in answered["text"], command
 
 
 @pytest.mark.parametrize(

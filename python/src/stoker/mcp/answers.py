@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import io
 import itertools
+import re
 import secrets
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,15 +30,26 @@ INNER_ITEMS = 100
 PIECES = 100
 # What never ends by itself (a log that is followed) is looked at for so long.
 STREAM_S = 30.0
+_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*[a-z])")
 
 
-def of_failure(problem: StokerError, operation: str) -> dict[str, Any]:
-    """An answer that says what could not be done, and what to do next."""
+def of_failure(problem: StokerError, operation: str, takes: Collection[str] = ()) -> dict[str, Any]:
+    """An answer that says what could not be done, and what to do next. `takes`: the arguments of the operation."""
     structured = {**failure(problem, operation), "next_action": problem.next_step}
     # What a node or a file said may be part of the message.
-    text = _marked(problem.message, "ask for less")
-    text += f"\nnext_action: {fmt.safe(problem.next_step)}" if problem.next_step else ""
+    text = _marked(_as_arguments(problem.message, takes), "ask for less")
+    text += f"\nnext_action: {fmt.safe(_as_arguments(problem.next_step, takes))}" if problem.next_step else ""
     return {"structured": safe(structured), "text": text, "error": True}
+
+
+def _as_arguments(text: str, takes: Collection[str]) -> str:
+    """`--since-byte` as `since_byte`, where that is what the operation calls it."""
+
+    def spelled(option: re.Match[str]) -> str:
+        name = option[1].replace("-", "_")
+        return name if name in takes else option[0]
+
+    return _OPTION.sub(spelled, text)
 
 
 def of_operation(

@@ -38,27 +38,16 @@ class Fence:
     def check_call(self, operation: Operation, given: Mapping[str, Any]) -> None:
         """The same for the paths among the arguments of a call; and for what it would write over."""
         for name, value in _named(operation, given):
-            place = self._place(operation, name, value, given)
-            if place is None:
+            if operation.area == "runs" and _is_address(value):
                 continue
+            place = Path.cwd() / Path(value).expanduser()
             self._check(place, f"{name}: {value}")
+            if name in _RUNS and given.get("folder"):
+                self._check(Path.cwd() / Path(str(given["folder"])).expanduser() / Path(value), f"{name}: {value}")
             if (name in _WRITTEN or operation.command == "store backup") and self._is_own(place):
                 raise UsageError(
                     f"{name}: {value} tells the server what to do, and no assistant writes it", next_step="another name"
                 )
-
-    def _place(self, operation: Operation, name: str, value: str, given: Mapping[str, Any]) -> Path | None:
-        """Where a value leads, if it is a path; None for the address of a server."""
-        from stoker.analysis.servers.address import named
-
-        base = Path.cwd()
-        if operation.area == "runs":
-            if named(value, base):
-                return None
-            folder = given.get("folder")
-            if name in _RUNS and folder:
-                base /= Path(folder).expanduser()
-        return base / Path(value).expanduser()
 
     def _check(self, path: Path, shown: str) -> None:
         from ansible_collections.stoker.fleet.plugins.module_utils.project_files import is_secret
@@ -79,6 +68,17 @@ class Fence:
 
         inventory = self._session.inventory_path
         return bool(is_own(os.fsencode(path.absolute()), [os.fsencode(inventory)] if inventory else []))
+
+
+def _is_address(value: str) -> bool:
+    """Whether it is a server of runs, not a path."""
+    from stoker.analysis.errors import AnalysisError
+    from stoker.analysis.servers.address import named
+
+    try:
+        return bool(named(value, Path.cwd()))
+    except AnalysisError:
+        return False
 
 
 def _named(operation: Operation, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import socket
 import ssl
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import anyio.to_thread
@@ -23,7 +25,7 @@ from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.routing import Route
 
 from stoker.config import Access
-from stoker.errors import UsageError
+from stoker.errors import StokerError, UsageError
 from stoker.mcp.calls import Calls
 from stoker.mcp.command import Asked
 from stoker.mcp.server import GONE, Context, StokerServer
@@ -40,20 +42,28 @@ _THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]")
 
 
 def serve_http(asked: Asked, worker: Worker, inventory: str | None, config: str | None, rules: Access) -> int:
-    """Serve until a signal; 0. Raises UsageError for an address that it must not serve on."""
+    """Serve until a signal; 0.
+
+    Raises UsageError for an address that it must not serve on, StokerError for one that it cannot, and for certificates
+    that are none.
+    """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     host, port = _address(asked)
+    tls, listening = _tls(asked), _listening(asked.listen, host, port)
     session = Session(config_file=asked.config)
     try:
         settings = uvicorn.Config(
             _application(asked, session.store, Calls(worker, inventory, config), rules), host=host, port=port,
-            log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=5, **_tls(asked),
+            log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=5, **tls,
         )  # fmt: skip
         if not session.store.tokens.list():
             print_line("there are no tokens yet, and nobody is let in without one: stoker token add NAME --role read")
-        _Announced(settings, f"http{'s' if asked.tls_cert else ''}://{asked.listen.rpartition(':')[0]}").run()
+        _Announced(settings, f"http{'s' if asked.tls_cert else ''}://{asked.listen.rpartition(':')[0]}").run(
+            [listening]
+        )
     finally:
         session.close()
+        listening.close()
     return 0
 
 
@@ -101,6 +111,19 @@ def _address(asked: Asked) -> tuple[str, int]:
     return host, int(port)
 
 
+def _listening(shown: str, host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # Of a name that has several addresses the old one: that is what clients try.
+        family, _kind, _protocol, _name, address = min(found, key=lambda entry: entry[0])
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as problem:
+        raise StokerError(
+            f"--listen: nobody can listen on {shown}: {problem.strerror or problem}",
+            next_step="another address or port: --listen 127.0.0.1:0 takes one that is free",
+        ) from None
+
+
 def _is_this_machine(host: str) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -111,10 +134,26 @@ def _is_this_machine(host: str) -> bool:
 def _tls(asked: Asked) -> dict[str, Any]:
     if asked.tls_cert is None:
         return {}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # A key with a password is not asked for one: nobody may be there.
+    _loaded("--tls-cert and --tls-key", context.load_cert_chain, asked.tls_cert, asked.tls_key, lambda: b"")
+    if asked.client_ca is not None:
+        _loaded("--client-ca", context.load_verify_locations, asked.client_ca)
     given: dict[str, Any] = {"ssl_certfile": str(asked.tls_cert), "ssl_keyfile": str(asked.tls_key)}
     if asked.client_ca is not None:
         given |= {"ssl_ca_certs": str(asked.client_ca), "ssl_cert_reqs": ssl.CERT_REQUIRED}
     return given
+
+
+def _loaded(options: str, load: Callable[..., None], *files: Any) -> None:
+    try:
+        load(*files)
+    except (ssl.SSLError, OSError) as problem:
+        why = getattr(problem, "reason", None) or problem.strerror or str(problem)
+        raise StokerError(
+            f"{options}: cannot be used: {why.replace('_', ' ').lower()}",
+            next_step="PEM files: a certificate and its own key, without a password",
+        ) from None
 
 
 def _application(asked: Asked, store: Store, calls: Calls, rules: Access) -> Starlette:

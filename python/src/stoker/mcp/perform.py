@@ -42,7 +42,7 @@ def perform(request: Mapping[str, Any], say: Callable[[str], None], rules: Acces
             session.config = replace(session.config, access=rules)
         return _Call(session, operation, request).answer()
     except StokerError as problem:
-        return answers.of_failure(problem, operation.name)
+        return answers.of_failure(problem, operation.name, operation.signature().parameters)
     finally:
         session.close()
 
@@ -133,7 +133,7 @@ class _Call:
         return before
 
     def _failed(self, seq: int, problem: StokerError) -> None:
-        said = json.dumps(answers.of_failure(problem, self.operation.name))
+        said = json.dumps(answers.of_failure(problem, self.operation.name, self.operation.signature().parameters))
         self.session.store.calls.end(seq, "error", detail=policy.without_passwords(problem.message), answer=said)
         if isinstance(problem, UsageError):
             # Nothing was done: the corrected call may use the key.

@@ -1,0 +1,109 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which files of the server's machine an assistant can name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_assistant import RUN, ask
+from typed import Stoker
+
+from stoker.config import Access
+from stoker.mcp.perform import perform
+
+WORKFLOW = "name: w\njobs:\n  one: {argv: ['true']}\n"
+
+
+@pytest.fixture
+def outside(stoker: Stoker, tmp_path: Path) -> Path:
+    """A folder beside the server's, with a run and a workflow; `link` in the server's leads there."""
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    (folder / "run.jsonl").write_text(RUN)
+    (folder / "w.yml").write_text(WORKFLOW)
+    Path("link").symlink_to(folder)
+    Path("good.jsonl").write_text(RUN)
+    Path("id_work").write_text(RUN)
+    Path(".env").write_text("TOKEN=hunter2\n")
+    return folder
+
+
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("runs notes", {"run": "{out}/run.jsonl"}), ("runs notes", {"run": "link/run.jsonl"}),
+    ("runs summary", {"run": "../outside/run.jsonl"}), ("runs summary", {"run": "run.jsonl", "folder": "{out}"}),
+    ("runs summary", {"run": "../outside/run.jsonl", "folder": "sub"}), ("runs list", {"path": "~"}),
+    ("runs compare", {"a": "good.jsonl", "b": "link/run.jsonl"}), ("runs query", {"query": "loss < 1", "path": "link"}),
+    ("workflow validate", {"file": "{out}/w.yml"}), ("workflow validate", {"file": "/etc/shadow"}),
+    ("workflow submit", {"file": "link/w.yml"}), ("agent run", {"which": "x", "prompts": ["/etc/hostname"]}),
+    ("runs report", {"run": ["good.jsonl"], "out": "{out}/report.html"}),
+    ("runs init", {"path": "{out}", "template": "keras"}), ("store backup", {"file": "{out}/b.db"}),
+    ("sync push", {"on": "n1", "local": "{out}"}), ("sync push", {"on": "n1", "project": "{out}"}),
+    ("sync pull", {"on": "n1", "local": "link"}),
+    ("run", {"argv": ["true"], "snapshot": True, "project": "{out}", "on": "n1"}),
+]  # fmt: skip
+
+
+@pytest.mark.accepts("C70")
+@pytest.mark.parametrize(("command", "given"), CASES)
+def test_a_path_that_leads_elsewhere_is_refused(
+    outside: Path, stoker: Stoker, command: str, given: dict[str, Any]
+) -> None:
+    def filled(value: Any) -> Any:
+        return [filled(one) for one in value] if isinstance(value, list) else str(value).replace("{out}", str(outside))
+
+    asked = {name: value if isinstance(value, bool) else filled(value) for name, value in given.items()}
+    before = sorted(outside.iterdir())
+    answered = ask(command, asked)
+    assert "is not below what this server shows" in answered["text"], answered["text"]
+    assert "access.paths" in answered["structured"]["next_action"]
+    assert [call.outcome for call in stoker.session.store.calls.newest(5)] == ["error"]
+    assert sorted(outside.iterdir()) == before
+    if not command.startswith(("sync", "run", "agent", "store")):
+        rules = Access(paths=(str(outside),))
+        request = {"operation": command, "arguments": asked, "who": "a", "role": "administer", "via": "stdio"}
+        allowed = perform(request, lambda _text: None, rules)
+        assert ("not below" in allowed["text"]) is ("/etc/" in str(asked)), allowed["text"]
+
+
+def test_what_looks_like_a_secret_is_not_shown(outside: Path) -> None:
+    for run in (".env", "id_work"):
+        answered = ask("runs notes", {"run": run})
+        assert "looks like a secret" in answered["text"]
+        assert "hunter" not in str(answered)
+    assert not ask("runs summary", {"run": "good.jsonl"})["error"]
+
+
+def test_a_project_that_was_named_elsewhere_is_not_taken(outside: Path, stoker: Stoker) -> None:
+    stoker("sync", "push", "no-such-node", "--project", str(outside))
+    (outside / "deeper").mkdir()
+    for given in ({"project": "outside"}, {}):
+        answered = ask("sync push", {"on": "n1", **given})
+        assert "is not below what this server shows" in answered["text"]
+
+
+def test_no_assistant_writes_what_tells_the_server_what_to_do(outside: Path) -> None:
+    for name in ("stoker.yml", "ansible.cfg", ".git/config", "group_vars/all.html"):
+        answered = ask("runs report", {"run": ["good.jsonl"], "out": name})
+        assert answered["error"]
+        assert not Path(name).exists()
+    assert "tells the server what to do" in ask("store backup", {"file": "stoker.yml"})["text"]
+
+
+def test_rules_hold_as_they_were_read_at_the_start(stoker: Stoker) -> None:
+    request = {"operation": "token list", "arguments": {}, "who": "a", "role": "operate", "via": "stdio"}
+    Path("stoker.yml").write_text("access: {allow: {operate: ['*']}}\n")
+    assert "may not do" in perform(request, lambda _text: None, Access())["text"]
+    assert not perform(request, lambda _text: None)["error"]
+
+
+def test_the_folders_that_are_named_are_absolute(stoker: Stoker) -> None:
+    Path("stoker.yml").write_text("access:\n  paths: [/srv/runs, ../x]\n")
+    said = stoker("jobs")
+    assert said.code == 2
+    assert "stoker.yml:2: access.paths: '../x' is not an absolute folder" in said.err
+    Path("stoker.yml").write_text("access:\n  paths: [/srv/runs]\n")
+    assert stoker("jobs").code == 0
