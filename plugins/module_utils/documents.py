@@ -368,7 +368,9 @@ _BODIES["observation"] = record(
         "outputs": nullable(mapping(TEXT, TEXT)),
         "tail": nullable(TEXT),
         "sample": nullable(OPEN),
-        "usage": nullable(record([], {"turns": COUNT, "tokens": COUNT, "cost_usd": nullable(SECONDS)})),
+        "usage": nullable(
+            record([], {"turns": nullable(COUNT), "tokens": nullable(COUNT), "cost_usd": nullable(SECONDS)})
+        ),
         "left_behind": nullable(COUNT),
         "spec": nullable(OPEN),
     },
