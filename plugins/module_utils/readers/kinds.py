@@ -44,7 +44,7 @@ def kind_of(path: str) -> str | None:
 def _has_axis(path: str, keys_of: Callable[[str], set[str]]) -> bool:
     """Whether the first lines name a step or a time: a data set or a table of anything else is no run."""
     with open(path, "rb") as file:
-        lines = file.read(_LOOK).decode("utf-8-sig", "replace").splitlines()
+        lines = file.read(_LOOK).decode("utf-8-sig", "replace").split("\n")
     return any(not _AXES.isdisjoint(keys_of(line)) for line in lines[:20])
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -109,7 +110,8 @@ class Tail:
             reading.skip(f"line longer than {LIMIT >> 20} MiB")
             return LIMIT
         table = Table(self.state["rows"], self.state["step"], self.state["step_key"])
-        lines = whole.splitlines(keepends=True) if self.kind != "csv" else []
+        # A progress bar draws over itself by carriage returns: only what ends a line for the whole file does so here.
+        lines = whole.split(b"\n")[:-1] if self.kind != "csv" else []
         for line in lines:
             if self.kind == "jsonl":
                 jsonl.add_line(line, table, reading)
@@ -124,7 +126,7 @@ class Tail:
         return len(whole)
 
     def _cells(self, whole: bytes, table: Table, reading: Reading) -> None:
-        rows = csv.reader(whole.decode("utf-8-sig", "replace").replace("\0", "�").splitlines())
+        rows = csv.reader(io.StringIO(whole.decode("utf-8-sig", "replace").replace("\0", "�"), newline=""))
         while True:
             try:
                 row = next(rows)
