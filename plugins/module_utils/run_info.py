@@ -28,6 +28,8 @@ _VERSION = 1
 _BESIDE = ("hparams.yaml", "config.json", "config.yaml", "stoker-metrics.yml")
 _LARGEST_TEXT = 64 * 1024
 _LOG_LINES = 50
+# Of an attempt that is so nobody writes any more.
+_OVER = ("succeeded", "failed", "cancelled", "lost")
 _MERGED = ("info", "config", "directions", "summary")
 
 
@@ -41,9 +43,9 @@ def look(state, request):
     since, full = request.get("since"), bool(request.get("full"))
     known = _cursor(since, attempt) if since is not None else {} if full else _kept(attempt)
     files = {source.key: _File(source, known.get(source.key), since is not None, full) for source in found}
-    read = 0
+    read, ended = 0, seen["state"] in _OVER
     for one in files.values():
-        one.grow()
+        one.grow(ended)
         read += one.read_bytes
     machine = run_machine.look(attempt, state) if request.get("machine") else None
     cursor = _packed_cursor(attempt, {key: one.place() for key, one in files.items()})
@@ -104,10 +106,10 @@ class _File:
         self.metrics = {} if fresh else {name: Digest.of(one) for name, one in (known.get("metrics") or {}).items()}
         self.counts = known.get("counts") or {}
 
-    def grow(self):
-        """Read what is new."""
+    def grow(self, ended):
+        """Read what is new; `ended`: nobody writes to it any more."""
         if self.source.kind in tail.KINDS:
-            self._grow_by_tail()
+            self._grow_by_tail(ended)
             return
         status = os.stat(self.source.path)
         at = {"file": [status.st_dev, status.st_ino, status.st_size, status.st_mtime]}
@@ -120,11 +122,11 @@ class _File:
             self._take(reading, told)
         self.at = at
 
-    def _grow_by_tail(self):
+    def _grow_by_tail(self, ended):
         one = tail.Tail(self.source.kind, self.source.path, self.at)
         while True:
             before = one.state["at"]
-            readings = one.read()
+            readings = one.read(ended)
             if one.restarted is not None:
                 self.restarted.append(one.restarted)
                 self.metrics, self.head, before = {}, {}, 0

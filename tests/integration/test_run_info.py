@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 import pytest
-from testbed import PlainNode
+from testbed import PlainNode, wait_until
 from testbed.node_side import NodeSide
 
 from stoker.analysis import remote
@@ -196,3 +196,37 @@ def test_a_job_that_writes_no_file_is_read_from_what_it_printed(node: PlainNode)
     side.wait("talk-1")
     (told,) = side.ask("run_info", job="talk-1")["run"]["files"]
     assert (told["kind"], told["metrics"]["loss"]["final"]) == ("log", [3, 0.3])
+
+
+@pytest.mark.accepts("B01")
+@pytest.mark.parametrize(
+    ("name", "text", "steps", "skipped"),
+    [
+        ("m.jsonl", '{"step": 1, "loss": 3}\n{"step": 2, "loss": 2}', [1, 2], {}),
+        ("m.jsonl", '{"step": 1, "loss": 3}\n{"step": 2, "lo', [1], {"incomplete last line": 1}),
+        ("m.csv", "step,loss\n1,3\n2,2", [1, 2], {}),
+        ("out.log", "step 1 loss 3\nstep 2 loss 2", [1, 2], {}),
+    ],
+)
+def test_the_last_line_of_a_job_that_is_over_needs_no_end(
+    node: PlainNode, name: str, text: str, steps: list[int], skipped: dict[str, int]
+) -> None:
+    side = NodeSide(node)
+    folder = node.home / "proj"
+    folder.mkdir()
+    script = f"printf '%s' '{text}' > {name}; until test -e end; do sleep 0.1; done"
+    side.start("cut-1", "sh", "-c", script, workdir=str(folder))
+    wait_until(lambda: (folder / name).exists() and (folder / name).read_text() == text, "the file", 60)
+
+    def asked() -> dict[str, Any]:
+        (told,) = side.ask("run_info", job="cut-1", path=name)["run"]["files"]
+        return dict(told)
+
+    assert asked()["metrics"]["loss"]["final"] == [1, 3]  # what follows may go on
+    (folder / "end").touch()
+    side.wait("cut-1")
+    for _look in range(2):
+        told = asked()
+        assert told["metrics"]["loss"]["count"] == len(steps)
+        assert told["metrics"]["loss"]["final"][0] == steps[-1]
+        assert told["skipped"] == skipped
