@@ -41,6 +41,26 @@ class Source:
         return self.path if self.run is None else "{0}#{1}".format(self.path, self.run)
 
 
+class Stamp:
+    """When the files behind a path were written last (Unix seconds), their bytes, and what differs after each write.
+
+    Raises OSError where there is no such path.
+    """
+
+    def __init__(self, path):
+        first = os.stat(path)
+        found = [first]
+        for other in kinds.files_of(path)[1:]:
+            try:
+                found.append(os.stat(other))
+            except FileNotFoundError:
+                continue  # SQLite has a log at times
+        self.changed = max(status.st_mtime for status in found)
+        self.bytes = sum(status.st_size for status in found)
+        newest = max(status.st_mtime_ns for status in found)
+        self.mark = [first.st_dev, first.st_ino, len(found), newest, self.bytes]
+
+
 def folder_of(attempt):
     """The folder that the attempt's command runs in."""
     spec = snapshots.resolved(attempt, attempt.read("spec.json") or {})
@@ -66,7 +86,7 @@ def sources(attempt, state, wanted, notes):
         return folder, []
 
     def its_own(path):
-        changed = os.stat(path).st_mtime
+        changed = Stamp(path).changed
         return path in held or (changed >= began - SLACK_S and (ended is None or changed <= ended + SLACK_S))
 
     inside = os.path.isdir(folder)

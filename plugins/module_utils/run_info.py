@@ -24,7 +24,8 @@ ROOM_BYTES = 24 * 1024
 MOST_POINTS = 8 * 1000 * 1000
 # Of one file. What is more is counted.
 MOST_METRICS = 1000
-_VERSION = 1
+# Of cursors, and of what is kept beside the job.
+_VERSION, _KEPT_VERSION = 1, 2
 _BESIDE = ("hparams.yaml", "config.json", "config.yaml", "stoker-metrics.yml")
 _LARGEST_TEXT = 64 * 1024
 _LOG_LINES = 50
@@ -96,6 +97,7 @@ class _File:
 
     def __init__(self, source, known, fresh, full):
         self.source = source
+        self.fresh = fresh
         self.keep = None if full else Digest().keep
         self.restarted = []
         self.read_bytes = 0
@@ -111,16 +113,20 @@ class _File:
         if self.source.kind in tail.KINDS:
             self._grow_by_tail(ended)
             return
-        status = os.stat(self.source.path)
-        at = {"file": [status.st_dev, status.st_ino, status.st_size, status.st_mtime]}
+        stamp = run_files.Stamp(self.source.path)
+        at = {"stamp": stamp.mark}
         if self.at != at:
-            # Written anew each time: what is beyond the points that were told is new.
-            told = {name: metric.count for name, metric in self.metrics.items()} or dict(self.counts)
-            reading = self._whole()
-            self.read_bytes += status.st_size
-            self.counts = {name: len(series.values) for name, series in reading.series.items()}
-            self._take(reading, told)
+            self._take_whole(self._whole())
+            self.read_bytes += stamp.bytes
         self.at = at
+
+    def _take_whole(self, reading):
+        """A file that is written anew each time: all of it counts anew, or what is beyond the points that were told."""
+        if not self.fresh:
+            self.head, self.metrics = {}, {}
+        counts = {name: len(series.values) for name, series in reading.series.items()}
+        self._take(reading, self.counts if self.fresh else {})
+        self.counts = counts
 
     def _grow_by_tail(self, ended):
         one = tail.Tail(self.source.kind, self.source.path, self.at)
@@ -160,10 +166,8 @@ class _File:
                 reason = "points of metrics beyond {0}".format(MOST_METRICS)
                 skipped[reason] = skipped.get(reason, 0) + len(series.values)
                 continue
-            first = told.get(name, 0) if told.get(name, 0) <= len(series.values) else 0
-            times = None if series.times is None else series.times[first:]
             metric = self.metrics.setdefault(name, Digest(self.keep))
-            metric.add(series.steps[first:], series.values[first:], times)
+            metric.add(*_beyond(series, told.get(name, 0), reading.kind == "mlflow"))
 
     def place(self):
         """Where reading goes on, for a cursor."""
@@ -177,15 +181,28 @@ class _File:
 
     def report_head(self, folder):
         """What is known of the file beside its metrics."""
-        source, status = self.source, os.stat(self.source.path)
+        source, stamp = self.source, run_files.Stamp(self.source.path)
         if self.restarted:
             self.head.setdefault("notes", []).append(
                 "{0} was read from its beginning: {1}".format(source.place, self.restarted[-1])
             )
         return dict(
             self.head, kind=source.kind, path=source.path, place=source.place, run=source.run, held=source.held,
-            bytes=status.st_size, changed=status.st_mtime, beside=_beside(os.path.dirname(source.path)),
+            bytes=stamp.bytes, changed=stamp.changed, beside=_beside(os.path.dirname(source.path)),
         )  # fmt: skip
+
+
+def _beyond(series, count, sorted_by_step):
+    """(steps, values, times) of what follows the first `count` points; of fewer points than that, all."""
+    places = range(len(series.values))
+    if 0 < count <= len(places):
+        if sorted_by_step:
+            # Not as it was written: what is new may be of an earlier step, and is newer by its time alone.
+            places = sorted(sorted(places, key=lambda place: series.times[place])[count:])
+        else:
+            places = places[count:]
+    columns = (series.steps, series.values, series.times)
+    return [None if column is None else [column[place] for place in places] for column in columns]
 
 
 def _beside(folder):
@@ -206,7 +223,7 @@ def _kept(attempt):
     """The digest beside the job; nothing where there is none, or one of another version or a damaged one."""
     try:
         kept = attempt.read("run.json")
-        if kept is not None and kept["version"] == _VERSION:
+        if kept is not None and kept["version"] == _KEPT_VERSION:
             for one in kept["files"].values():
                 for metric in one["metrics"].values():
                     Digest.of(metric)
@@ -218,7 +235,7 @@ def _kept(attempt):
 
 def _keep(attempt, files, notes):
     try:
-        write_json(attempt.file("run.json"), {"version": _VERSION, "files": files})
+        write_json(attempt.file("run.json"), {"version": _KEPT_VERSION, "files": files})
     except OSError as problem:
         notes.append("the digest cannot be kept on the node: {0}".format(problem.strerror or problem))
 
