@@ -12,7 +12,7 @@ import time
 
 from . import sandbox, snapshots
 from .processes import Family
-from .readers import kinds, sqlite_store
+from .readers import kinds, sqlite_store, trainer_state
 from .statedir import NodeError
 
 # A folder that is larger is looked through so far, and that is said.
@@ -68,10 +68,16 @@ def folder_of(attempt):
 
 
 def sources(attempt, state, wanted, notes):
-    """The sources of an attempt, or those at the path `wanted` (relative to its folder). `notes` gets remarks.
+    """(its folder, the sources of an attempt, or those at the path `wanted`, relative to its folder).
 
-    Raises NodeError where there is no such path.
+    `notes` gets remarks. Raises NodeError where there is no such path.
     """
+    folder, found = _sources(attempt, state, wanted, notes)
+    states = trainer_state.newest(source.path for source in found if source.kind == "trainer_state")
+    return folder, [source for source in found if source.kind != "trainer_state" or source.path in states]
+
+
+def _sources(attempt, state, wanted, notes):
     folder = folder_of(attempt)
     held = _held(attempt)
     if wanted is not None:

@@ -51,7 +51,7 @@ def look(state, request):
     machine = run_machine.look(attempt, state) if request.get("machine") else None
     cursor = _packed_cursor(attempt, {key: one.place() for key, one in files.items()})
     if since is None and not full and read:
-        _keep(attempt, {**known, **{key: one.state() for key, one in files.items()}}, notes)
+        _keep(attempt, {**_still_there(known, files), **{key: one.state() for key, one in files.items()}}, notes)
     told = [one.report_head(folder) for one in files.values()]
     columns = _metrics(files.values(), told, full, request.get("limit") or ROOM_BYTES)
     return {
@@ -176,8 +176,9 @@ class _File:
     def state(self):
         """What a later look goes on from."""
         return dict(
-            self.place(), head=self.head, metrics={name: metric.state() for name, metric in self.metrics.items()}
-        )
+            self.place(), path=self.source.path, kind=self.source.kind, head=self.head,
+            metrics={name: metric.state() for name, metric in self.metrics.items()},
+        )  # fmt: skip
 
     def report_head(self, folder):
         """What is known of the file beside its metrics."""
@@ -225,12 +226,22 @@ def _kept(attempt):
         kept = attempt.read("run.json")
         if kept is not None and kept["version"] == _KEPT_VERSION:
             for one in kept["files"].values():
+                os.fsencode(one["path"] + one["kind"])
                 for metric in one["metrics"].values():
                     Digest.of(metric)
             return kept["files"]
     except (ValueError, KeyError, TypeError, AttributeError):
         pass  # made again from the files
     return {}
+
+
+def _still_there(known, files):
+    """Without what went away, and without older checkpoints: their log is in the newest one's."""
+    return {
+        key: one
+        for key, one in known.items()
+        if key in files or (one["kind"] != "trainer_state" and os.path.exists(one["path"]))
+    }
 
 
 def _keep(attempt, files, notes):

@@ -218,6 +218,49 @@ def test_a_store_that_is_read_whole_is_told_as_it_is_now(node: PlainNode, file: 
     side.wait("train-1")
 
 
+CHECKPOINTS = """
+import shutil
+os.mkdir("out")
+def checkpoint(steps):
+    os.mkdir(f"out/tmp-{steps}")
+    rows = [{"step": at, "loss": 1 / (1 + at)} for at in range(steps)]
+    written(json.dumps({"log_history": rows, "global_step": steps}), f"out/tmp-{steps}/trainer_state.json")
+    os.replace(f"out/tmp-{steps}", f"out/checkpoint-{steps}")
+for steps in (90, 100, 20):
+    checkpoint(steps)
+open("first.jsonl", "w").write('{"step": 1, "loss": 1}\\n')
+print("written", flush=True)
+step(0)
+checkpoint(200)
+shutil.rmtree("out/checkpoint-100")
+os.remove("first.jsonl")
+print("written", flush=True)
+step(9)
+"""
+
+
+@pytest.mark.accepts("B01")
+def test_of_a_trainers_checkpoints_only_the_newest_is_read_and_what_went_away_is_forgotten(node: PlainNode) -> None:
+    side, folder = NodeSide(node), node.home / "proj"
+    folder.mkdir()
+    (folder / "train.py").write_text(STEPS + CHECKPOINTS)
+    side.start("train-1", node.python, "train.py", workdir=str(folder))
+
+    def asked(times: int) -> tuple[dict[str, int], set[str]]:
+        side.wait("train-1", lambda _seen: side.log("train-1").count(b"written") >= times)
+        run = side.ask("run_info", job="train-1")["run"]
+        counts = {one["path"]: one["metrics"]["loss"]["count"] for one in run["files"]}
+        return counts, set(side.file("train-1", "run.json")["files"])
+
+    state = f"{folder}/out/checkpoint-%d/trainer_state.json"
+    first = {state % 100: 100, f"{folder}/first.jsonl": 1}
+    assert asked(1) == (first, set(first))
+    (folder / "go-0").touch()
+    assert asked(2) == ({state % 200: 200}, {state % 200})
+    (folder / "end").touch()
+    side.wait("train-1")
+
+
 @pytest.mark.accepts("B05")
 def test_a_cursor_brings_only_what_is_new(node: PlainNode) -> None:
     training = Training(node)
