@@ -12,6 +12,7 @@ from .reading import Reading, Table
 
 # A cell beyond this is no number; the default of the csv module would raise at less.
 _LARGEST_CELL = 1 << 20
+CUT = "the last line has no end: its last value may be cut"
 
 
 def read_csv(path: str) -> Reading:
@@ -34,7 +35,7 @@ def read_csv(path: str) -> Reading:
             elif row and row != header:
                 add_row(row, header, table, reading)
     if header is not None and table.rows and not _ends_whole(path):
-        reading.notes.append("the last line has no end: its last value may be cut")
+        reading.notes.append(CUT)
     table.finish(reading)
     return reading
 

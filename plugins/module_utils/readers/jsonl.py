@@ -20,7 +20,7 @@ def read_jsonl(path: str) -> Reading:
     reading, table = Reading("jsonl", path), Table()
     with open(path, "rb") as file:
         for line in file:
-            if not line.endswith(b"\n") and not _complete(line):
+            if not line.endswith(b"\n") and not is_complete(line):
                 if line.strip():
                     reading.skip("incomplete last line")
                 continue
@@ -59,7 +59,8 @@ def add_row(row: dict[str, Any], table: Table, reading: Reading, prefix: str = "
             reading.skip(f"value that is no number ({kind_of(value)})")
 
 
-def _complete(line: bytes) -> bool:
+def is_complete(line: bytes) -> bool:
+    """Whether a line without an end is JSON all the same."""
     try:
         json.loads(line)
     except (ValueError, RecursionError):

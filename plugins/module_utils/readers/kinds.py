@@ -16,6 +16,7 @@ from .reading import STEP_KEYS, TIME_KEYS
 
 NEVER = {".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".cache", ".tox", "site-packages", ".dvc",
          ".trash"}  # fmt: skip
+STORES = (".db", ".sqlite", ".sqlite3")
 LOGS = {"output.log", "out.log", "stdout.log", "train.log"}
 _LOOK = 64 * 1024
 _AXES = {*STEP_KEYS, *TIME_KEYS}
@@ -32,7 +33,7 @@ def kind_of(path: str) -> str | None:
         return "trainer_state"
     if name == "meta.yaml":
         return "mlflow" if mlflow_run.is_run(path) else None
-    if name.endswith((".db", ".sqlite", ".sqlite3")):
+    if name.endswith(STORES):
         return sqlite_store.store_kind(path)
     if name.endswith((".jsonl", ".ndjson")):
         return "jsonl" if _has_axis(path, _json_keys) else None
@@ -41,10 +42,18 @@ def kind_of(path: str) -> str | None:
     return "log" if name in LOGS else None
 
 
+def files_of(path: str) -> list[str]:
+    """A file, and those that are written instead of it: MLflow's of each metric, SQLite's log of what was committed."""
+    name = os.path.basename(path)
+    if name == "meta.yaml":
+        return mlflow_run.files_of(path)
+    return [path, path + "-wal"] if name.endswith(STORES) else [path]
+
+
 def _has_axis(path: str, keys_of: Callable[[str], set[str]]) -> bool:
     """Whether the first lines name a step or a time: a data set or a table of anything else is no run."""
     with open(path, "rb") as file:
-        lines = file.read(_LOOK).decode("utf-8-sig", "replace").splitlines()
+        lines = file.read(_LOOK).decode("utf-8-sig", "replace").split("\n")
     return any(not _AXES.isdisjoint(keys_of(line)) for line in lines[:20])
 
 

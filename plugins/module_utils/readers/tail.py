@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -36,13 +37,16 @@ class Tail:
         self.path = path
         self.state: dict[str, Any] = dict(state or _begin())
         self.restarted: str | None = None
+        self._ended = False
 
-    def read(self) -> list[Reading]:
+    def read(self, ended: bool = False) -> list[Reading]:
         """What is new: a reading, or two where the file was moved away and another is in its place. Raises OSError.
 
-        A file that is not there has nothing new: whoever rotates it makes the next one in a moment.
+        A file that is not there has nothing new: whoever rotates it makes the next one in a moment. Where its writer
+        has `ended`, the last line needs no end.
         """
         self.restarted = None
+        self._ended = ended
         readings: list[Reading] = []
         try:
             with open(self.path, "rb") as file:
@@ -105,12 +109,16 @@ class Tail:
 
     def _lines(self, data: bytes, reading: Reading) -> int:
         whole = data[: data.rfind(b"\n") + 1]
+        taken = len(whole)
+        if self._ended and len(data) < LIMIT:
+            whole, taken = self._with_the_rest(data, taken, reading), len(data)
         if not whole and len(data) == LIMIT:
             reading.skip(f"line longer than {LIMIT >> 20} MiB")
             return LIMIT
         table = Table(self.state["rows"], self.state["step"], self.state["step_key"])
-        lines = whole.splitlines(keepends=True) if self.kind != "csv" else []
-        for line in lines:
+        # A progress bar draws over itself by carriage returns: only what ends a line for the whole file does so here.
+        lines = whole.split(b"\n") if self.kind != "csv" else []
+        for line in lines[:-1] if lines and not lines[-1] else lines:
             if self.kind == "jsonl":
                 jsonl.add_line(line, table, reading)
             else:
@@ -121,10 +129,21 @@ class Tail:
             self._cells(whole, table, reading)
         table.finish(reading)
         self._remember(table, reading)
-        return len(whole)
+        return taken
+
+    def _with_the_rest(self, data: bytes, whole: int, reading: Reading) -> bytes:
+        """All of what is left of a file that nobody writes to any more; half a row of JSON is counted."""
+        rest = data[whole:]
+        if self.kind == "jsonl" and not jsonl.is_complete(rest):
+            if rest.strip():
+                reading.skip("incomplete last line")
+            return data[:whole]
+        if self.kind == "csv" and rest:
+            reading.notes.append(csv_table.CUT)
+        return data
 
     def _cells(self, whole: bytes, table: Table, reading: Reading) -> None:
-        rows = csv.reader(whole.decode("utf-8-sig", "replace").replace("\0", "�").splitlines())
+        rows = csv.reader(io.StringIO(whole.decode("utf-8-sig", "replace").replace("\0", "�"), newline=""))
         while True:
             try:
                 row = next(rows)

@@ -175,30 +175,12 @@ def _head(source: Source) -> Reading:
 
 
 def newest_checkpoints(sources: Iterable[Source]) -> list[Source]:
-    """Every checkpoint of a Trainer holds the whole log up to it: of those in one folder only the newest is the run."""
-    kept: list[Source] = []
-    newest: dict[Path, Source] = {}
-    for source in sources:
-        folder = source.paths[0].parent
-        if source.kind != "trainer_state":
-            kept.append(source)
-            continue
-        checkpoint = folder.name.startswith("checkpoint-")
-        run = folder.parent if checkpoint else folder
-        number = folder.name.rpartition("-")[2]
-        other = newest.get(run)
-        # The Trainer's own folder gets its state when the training is over.
-        if other is None or not checkpoint or (number.isdigit() and int(number) > _checkpoint(other)):
-            newest[run] = source
-    return kept + list(newest.values())
-
-
-def _checkpoint(source: Source) -> float:
-    folder = source.paths[0].parent.name
-    number = folder.rpartition("-")[2]
-    if not folder.startswith("checkpoint-"):
-        return float("inf")
-    return int(number) if number.isdigit() else -1
+    """Of a Trainer's checkpoints in one folder the newest alone, after all other sources."""
+    listed = list(sources)
+    kept = [source for source in listed if source.kind != "trainer_state"]
+    states = {str(source.paths[0]): source for source in listed if source.kind == "trainer_state"}
+    wanted = trainer_state.newest(states)
+    return kept + [source for path, source in states.items() if path in wanted]
 
 
 def _found(parts: Sequence[tuple[Source, Reading]], open_files: Writers | None) -> Found:
