@@ -37,13 +37,14 @@ FACTS = ("remote", "gpu", "gpus", "os", "python", "cuda", "program", "runtime_s"
 class Found:
     """A run in a folder or on a server, not read yet. `sources` are its segments in order; none lie on a server.
 
-    `run` is that of a job, whose node has read it.
+    `run` is that of a job, whose node has read it. `remarks` are sentences about what lies beside its files.
     """
 
     info: RunInfo
     sources: tuple[Source, ...] = field(repr=False)
     server: Server | None = field(default=None, repr=False)
     run: Run | None = field(default=None, repr=False)
+    remarks: tuple[str, ...] = ()
 
 
 def runs_in(path: Path | Address, problems: list[str] | None = None) -> list[Found]:
@@ -110,7 +111,7 @@ def read(found: Found) -> Run:
     schema = schema_of(Path() if found.server else Path(found.info.segments[-1]).parent)
     directions.update({name: way for name in metrics if (way := schema.direction(name))})
     if found.server is None:
-        remarks += recover.remarks(found.info, metrics, summary)
+        remarks += [*found.remarks, *recover.remarks(found.info, metrics, summary)]
         log = log or recover.output_beside(found.info)
     return Run(found.info, metrics, summary, directions, skipped, tuple(remarks), tuple(log[-200:]), schema)
 
@@ -207,9 +208,10 @@ def _found(parts: Sequence[tuple[Source, Reading]], open_files: Writers | None) 
     paths = [path for source in sources for path in source.paths]
     info: dict[str, Any] = {}
     config: dict[str, Any] = {}
+    remarks: list[str] = []
     for source, head in ordered:
         info.update(head.info)
-        config.update(settings_beside(source))
+        config.update(settings_beside(source, remarks))
         config.update(head.config)
     first, last = ordered[0], ordered[-1]
     stats = [path.stat() for path in paths]
@@ -218,7 +220,7 @@ def _found(parts: Sequence[tuple[Source, Reading]], open_files: Writers | None) 
         first[1].info.get("started_at"), max(status.st_mtime for status in stats),
         sum(status.st_size for status in stats), tuple(str(path) for path in paths),
     )  # fmt: skip
-    return Found(described, sources)
+    return Found(described, sources, remarks=tuple(dict.fromkeys(remarks)))
 
 
 def _told(head: Reading, asked: Server) -> Found:

@@ -207,8 +207,10 @@ def config(session: Session, run: str = ".", *, folder: Folder = None) -> RunCon
     """
     from stoker.analysis import compare
 
-    info = one_run(session, run, folder).info
-    return RunConfig(info, compare.flat(info.config))
+    found = one_run(session, run, folder)
+    for remark in found.remarks:
+        session.say(remark)
+    return RunConfig(found.info, compare.flat(found.info.config))
 
 
 @operation("runs", "runs notes", "read")
