@@ -11,7 +11,7 @@ import os
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from . import csv_table, jsonl, output_log, tfevents, wandb_file
+from . import csv_table, jsonl, output_log, text_form, tfevents, wandb_file
 from .reading import Reading, Table
 
 if TYPE_CHECKING:
@@ -104,7 +104,9 @@ class Tail:
         readings.append(reading)
 
     def _lines(self, data: bytes, reading: Reading) -> int:
-        whole = data[: data.rfind(b"\n") + 1]
+        if self.state["at"] == 0:
+            self.state["encoding"] = text_form.encoding_of(data)
+        whole, size = text_form.whole_lines(data, self.state.get("encoding", "utf-8"))
         if not whole and len(data) == LIMIT:
             reading.skip(f"line longer than {LIMIT >> 20} MiB")
             return LIMIT
@@ -121,10 +123,13 @@ class Tail:
             self._cells(whole, table, reading)
         table.finish(reading)
         self._remember(table, reading)
-        return len(whole)
+        return size
 
     def _cells(self, whole: bytes, table: Table, reading: Reading) -> None:
-        rows = csv.reader(whole.decode("utf-8-sig", "replace").replace("\0", "�").splitlines())
+        lines = whole.decode("utf-8-sig", "replace").replace("\0", "�").splitlines()
+        if self.state["header"] is None:
+            self.state["delimiter"] = text_form.delimiter_of(csv_table.first_line(lines))
+        rows = csv.reader(lines, delimiter=self.state.get("delimiter", ","))
         while True:
             try:
                 row = next(rows)
@@ -134,7 +139,7 @@ class Tail:
                 reading.skip("line that is no CSV")
                 continue
             if self.state["header"] is None:
-                self.state["header"] = [name.strip() for name in row]
+                self.state["header"] = csv_table.names_of(row)
             elif row and row != self.state["header"]:
                 csv_table.add_row(row, self.state["header"], table, reading)
 
@@ -172,7 +177,7 @@ class Tail:
 
 def _begin() -> dict[str, Any]:
     return {"file": None, "at": 0, "mark": 0, "rows": 0, "step": 0.0, "step_key": None, "header": None,
-            "broken": False}  # fmt: skip
+            "broken": False, "encoding": "utf-8", "delimiter": ","}  # fmt: skip
 
 
 def _still_written(reading: Reading) -> None:

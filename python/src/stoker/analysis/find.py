@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import defaultdict
@@ -47,6 +48,28 @@ def find(path: Path, problems: list[str]) -> list[Source]:
     except FileNotFoundError:
         raise NotThere(f"there is no file or folder {path}", next_step="stoker runs list FOLDER") from None
     except OSError as problem:
+        raise Unreadable(f"{path} cannot be read: {problem.strerror or problem}") from problem
+
+
+def _refuse(path: Path) -> None:
+    """A file that was named, and whose name says what it is not. Raises Unreadable."""
+    if path.name.endswith(".parquet"):
+        raise Unreadable(f"{path} is no part of an export of Neptune: those are called RUN_part_0.parquet")
+    if path.name.endswith(sqlite_store.ENDINGS):
+        with path.open("rb") as file:
+            head = file.read(len(sqlite_store.MAGIC))
+        if head == sqlite_store.MAGIC:
+            raise Unreadable(f"{path} is a file of SQLite, and no store of trackio or MLflow")
+        raise Unreadable(f"{path} is {'no file of SQLite' if head else 'empty'}")
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file or folder. Raises Unreadable where that may not be known."""
+    try:
+        return path.exists()
+    except OSError as problem:
+        if problem.errno == errno.ENAMETOOLONG:
+            return False
         raise Unreadable(f"{path} cannot be read: {problem.strerror or problem}") from problem
 
 
@@ -140,6 +163,8 @@ def _of_store(kind: Kind, path: Path, where: str, problems: list[str] | None = N
 def _of_file(path: Path) -> list[Source]:
     """A file that was named is what its name says; else lines of JSON or of a log, whatever it begins with."""
     kind = _kind(path)
+    if kind is None:
+        _refuse(path)
     if kind in ("trackio", "mlflow") and path.name != "meta.yaml":
         return list(_of_store(kind, path, ""))
     if kind is None:

@@ -90,6 +90,8 @@ def _head(entry: Mapping[str, Any]) -> Reading:
     for name in ("info", "config", "summary", "directions", "skipped"):
         getattr(reading, name).update(entry.get(name) or {})
     reading.exits, reading.log, reading.notes = (list(entry.get(name) or ()) for name in ("exits", "log", "notes"))
+    if entry.get("bytes") == 0:
+        reading.notes = [runs.EMPTY]
     return reading
 
 

@@ -30,6 +30,7 @@ from stoker.analysis.values import Kind, RunInfo, State
 
 # Writers put the settings of a run first.
 _HEAD_BYTES = 65536
+EMPTY = "the file is empty"
 FACTS = ("remote", "gpu", "gpus", "os", "python", "cuda", "program", "runtime_s")
 
 
@@ -119,7 +120,10 @@ def read(found: Found) -> Run:
 def _readings(source: Source) -> Iterable[Reading]:
     for path in source.paths:
         try:
-            yield _reading(source, path)
+            reading = _reading(source, path)
+            if path.stat().st_size == 0:
+                reading.notes = [EMPTY]
+            yield reading
         except OSError as problem:
             raise Unreadable(_unreadable(path, problem)) from problem
 

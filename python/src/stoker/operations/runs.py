@@ -46,8 +46,16 @@ def base(folder: str | None) -> Path | Address:
 
 
 def found_in(session: Session, folder: str) -> list[Found]:
-    """The runs in a folder or of a job; what cannot be read is told. Raises UsageError when there is no such thing."""
+    """The runs in a folder or of a job; what cannot be read is told.
+
+    Raises UsageError when there is no such thing, StokerError when there is nothing but what cannot be read.
+    """
+    from stoker.analysis import naming
+
     found, unreadable = look(session, folder)
+    if not found:
+        with answered():
+            naming.refuse_unreadable(base(folder), unreadable)
     for sentence in unreadable:
         session.say(sentence)
     return found
@@ -71,10 +79,12 @@ def read_run(session: Session, run: str, folder: str | None, *, full: bool = Fal
 
 def job_of(session: Session, run: str, folder: str | None) -> runs_jobs.JobRun | None:
     """The job that is meant; None for a path (whoever has a folder of that name means it) and for any other run."""
+    from stoker.analysis.find import is_there
+
     with answered():
         place, server = base(folder), named(run, working_folder())
-    if server or (isinstance(place, Path) and (place / Path(run).expanduser()).exists()):
-        return None
+        if server or (isinstance(place, Path) and is_there(place / Path(run).expanduser())):
+            return None
     return runs_jobs.named(session, run)
 
 
