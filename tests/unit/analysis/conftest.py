@@ -90,6 +90,12 @@ def write_store(stores: Path) -> Write:
 
 
 @pytest.fixture(scope="session")
+def write_aim() -> Write:
+    """`write_aim("aim_runs", folder, 100, "closed")` runs that program of writing/."""
+    return program(environment("aim", "aim.txt", "Aim"))
+
+
+@pytest.fixture(scope="session")
 def fuzzer() -> Path:
     """The Python of an environment with atheris."""
     return environment("fuzz", "fuzz.txt", "atheris")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from ansible_collections.stoker.fleet.plugins.module_utils.readers import kinds, sqlite_store
-from stoker.analysis import neptune
+from stoker.analysis import aim, neptune
 from stoker.analysis.errors import NotThere, Unreadable
 from stoker.analysis.values import Kind
 
@@ -98,6 +98,8 @@ def _in_folder(folder: Path, files: list[str], top: Path, problems: list[str]) -
         yield Source("tensorboard", tuple(told["tensorboard"]), where or folder.resolve().name)
     if told["trainer_state"]:
         yield Source("trainer_state", (folder / "trainer_state.json",), where or folder.resolve().name)
+    if folder.name == aim.FOLDER:
+        yield from _of_aim(folder, where, problems)
     yield from _exported(told["neptune"], where)
     yield from (source for path in told["trackio"] for source in _of_store("trackio", path, where, problems))
     for path in told["mlflow"]:
@@ -145,6 +147,17 @@ def _exported(parts: Sequence[Path], where: str) -> Iterator[Source]:
         runs[named["run"]].append((int(named["number"]), path))
     for name, numbered in sorted(runs.items()):
         yield Source("neptune", tuple(path for _, path in sorted(numbered)), str(Path(where) / name))
+
+
+def _of_aim(folder: Path, where: str, problems: list[str]) -> Iterator[Source]:
+    """The runs of an Aim repository."""
+    try:
+        runs = aim.runs_of(folder)
+    except OSError as problem:
+        problems.append(f"{folder} cannot be read: {problem.strerror or problem}")
+        return
+    for run, path in runs:
+        yield Source("aim", (path,), str(Path(where) / run), run)
 
 
 def _of_store(kind: Kind, path: Path, where: str, problems: list[str] | None = None) -> Iterator[Source]:

@@ -17,7 +17,7 @@ from ansible_collections.stoker.fleet.plugins.module_utils.readers import (
 from ansible_collections.stoker.fleet.plugins.module_utils.readers.reading import Reading
 from ansible_collections.stoker.fleet.plugins.module_utils.readers.tfevents import read_tfevents
 from ansible_collections.stoker.fleet.plugins.module_utils.readers.wandb_file import read_wandb
-from stoker.analysis import neptune, recover
+from stoker.analysis import aim, neptune, recover
 from stoker.analysis.errors import Unreadable
 from stoker.analysis.find import Source, find
 from stoker.analysis.merge import merged
@@ -136,6 +136,8 @@ def _reading(source: Source, path: Path) -> Reading:
     kind: Kind = source.kind
     if kind in ("trackio", "mlflow"):
         return _stored(source, history=True)
+    if kind == "aim":
+        return aim.read_run(path, history=True)
     if kind == "neptune":
         return neptune.read_part(path)
     if kind == "wandb":
@@ -170,6 +172,8 @@ def _head(source: Source) -> Reading:
         return trainer_state.read_trainer_state(str(source.paths[0]))
     if source.kind in ("trackio", "mlflow"):
         return _stored(source, history=False)
+    if source.kind == "aim":
+        return aim.read_run(source.paths[0], history=False)
     if source.kind == "neptune":
         return neptune.about(source.paths)
     if source.kind == "tensorboard":
