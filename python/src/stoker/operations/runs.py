@@ -113,7 +113,8 @@ def list_runs(session: Session, path: str = ".", *, state: StateName | None = No
     """List the training runs in a folder and below it, or on a server, the newest last, with how each ended.
 
     W&B's .wandb files, TensorBoard's event files, JSON lines and CSV that have a step or a time, trainer_state.json of
-    Hugging Face, and where a folder has nothing else, output.log, out.log, stdout.log and train.log.
+    Hugging Face, repositories of Aim, and where a folder has nothing else, output.log, out.log, stdout.log and
+    train.log.
 
     In place of a folder, `wandb:ENTITY/PROJECT` are the runs of a W&B server, `mlflow:http://HOST:5000` those of an
     MLflow tracking server; with `wandb:` alone the project of WANDB_PROJECT or of `wandb init`.
