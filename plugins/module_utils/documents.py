@@ -301,6 +301,8 @@ FINDING = record(
     },
 )
 
+TRACKER = record(["tracker"], {"tracker": TEXT, "url": nullable(TEXT), "folder": nullable(TEXT)})
+
 METRIC_SEEN = record(
     ["count"],
     {
@@ -366,6 +368,7 @@ _BODIES["observation"] = record(
         "finding_counts": mapping(TEXT, COUNT),
         "metrics": mapping(TEXT, METRIC_SEEN),
         "outputs": nullable(mapping(TEXT, TEXT)),
+        "trackers": listing(TRACKER),
         "tail": nullable(TEXT),
         "sample": nullable(OPEN),
         "usage": nullable(

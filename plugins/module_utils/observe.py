@@ -227,6 +227,7 @@ def _scanned(attempt, evidence, ended):
         "findings": known.get("findings") or [],
         "finding_counts": known.get("finding_counts") or {},
         "metrics": metrics,
+        "trackers": known.get("trackers") or [],
     }
 
 

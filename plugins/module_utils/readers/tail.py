@@ -12,7 +12,7 @@ import os
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from . import csv_table, jsonl, output_log, tfevents, wandb_file
+from . import csv_table, jsonl, output_log, text_form, tfevents, wandb_file
 from .reading import Reading, Table
 
 if TYPE_CHECKING:
@@ -108,10 +108,12 @@ class Tail:
         readings.append(reading)
 
     def _lines(self, data: bytes, reading: Reading) -> int:
-        whole = data[: data.rfind(b"\n") + 1]
-        taken = len(whole)
+        if self.state["at"] == 0:
+            self.state["encoding"] = text_form.encoding_of(data)
+        encoding = self.state.get("encoding", "utf-8")
+        whole, taken = text_form.whole_lines(data, encoding)
         if self._ended and len(data) < LIMIT:
-            whole, taken = self._with_the_rest(data, taken, reading), len(data)
+            whole, taken = whole + self._rest(text_form.as_utf8(data[taken:], encoding), reading), len(data)
         if not whole and len(data) == LIMIT:
             reading.skip(f"line longer than {LIMIT >> 20} MiB")
             return LIMIT
@@ -131,19 +133,21 @@ class Tail:
         self._remember(table, reading)
         return taken
 
-    def _with_the_rest(self, data: bytes, whole: int, reading: Reading) -> bytes:
-        """All of what is left of a file that nobody writes to any more; half a row of JSON is counted."""
-        rest = data[whole:]
+    def _rest(self, rest: bytes, reading: Reading) -> bytes:
+        """What is left of a file that nobody writes to any more; half a row of JSON is counted."""
         if self.kind == "jsonl" and not jsonl.is_complete(rest):
             if rest.strip():
                 reading.skip("incomplete last line")
-            return data[:whole]
+            return b""
         if self.kind == "csv" and rest:
             reading.notes.append(csv_table.CUT)
-        return data
+        return rest
 
     def _cells(self, whole: bytes, table: Table, reading: Reading) -> None:
-        rows = csv.reader(io.StringIO(whole.decode("utf-8-sig", "replace").replace("\0", "�"), newline=""))
+        text = whole.decode("utf-8-sig", "replace").replace("\0", "�")
+        if self.state["header"] is None:
+            self.state["delimiter"] = text_form.delimiter_of(csv_table.first_line(text.split("\n")))
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=self.state.get("delimiter", ","))
         while True:
             try:
                 row = next(rows)
@@ -153,7 +157,7 @@ class Tail:
                 reading.skip("line that is no CSV")
                 continue
             if self.state["header"] is None:
-                self.state["header"] = [name.strip() for name in row]
+                self.state["header"] = csv_table.names_of(row)
             elif row and row != self.state["header"]:
                 csv_table.add_row(row, self.state["header"], table, reading)
 
@@ -191,7 +195,7 @@ class Tail:
 
 def _begin() -> dict[str, Any]:
     return {"file": None, "at": 0, "mark": 0, "rows": 0, "step": 0.0, "step_key": None, "header": None,
-            "broken": False}  # fmt: skip
+            "broken": False, "encoding": "utf-8", "delimiter": ","}  # fmt: skip
 
 
 def _still_written(reading: Reading) -> None:
