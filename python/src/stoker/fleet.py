@@ -40,6 +40,7 @@ from stoker.operations import (
     jobs,
     logs,
     membership,
+    memory,
     nodes,
     queue,
     registry,
@@ -52,6 +53,7 @@ from stoker.operations import (
     runs_verdicts,
     runs_watch,
     services,
+    sessions,
     setup,
     signals,
     stats,
@@ -60,6 +62,7 @@ from stoker.operations import (
     sync,
     telemetry,
     templates,
+    threads,
     top,
     values,
     watch,
@@ -333,6 +336,39 @@ class Events(Namespace):
     read = bound(events.events)
 
 
+class Memory(Namespace):
+    """`fleet.memory`: facts of a project, a search over all that is remembered, where a project stands."""
+
+    area = "memory"
+    whereami = bound(memory.whereami)
+    set = bound(memory.set)
+    list = bound(memory.list_facts)
+    search = bound(memory.search)
+    forget = bound(memory.forget)
+
+
+class Threads(Namespace):
+    """`fleet.threads`: lines of work with their thoughts."""
+
+    area = "threads"
+    start = bound(threads.start)
+    think = bound(threads.think)
+    handoff = bound(threads.handoff)
+    end = bound(threads.end)
+    list = bound(threads.list_threads)
+    get = bound(threads.get)
+
+
+class Sessions(Namespace):
+    """`fleet.sessions`: assistants that are connected, and messages between them."""
+
+    area = "sessions"
+    list = bound(sessions.list_sessions)
+    send = bound(sessions.send)
+    inbox = bound(sessions.inbox)
+    ack = bound(sessions.ack)
+
+
 class StoreFiles(Namespace):
     """`fleet.store`: the store as a whole."""
 
@@ -455,6 +491,9 @@ class Fleet:
         self.queue = Queue(self._session)
         self.workflows = Workflows(self._session)
         self.events = Events(self._session)
+        self.memory = Memory(self._session)
+        self.threads = Threads(self._session)
+        self.sessions = Sessions(self._session)
         self.store = StoreFiles(self._session)
         self.access = Access(self._session)
         self.setup = Setup(self._session)

@@ -68,6 +68,23 @@ _VALUES = {
         "WorkflowDrawing": "render_workflows.drawing",
         "WorkflowsCleared": "render_workflows.cleared",
     },
+    "stoker.operations.memory_values": {
+        "ThreadList": "render_memory.thread_list",
+        "ThreadDetail": "render_memory.thread_detail",
+        "ThreadChange": "render_memory.thread_change",
+        "ThoughtAdded": "render_memory.thought_added",
+        "FactSet": "render_memory.fact_set",
+        "FactList": "render_memory.fact_list",
+        "FactForgotten": "render_memory.fact_forgotten",
+        "FoundList": "render_memory.found_list",
+        "Whereami": "render_memory.whereami",
+    },
+    "stoker.operations.sessions": {
+        "SessionList": "render_sessions.session_list",
+        "MessagesSent": "render_sessions.sent",
+        "Inbox": "render_sessions.inbox",
+        "MessagesAcked": "render_sessions.acked",
+    },
     "stoker.operations.stores": {
         "StoreCopy": "render_store.store_copy",
         "StoreCheck": "render_store.store_check",

@@ -25,6 +25,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
     "workflows": ("workflows", "dispatch"),
     "services": ("containers", "services"),
     "files": ("sync", "environments"),
+    "memory": ("memory", "threads", "sessions"),
     "administration": ("store", "setup", "access"),
 }
 _SUBJECTS: Mapping[str, str] = {
@@ -34,6 +35,7 @@ _SUBJECTS: Mapping[str, str] = {
     "workflows": "Jobs that depend on each other; dispatch rounds",
     "services": "Containers, and services with a health endpoint",
     "files": "A project's files and environments on nodes",
+    "memory": "What is remembered: threads, facts, other sessions",
     "administration": "The store, tokens, first files",
 }
 CHANGE = "_change"

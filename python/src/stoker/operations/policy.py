@@ -32,11 +32,12 @@ class DeniedError(StokerError):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: a name, the role, and the way (cli, stdio, http)."""
+    """Who asks: a name, the role, the way (cli, stdio, http), and of an assistant its session."""
 
     who: str
     role: str
     via: str
+    session: str | None = None
 
 
 def allows(role: str, operation: Operation, rules: Access) -> bool:
@@ -85,8 +86,24 @@ def user() -> str:
 
 
 def shown(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments as they may be kept: of mappings the names alone, of commands how long they are, texts cut."""
-    return {name: _shown(name, value) for name, value in arguments.items() if value not in (None, (), [], {})}
+    """Arguments as they may be kept: of mappings the names alone, of commands how long they are, texts cut.
+
+    What looks like a credential is not kept at all.
+    """
+    given = {name: value for name, value in arguments.items() if value not in (None, (), [], {})}
+    return {name: _shown(name, value) for name, value in _redacted(given).items()}
+
+
+def _redacted(given: Mapping[str, Any]) -> dict[str, Any]:
+    from stoker import credentials
+
+    # A fact's value is under the key that the caller gave it, not under the argument's name.
+    key = given.get("key")
+    called = key.replace(" ", "_") if isinstance(key, str) else ""
+    try:
+        return {name: credentials.redacted(value, name, name=called) for name, value in given.items()}
+    except StokerError:
+        return dict.fromkeys(given, "(not looked through)")
 
 
 def _shown(name: str, value: Any) -> Any:

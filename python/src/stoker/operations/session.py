@@ -24,7 +24,7 @@ class Session:
     `inventory` and `config_file` are what the caller named (None: found as documented in `stoker.config`),
     `store_url` a database URL (None: that of stoker.yml, else STOKER_STORE_URL, else the user's own SQLite file).
     `say` is told what is going on; `progress` how far something long is: a line that replaces the one before, empty at
-    the end. None: nobody looks.
+    the end. None: nobody looks. `client` is the id of the assistant's session that asks.
     """
 
     def __init__(
@@ -35,12 +35,14 @@ class Session:
         config_file: Path | None = None,
         say: Callable[[str], None] = _silent,
         progress: Callable[[str], None] | None = None,
+        client: str | None = None,
     ) -> None:
         self._inventory = inventory
         self._store_url = store_url
         self._config_file = config_file
         self.say = say
         self.progress = progress
+        self.client = client
         self._noted = False
 
     @cached_property

@@ -22,9 +22,13 @@ from stoker.store.engine import connect, shown, speaking, store_url
 from stoker.store.identity import new_id
 from stoker.store.logs import LogCopies
 from stoker.store.members import Members
+from stoker.store.memory import Memory
+from stoker.store.memory_reading import MemoryReading
 from stoker.store.queues import Queues
+from stoker.store.read_only import ReadOnly
 from stoker.store.rows import LIVE_STATES, AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
 from stoker.store.samples import Samples
+from stoker.store.sessions import Sessions
 from stoker.store.snapshots import Snapshots
 from stoker.store.stopping import request_stop, where_of
 from stoker.store.templates import Templates
@@ -68,10 +72,14 @@ class Store:
         self.due = DueResults(self)
         self.tokens = Tokens(self)
         self.calls = Calls(self)
+        self._looking = ReadOnly(engine.url)
+        self.memory = Memory(self, MemoryReading(self._looking))
+        self.sessions = Sessions(self, self._looking)
         self._epoch: int | None = None
 
     def close(self) -> None:
         """Give back the connections."""
+        self._looking.close()
         self._engine.dispose()
 
     def __enter__(self) -> Store:
@@ -384,6 +392,7 @@ class Store:
 
     def fold(self) -> None:
         """Put all of an SQLite store that no one else has open into its one file."""
+        self._looking.close()
         self._engine.dispose()
         with speaking(self._engine.url), self._engine.connect() as connection:
             raw = connection.connection.driver_connection
