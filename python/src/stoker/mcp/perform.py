@@ -22,7 +22,7 @@ def perform(request: Mapping[str, Any], say: Callable[[str], None]) -> dict[str,
     """The answer to a request: `structured`, `text`, `error`.
 
     A request has `operation`, `arguments`, `who`, `role`, `via`, and may have `key`, `cursor`, `plan` (say only what
-    would be done), `inventory`, `config`.
+    would be done), `inventory`, `config`, and `session`, the id of the client's session.
     """
     named = {name: Path(request[name]) if request.get(name) else None for name in ("inventory", "config")}
 
@@ -30,14 +30,24 @@ def perform(request: Mapping[str, Any], say: Callable[[str], None]) -> dict[str,
         if text:
             say(text)
 
-    session = Session(named["inventory"], config_file=named["config"], say=say, progress=progress)
+    client = request.get("session")
+    session = Session(named["inventory"], config_file=named["config"], say=say, progress=progress, client=client)
     operation = next(found for found in operations() if found.command == request["operation"])
     try:
-        return _Call(session, operation, request).answer()
+        return _with_unread(session, _Call(session, operation, request).answer())
     except StokerError as problem:
         return answers.of_failure(problem, operation.name)
     finally:
         session.close()
+
+
+def _with_unread(session: Session, answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer, and how many messages wait for the client: it is told of them when it asks for something else."""
+    waiting = len(session.store.sessions.inbox(session.client)) if session.client is not None else 0
+    if waiting:
+        answer["structured"]["unread"] = waiting
+        answer["text"] += f"\nunread: {waiting} message{'' if waiting == 1 else 's'} (memory do='session inbox')"
+    return answer
 
 
 class _Call:
