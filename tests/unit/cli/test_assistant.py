@@ -61,6 +61,11 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("workflow submit", {"file": UNKNOWN}), ("sync push", {"on": UNKNOWN}), ("sync pull", {"on": UNKNOWN}),
     ("sync diff", {"on": UNKNOWN}), ("store restore", {"file": UNKNOWN}), ("token remove", {"name": UNKNOWN}),
     ("clean", {"older_than": "never"}), ("exec", {"node": UNKNOWN, "argv": ["true"]}),
+    ("whereami", {}), ("memory list", {}), ("memory list", {"category": UNKNOWN}), ("memory search", {"text": "x"}),
+    ("memory search", {"text": "!"}), ("thread list", {"all": True}), ("thread show", {"thread": UNKNOWN}),
+    ("session list", {}), ("session inbox", {}), ("thread think", {"thread": UNKNOWN, "text": "x"}),
+    ("memory forget", {"key": UNKNOWN}), ("session send", {"to": UNKNOWN, "text": "x"}),
+    ("session ack", {"messages": [1]}),
     ("container start", {"node": UNKNOWN, "name": "c"}), ("service stop", {"node": UNKNOWN, "name": "s"}),
 ]  # fmt: skip
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import threading
 import time
@@ -42,8 +43,12 @@ def live(stoker: Stoker, name: str, *, seen_s_ago: float = 0.0) -> str:
     return name
 
 
+def file_of(project: str = "here") -> Path:
+    return whereami.file_of(project, os.environ["STOKER_STORE_URL"])
+
+
 def snapshot(project: str = "here") -> str:
-    return whereami.file_of(project).read_text()
+    return file_of(project).read_text()
 
 
 @pytest.mark.accepts("C27")
@@ -104,7 +109,7 @@ def test_what_looks_writes_nothing_whatever_it_is_given(stoker: Stoker) -> None:
     stoker.session.store.sessions.send([mine], "x", "rate")
     hostile = ["rate' OR 1=1 --", 'rate" NEAR', "WITH x AS (DELETE FROM jobs RETURNING 1) SELECT 1", "PRAGMA x = 1"]
     before = {table.name: table for table in stoker.session.store.sums()}
-    file = whereami.file_of("here").stat()
+    file = file_of().stat()
     for said in hostile:
         for command, given in (
             ("memory search", {"text": said}), ("memory search", {"text": said, "project": said}),
@@ -117,7 +122,7 @@ def test_what_looks_writes_nothing_whatever_it_is_given(stoker: Stoker) -> None:
     after = {table.name: table for table in stoker.session.store.sums()}
     # The note of each call is the server's own.
     assert {name for name in after if after[name] != before[name]} == {"calls"}
-    assert whereami.file_of("here").stat() == file
+    assert file_of().stat() == file
 
 
 @pytest.mark.accepts("C29")
@@ -141,10 +146,10 @@ def test_the_snapshot_is_there_after_each_change(stoker: Stoker) -> None:
     assert "goal" not in snapshot()
     stoker("thread", "end", thread)
     assert f"**{thread}**" not in snapshot()
-    assert stat.S_IMODE(whereami.file_of("here").stat().st_mode) == 0o600
-    assert sorted(path.name for path in whereami.file_of("here").parent.iterdir()) == [".lock", "whereami.md"]
+    assert stat.S_IMODE(file_of().stat().st_mode) == 0o600
+    assert sorted(path.name for path in file_of().parent.iterdir()) == [".lock", "whereami.md"]
     stoker("memory", "set", "k", "v", "--project", "../../../etc", "--pinned")
-    assert whereami.file_of("../../../etc").parent.parent == whereami.file_of("here").parent.parent
+    assert file_of("../../../etc").parent.parent == file_of().parent.parent
     assert "**k**: v" in snapshot("../../../etc")
 
 

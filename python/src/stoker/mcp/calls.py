@@ -44,7 +44,7 @@ class Calls:
         """
         request = {
             "operation": operation.command, "arguments": dict(given), "who": caller.who, "role": caller.role,
-            "via": caller.via, "cursor": cursor, "key": key, **self._told,
+            "via": caller.via, "session": caller.session, "cursor": cursor, "key": key, **self._told,
         }  # fmt: skip
         if confirm is not None:
             self._confirmed(confirm, caller, operation, given)

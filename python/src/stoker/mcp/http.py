@@ -25,7 +25,8 @@ from stoker.config import Access
 from stoker.errors import UsageError
 from stoker.mcp.calls import Calls
 from stoker.mcp.command import Asked
-from stoker.mcp.server import Context, StokerServer
+from stoker.mcp.server import StokerServer
+from stoker.mcp.sessions import Context, Sessions
 from stoker.mcp.worker import Worker
 from stoker.operations.access import digest_of
 from stoker.operations.policy import Caller
@@ -45,7 +46,7 @@ def serve_http(asked: Asked, worker: Worker, inventory: str | None, config: str 
     session = Session(config_file=asked.config)
     try:
         settings = uvicorn.Config(
-            _application(asked, session.store, Calls(worker, inventory, config), rules), host=host, port=port,
+            _application(asked, session.store, worker, Calls(worker, inventory, config), rules), host=host, port=port,
             log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=5, **_tls(asked),
         )  # fmt: skip
         if not session.store.tokens.list():
@@ -116,14 +117,17 @@ def _tls(asked: Asked) -> dict[str, Any]:
     return given
 
 
-def _application(asked: Asked, store: Store, calls: Calls, rules: Access) -> Starlette:
+def _application(asked: Asked, store: Store, worker: Worker, calls: Calls, rules: Access) -> Starlette:
     def caller_of(context: Context) -> Caller:
         request: Any = context.request
         token: AccessToken = request.user.access_token
         role = "read" if asked.read_only else token.scopes[0]
         return Caller(token.client_id, role, "http")
 
-    server = StokerServer(calls, rules, caller_of).protocol
+    config = str(asked.config.absolute()) if asked.config is not None else None
+    # Its socket closes with this process.
+    sessions = Sessions(worker, config, "http", caller_of, None)
+    server = StokerServer(calls, rules, caller_of, sessions).protocol
     names = (*_THIS_MACHINE, *asked.allow_host)
     scheme = "https" if asked.tls_cert is not None else "http"
     manager = StreamableHTTPSessionManager(

@@ -34,7 +34,8 @@ def perform(request: Mapping[str, Any], say: Callable[[str], None]) -> dict[str,
     session = Session(named["inventory"], config_file=named["config"], say=say, progress=progress, client=client)
     operation = next(found for found in operations() if found.command == request["operation"])
     try:
-        return _with_unread(session, _Call(session, operation, request).answer())
+        answer = _Call(session, operation, request).answer()
+        return answer if operation.area == "sessions" else _with_unread(session, answer)
     except StokerError as problem:
         return answers.of_failure(problem, operation.name)
     finally:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
 import mcp_types as types
-from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
@@ -18,11 +18,10 @@ from stoker.errors import NotFound, StokerError, UsageError
 from stoker.mcp import arguments, tools
 from stoker.mcp.calls import Calls
 from stoker.mcp.prompts import QUESTIONS
+from stoker.mcp.sessions import Context, Sessions
 from stoker.operations.find import near
 from stoker.operations.policy import Caller
 from stoker.operations.registry import Operation, operations
-
-Context = ServerRequestContext[Any, Any]
 
 _INSTRUCTIONS = (
     "Stoker runs GPU jobs on the nodes of an Ansible inventory. Each tool takes `do`, a command, and its arguments; "
@@ -37,15 +36,16 @@ _RESOURCES: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
     "stoker://nodes": ("nodes", {"stored": True}, "The nodes"),
     "stoker://jobs": ("jobs", {}, "The newest jobs"),
     "stoker://runs": ("runs list", {}, "Trainings in the server's folder"),
+    "stoker://whereami": ("whereami", {}, "Where the project stands: threads, pinned facts, last thoughts"),
 }
 _ONE_JOB = "stoker://jobs/"
 
 
 class StokerServer:
-    """One server. `caller_of` tells who makes a request."""
+    """One server. `caller_of` tells who makes a request, `sessions` in which session."""
 
-    def __init__(self, calls: Calls, rules: Access, caller_of: Callable[[Context], Caller]) -> None:
-        self._calls, self._rules, self._caller_of = calls, rules, caller_of
+    def __init__(self, calls: Calls, rules: Access, caller_of: Callable[[Context], Caller], sessions: Sessions) -> None:
+        self._calls, self._rules, self._who, self._sessions = calls, rules, caller_of, sessions
         self.protocol: Server[Any] = Server(
             "stoker",
             version=__version__,
@@ -58,6 +58,10 @@ class StokerServer:
             on_list_prompts=self._list_prompts,
             on_get_prompt=self._get_prompt,
         )
+        self.protocol.middleware.append(sessions.watch)
+
+    def _caller_of(self, context: Context) -> Caller:
+        return replace(self._who(context), session=self._sessions.of(context))
 
     async def _list_tools(self, context: Context, _params: Any) -> types.ListToolsResult:
         mine = tools.tools(self._caller_of(context).role, self._rules)

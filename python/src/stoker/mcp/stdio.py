@@ -11,6 +11,7 @@ from mcp.server.stdio import stdio_server
 from stoker.config import Access
 from stoker.mcp.calls import Calls
 from stoker.mcp.server import StokerServer
+from stoker.mcp.sessions import Sessions
 from stoker.mcp.worker import Worker
 from stoker.operations.policy import Caller
 
@@ -28,6 +29,10 @@ def serve_stdio(worker: Worker, inventory: str | None, config: str | None, rules
 
 
 async def _serve(worker: Worker, inventory: str | None, config: str | None, rules: Access, caller: Caller) -> None:
-    server = StokerServer(Calls(worker, inventory, config), rules, lambda _context: caller).protocol
-    async with stdio_server() as (read, write):
-        await server.run(read, write, server.create_initialization_options())
+    sessions = Sessions(worker, config, caller.via, lambda _context: caller, caller)
+    server = StokerServer(Calls(worker, inventory, config), rules, lambda _context: caller, sessions).protocol
+    try:
+        async with stdio_server() as (read, write):
+            await server.run(read, write, server.create_initialization_options())
+    finally:
+        sessions.close()

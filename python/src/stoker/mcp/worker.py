@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 # How long an interrupted call may take to end by itself: that of a round in its last steps.
@@ -65,7 +65,13 @@ def _become_quiet() -> None:
 
 
 def _serve(control: socket.socket) -> NoReturn:
-    for module in ("stoker.mcp.perform", "stoker.store", "stoker.runner", "stoker.operations.views"):
+    for module in (
+        "stoker.mcp.perform",
+        "stoker.mcp.keeper",
+        "stoker.store",
+        "stoker.runner",
+        "stoker.operations.views",
+    ):
         importlib.import_module(module)
     while True:
         said, descriptors, _flags, _address = socket.recv_fds(control, len(_CALL), 1)
@@ -86,6 +92,8 @@ def _call(connection: socket.socket) -> NoReturn:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     lines = connection.makefile("rb")
     request = json.loads(lines.readline())
+    if "keep" in request:
+        _keep(request, lines)
     threading.Thread(target=_interrupt_at_end, args=(lines.read,), daemon=True).start()
 
     def send(frame: Mapping[str, Any]) -> None:
@@ -105,6 +113,20 @@ def _call(connection: socket.socket) -> NoReturn:
     except BaseException:  # noqa: BLE001  the client is told, and the trace is the operator's
         traceback.print_exc()
         send({"broken": f"{type(sys.exc_info()[1]).__name__}: {sys.exc_info()[1]}"})
+        code = 1
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _keep(request: Mapping[str, Any], lines: Iterable[bytes]) -> NoReturn:
+    """The note of a server's sessions; ends this process when the server ends."""
+    from stoker.mcp.keeper import keep
+
+    code = 0
+    try:
+        keep(request, lines)
+    except BaseException:  # noqa: BLE001  nobody waits for it: the trace is the operator's
+        traceback.print_exc()
         code = 1
     sys.stderr.flush()
     os._exit(code)

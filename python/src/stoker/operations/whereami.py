@@ -31,26 +31,28 @@ def look(session: Session, project: str) -> Whereami:
     thoughts = tuple(thought_of(row) for row in reading.thoughts(project=project, last=_LAST_THOUGHTS))
     handed = tuple(thought_of(row) for rows in handoffs for row in rows)
     text = _text(project, threads, handed, pinned, thoughts)
-    return Whereami(project, threads, handed, pinned, thoughts, str(file_of(project)), text)
+    file = file_of(project, session.store.url)
+    return Whereami(project, threads, handed, pinned, thoughts, str(file), text)
 
 
-def file_of(project: str) -> Path:
-    """Where the snapshot of a project lies. The name of its folder is one for each project, whatever that is called."""
-    digest = hashlib.sha256(project.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+def file_of(project: str, store: str) -> Path:
+    """Where the snapshot of a project of a store lies: in a folder of its own, whatever the project is called."""
+    digest = hashlib.sha256(f"{store}\n{project}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
     words = re.sub(r"[^A-Za-z0-9_-]+", "-", project)[:60].strip("-") or "project"
     return state_dir() / "projects" / f"{words}-{digest}" / _FILE
 
 
 def write(session: Session, project: str) -> None:
     """Write the snapshot anew. Two at once write one after the other, each what is in the store then."""
-    path = file_of(project)
+    path = file_of(project, session.store.url)
     private_folder(path.parent.parent)
     private_folder(path.parent)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(path.with_name(".lock"), "a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            text = look(session, project).text
+            head, _, rest = look(session, project).text.partition("\n")
+            text = f"{head}\n\nAs of {_when(time.time())}. `stoker whereami` asks the store.\n{rest}"
             with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
@@ -68,8 +70,7 @@ def _text(
     thoughts: Sequence[Thought],
 ) -> str:  # fmt: skip
     handed = {thought.thread: thought for thought in handoffs}
-    lines = [f"# {_line(project)}", "", f"As of {_when(time.time())}. `stoker whereami` asks the store.", ""]
-    lines += ["## Threads", ""]
+    lines = [f"# {_line(project)}", "", "## Threads", ""]
     for thread in threads[:_MOST]:
         count = f"{thread.position} thought{'' if thread.position == 1 else 's'}"
         lines.append(f"- **{thread.id}** {_line(thread.title)} ({count}, last change {_when(thread.updated_at)})")
