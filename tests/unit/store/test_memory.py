@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from stoker.errors import NotFound, StokerError, UsageError
-from stoker.store import SessionRow, Store
+from stoker.store import SessionRow, Store, memory_reading
 from stoker.store.memory_reading import Hit
 
 # What a search must take as words, or as nothing, whatever it looks like.
@@ -232,3 +232,18 @@ def test_sessions_and_messages_of_long_ago_are_cleared_away(store: Store) -> Non
     store.sessions.begin(SessionRow(**{**vars(row), "id": "new", "started_at": 1e8, "seen_at": 1e8}))
     assert [each.id for each in store.sessions.list()] == ["new"]
     assert [message.text for message in store.sessions.inbox(None, acked=True)] == ["unread"]
+
+
+@pytest.mark.accepts("C28")
+def test_a_search_asks_the_full_text_index(store: Store) -> None:
+    seed(store)
+    if store.url.startswith("sqlite"):
+        with store.touch() as connection:
+            connection.exec_driver_sql("INSERT INTO memory_index (memory_index) VALUES ('delete-all')")
+        assert store.memory.reading.search("high", None, 9) == []
+        return
+    with store._looking.read() as connection:
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        condition = memory_reading._matching(connection, memory_reading.wanted("high lo*"))
+        plan = connection.execute(text(f"EXPLAIN SELECT 1 FROM memory_words WHERE {condition}"), {"asked": "'high'"})
+        assert "memory_words_index" in "\n".join(row[0] for row in plan)
