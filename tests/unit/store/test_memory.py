@@ -176,6 +176,11 @@ def test_what_looks_cannot_write_whatever_statement_reaches_it(store: Store, tmp
             raw.execute("PRAGMA query_only = OFF")  # type: ignore[union-attr]
             with pytest.raises(sqlite3.OperationalError, match="readonly"):
                 raw.execute("DELETE FROM threads")  # type: ignore[union-attr]
+    else:
+        with store._looking.read() as connection:
+            connection.execute(text("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE"))
+        with pytest.raises(StokerError), store._looking.read() as connection:
+            connection.execute(text("DELETE FROM threads"))
     assert store.sums() == before
     assert not (tmp_path / "x.db").exists()
     assert store.faults() == []

@@ -73,7 +73,6 @@ def _postgresql(url: URL) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
         connection.execute(f"SET idle_in_transaction_session_timeout = {int(IDLE_S * 1000)}")
-        connection.execute("SET default_transaction_read_only = on")
         connection.commit()
 
     @event.listens_for(engine, "begin")
