@@ -81,7 +81,7 @@ def command_line(operation: Operation, given: Mapping[str, Any]) -> list[str]:
         if arguments.stands_after_dashes(parameter):
             after = ["--", *value]
         elif parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
-            words += value if isinstance(value, list) else [str(value)]
+            words += [str(item) for item in value] if isinstance(value, list) else [str(value)]
         elif value is True:
             words.append(option)
         else:

@@ -205,6 +205,9 @@ def test_a_credential_is_refused_or_redacted_before_anything_is_stored(stoker: S
         assert refused["error"], command
         assert f"{place} has what looks like a credential" in refused["text"]
         assert "nothing was stored" in refused["text"]
+    # What is refused for another reason is not kept by the way.
+    for given in ({"thread": SECRET, "text": "x"}, {"thread": thread, SECRET: "x", "text": "y"}, {"thread": [DSN]}):
+        assert ask("thread think", **given)["error"]
     assert [t.position for t in stoker.session.store.memory.reading.threads("here")] == [0]
     assert stoker.session.store.memory.reading.context("here") == []
     assert stoker.session.store.sessions.inbox(other) == []

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from stoker import credentials
 from stoker.errors import StokerError, UsageError
 from stoker.mcp import answers, arguments
 from stoker.operations import policy
@@ -51,6 +52,11 @@ def _with_unread(session: Session, answer: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
+def _kept(text: str) -> str:
+    """What went wrong, as it may be kept: it may repeat what the caller said."""
+    return str(credentials.redacted(text))
+
+
 class _Call:
     """A request, and who makes it."""
 
@@ -76,7 +82,7 @@ class _Call:
             self._failed(seq, problem)
             raise
         except BaseException as problem:
-            self.session.store.calls.end(seq, "error", detail=f"{type(problem).__name__}: {problem}")
+            self.session.store.calls.end(seq, "error", detail=_kept(f"{type(problem).__name__}: {problem}"))
             raise
         self.session.store.calls.end(seq, "ok", answer=json.dumps(found))
         return found
@@ -86,12 +92,12 @@ class _Call:
         try:
             return arguments.bind(self.operation, self.given)
         except UsageError as problem:
-            self._note("error", detail=problem.message)
+            self._note("error", detail=_kept(problem.message))
             raise
 
     def _failed(self, seq: int, problem: StokerError) -> None:
-        said = json.dumps(answers.of_failure(problem, self.operation.name))
-        self.session.store.calls.end(seq, "error", detail=problem.message, answer=said)
+        said = _kept(json.dumps(answers.of_failure(problem, self.operation.name)))
+        self.session.store.calls.end(seq, "error", detail=_kept(problem.message), answer=said)
         if isinstance(problem, UsageError):
             # Nothing was done: the corrected call may use the key.
             self.session.store.calls.forget_key(seq)

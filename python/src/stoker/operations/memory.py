@@ -42,7 +42,7 @@ def list_facts(session: Session, *, category: str | None = None, project: str | 
 def search(
     session: Session, text: str, *, all: bool = False, project: str | None = None, limit: int = 20  # noqa: A002
 ) -> FoundList:  # fmt: skip
-    """Find threads, thoughts and facts that have every word; newest first.
+    """Search all of it: threads, thoughts and facts that have every word, newest first.
 
     Words are letters and digits, small and capital alike; `learn*` is any word that begins so. All else parts words.
 
@@ -75,7 +75,7 @@ def set(  # noqa: A001
     session: Session, key: str, value: str, *, category: str = "general", pinned: bool = False,
     expires: float | str | None = None, project: str | None = None, redact: bool = False,
 ) -> FactSet:  # fmt: skip
-    """Write a fact in the place of the one of its key.
+    """Write a fact: it takes the place of the one of its key.
 
     Args:
         key: Its key, in its project.

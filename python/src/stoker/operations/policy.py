@@ -101,9 +101,13 @@ def _redacted(given: Mapping[str, Any]) -> dict[str, Any]:
     key = given.get("key")
     called = key.replace(" ", "_") if isinstance(key, str) else ""
     try:
-        return {name: credentials.redacted(value, name, name=called) for name, value in given.items()}
+        # Also the names: a caller may have got them wrong.
+        return {
+            str(credentials.redacted(name)): credentials.redacted(value, name, name=called)
+            for name, value in given.items()
+        }
     except StokerError:
-        return dict.fromkeys(given, "(not looked through)")
+        return {"given": "(it cannot be looked through)"}
 
 
 def _shown(name: str, value: Any) -> Any:

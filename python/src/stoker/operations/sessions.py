@@ -85,7 +85,7 @@ class MessagesAcked:
 
 @operation("sessions", "session list", "read", method="list")
 def list_sessions(session: Session, *, all: bool = False) -> SessionList:  # noqa: A002
-    """List the sessions of assistants.
+    """List assistants: their sessions.
 
     Args:
         all: Also those that have ended.
@@ -97,7 +97,7 @@ def list_sessions(session: Session, *, all: bool = False) -> SessionList:  # noq
 
 @operation("sessions", "session inbox", "read")
 def inbox(session: Session, of: str | None = None, *, sent: bool = False, all: bool = False) -> Inbox:  # noqa: A002
-    """List messages that nobody has acknowledged.
+    """List messages: those that nobody has acknowledged.
 
     Args:
         of: Of this session; an assistant sees its own alone. By default its own, at a terminal all.
@@ -116,7 +116,7 @@ def inbox(session: Session, of: str | None = None, *, sent: bool = False, all: b
 
 @operation("sessions", "session send", "operate")
 def send(session: Session, to: str, text: str, *, redact: bool = False) -> MessagesSent:
-    """Send a message to a session.
+    """Send a message: to a session, or to all.
 
     Args:
         to: Its id, or the beginning of it; all: every other one that is live.
