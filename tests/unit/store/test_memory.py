@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import text
 
 from stoker.errors import NotFound, StokerError, UsageError
-from stoker.store import SessionRow, Store, memory_reading
+from stoker.store import Store, memory_reading
 from stoker.store.memory_reading import Hit
+from stoker.store.memory_rows import SessionRow
 
 # What a search must take as words, or as nothing, whatever it looks like.
 HOSTILE = (

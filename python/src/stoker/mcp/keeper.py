@@ -21,7 +21,7 @@ from stoker import credentials
 from stoker.errors import StokerError
 from stoker.operations.remembered import project_word
 from stoker.operations.session import Session
-from stoker.store import SessionRow
+from stoker.store.memory_rows import SessionRow
 
 BEAT_S = 30.0
 # A client on standard input is there as long as its server is; one over HTTP may be silent while it thinks.

@@ -45,7 +45,14 @@ def perform(request: Mapping[str, Any], say: Callable[[str], None]) -> dict[str,
 
 def _with_unread(session: Session, answer: dict[str, Any]) -> dict[str, Any]:
     """The answer, and how many messages wait for the client: it is told of them when it asks for something else."""
-    waiting = len(session.store.sessions.inbox(session.client)) if session.client is not None else 0
+    if session.client is None:
+        return answer
+    try:
+        waiting = len(session.store.sessions.inbox(session.client))
+    except StokerError as problem:
+        # What was asked is done all the same.
+        answer["text"] += f"\nunread: not known ({problem.message})"
+        return answer
     if waiting:
         answer["structured"]["unread"] = waiting
         answer["text"] += f"\nunread: {waiting} message{'' if waiting == 1 else 's'} (memory do='session inbox')"

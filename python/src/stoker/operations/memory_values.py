@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stoker.credentials import Credential
-from stoker.store import ContextRow, ThoughtRow, ThreadRow
+from stoker.store.memory_rows import ContextRow, ThoughtRow, ThreadRow
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from stoker.operations.find import near
 from stoker.operations.registry import operation
 from stoker.operations.remembered import keepable, writer
 from stoker.operations.session import Session
-from stoker.store import MessageRow, SessionRow
+from stoker.store.memory_rows import MessageRow, SessionRow
 
 EVERYBODY = "all"
 

@@ -17,7 +17,7 @@ from stoker.operations.registry import operation
 from stoker.operations.remembered import keepable, project_word, writer
 from stoker.operations.session import Session
 from stoker.operations.sessions import recipient
-from stoker.store import ThreadRow
+from stoker.store.memory_rows import ThreadRow
 
 
 @operation("threads", "thread list", "read", method="list")

@@ -11,7 +11,6 @@ advisory lock on PostgreSQL), and every transition writes its event in the same 
 stored, only their names.
 """
 
-from stoker.store.memory_rows import ContextRow, MessageRow, SessionRow, ThoughtRow, ThreadRow
 from stoker.store.rows import (
     FINISHED_STATES,
     GANG_AGAIN,
@@ -45,21 +44,16 @@ __all__ = [
     "AlertRow",
     "AttemptRow",
     "CallRow",
-    "ContextRow",
     "EventRow",
     "JobOutcome",
     "JobRow",
     "MemberRow",
-    "MessageRow",
     "NodeRow",
     "PartRow",
     "QueueRow",
     "SampleRow",
-    "SessionRow",
     "Store",
     "TemplateRow",
-    "ThoughtRow",
-    "ThreadRow",
     "TokenRow",
     "Transaction",
     "WorkflowRow",

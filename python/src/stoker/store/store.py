@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import copy
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, or_, select
@@ -22,13 +23,9 @@ from stoker.store.engine import connect, shown, speaking, store_url
 from stoker.store.identity import new_id
 from stoker.store.logs import LogCopies
 from stoker.store.members import Members
-from stoker.store.memory import Memory
-from stoker.store.memory_reading import MemoryReading
 from stoker.store.queues import Queues
-from stoker.store.read_only import ReadOnly
 from stoker.store.rows import LIVE_STATES, AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
 from stoker.store.samples import Samples
-from stoker.store.sessions import Sessions
 from stoker.store.snapshots import Snapshots
 from stoker.store.stopping import request_stop, where_of
 from stoker.store.templates import Templates
@@ -37,6 +34,9 @@ from stoker.store.workflows import Workflows
 
 if TYPE_CHECKING:
     from stoker.store.copying import TableCopy
+    from stoker.store.memory import Memory
+    from stoker.store.read_only import ReadOnly
+    from stoker.store.sessions import Sessions
 
 _ID_TRIES = 20
 
@@ -72,15 +72,39 @@ class Store:
         self.due = DueResults(self)
         self.tokens = Tokens(self)
         self.calls = Calls(self)
-        self._looking = ReadOnly(engine.url)
-        self.memory = Memory(self, MemoryReading(self._looking))
-        self.sessions = Sessions(self, self._looking)
         self._epoch: int | None = None
+
+    # What few calls need is imported by these.
+
+    @cached_property
+    def memory(self) -> Memory:
+        """Threads, thoughts and facts."""
+        from stoker.store.memory import Memory
+        from stoker.store.memory_reading import MemoryReading
+
+        return Memory(self, MemoryReading(self._looking))
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """Sessions of assistants, and their messages."""
+        from stoker.store.sessions import Sessions
+
+        return Sessions(self, self._looking)
+
+    @cached_property
+    def _looking(self) -> ReadOnly:
+        from stoker.store.read_only import ReadOnly
+
+        return ReadOnly(self._engine.url)
 
     def close(self) -> None:
         """Give back the connections."""
-        self._looking.close()
+        self._close_looking()
         self._engine.dispose()
+
+    def _close_looking(self) -> None:
+        if "_looking" in self.__dict__:
+            self._looking.close()
 
     def __enter__(self) -> Store:
         return self
@@ -392,7 +416,7 @@ class Store:
 
     def fold(self) -> None:
         """Put all of an SQLite store that no one else has open into its one file."""
-        self._looking.close()
+        self._close_looking()
         self._engine.dispose()
         with speaking(self._engine.url), self._engine.connect() as connection:
             raw = connection.connection.driver_connection
