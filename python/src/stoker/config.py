@@ -17,35 +17,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 
 from stoker.errors import NotFound, UsageError
 from stoker.marked import ConfigError, dotted, line_of, loaded, plain, shown_path
+from stoker.setting import FORBID as _FORBID
+from stoker.setting import MOST as MOST
+from stoker.setting import Bytes, Count, Is, Name, OnOff, Percent, Positive, Regex, Seconds, Weight
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 FILE_NAME = "stoker.yml"
-# The largest number that a store holds everywhere.
-MOST = 2**31 - 1
-_FORBID = {"extra": "forbid", "strict": False}
-
-
-@dataclass(frozen=True)
-class Is:
-    """What a field has to be, as the end of "'x' is not ..."; the numbers from `least` to `most` are allowed."""
-
-    words: str
-    least: float | None = None
-    most: float = MOST
-    regex: bool = False
-
-
-Seconds = Annotated[float, Is("a number of seconds, 0 or more", least=0)]
-Count = Annotated[int, Is("a whole number, 0 or more", least=0)]
-Bytes = Annotated[int, Is("a number of bytes, 0 or more", least=0, most=2**63 - 1)]
-Name = Annotated[str, Is("a text")]
-Regex = Annotated[str, Is("a regular expression", regex=True)]
-OnOff = Annotated[bool, Is("true or false")]
-Percent = Annotated[float, Is("a share in percent, 0 or more", least=0)]
-Weight = Annotated[float, Is("a weight, a number of 0 or more", least=0)]
-Positive = Annotated[float, Is("a number of 1 or more", least=1)]
 
 
 @dataclass(frozen=True)
@@ -323,7 +302,7 @@ def load(path: Path | None = None, *, start: Path | None = None, env: Mapping[st
         raise NotFound(f"there is no settings file {found}", next_step="stoker init writes one") from None
     except (OSError, UnicodeDecodeError) as problem:
         raise ConfigError(str(found), None, f"cannot be read: {problem}") from problem
-    return _validated(text, found)
+    return validated(text, found)
 
 
 def place_of(config: Config, name: str) -> str:
@@ -357,8 +336,8 @@ def inventory_path(config: Config, named: Path | None = None, *, env: Mapping[st
     return chosen.resolve()
 
 
-def _validated(text: str, path: Path) -> Config:
-    """`text` as settings; every error is a ConfigError with its line."""
+def validated(text: str, path: Path) -> Config:
+    """`text` as the settings of the file `path`, which is not read. Every error is a ConfigError with its line."""
     from pydantic import TypeAdapter, ValidationError
 
     shown = shown_path(path)

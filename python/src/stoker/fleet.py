@@ -52,6 +52,7 @@ from stoker.operations import (
     runs_verdicts,
     runs_watch,
     services,
+    settings,
     setup,
     signals,
     stats,
@@ -353,6 +354,16 @@ class Access(Namespace):
     audit = bound(access.audit)
 
 
+class Settings(Namespace):
+    """`fleet.config`: the settings of stoker.yml."""
+
+    area = "config"
+    get = bound(settings.get)
+    change = bound(settings.change)
+    check = bound(settings.check)
+    diff = bound(settings.diff)
+
+
 class Setup(Namespace):
     """`fleet.setup`: first files."""
 
@@ -457,6 +468,7 @@ class Fleet:
         self.events = Events(self._session)
         self.store = StoreFiles(self._session)
         self.access = Access(self._session)
+        self.config = Settings(self._session)
         self.setup = Setup(self._session)
 
     def __enter__(self) -> Fleet:

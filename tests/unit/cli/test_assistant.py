@@ -50,6 +50,8 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("runs query", {"query": "loss < 1", "path": "."}), ("runs summary", {"run": UNKNOWN}),
     ("runs chart", {"run": "good.jsonl", "key": ["loss"]}), ("runs why", {"a": "good.jsonl", "b": "bad.jsonl"}),
     ("runs cost", {"path": "."}), ("runs find", {"text": "good", "path": "."}), ("runs latest", {"path": "."}),
+    ("config get", {}), ("config get", {"key": UNKNOWN}), ("config diff", {}), ("config check", {}),
+    ("config set", {"key": "forks", "value": "9"}),
     ("token list", {}), ("audit", {"outcome": [UNKNOWN]}), ("run", {}), ("retry", {"job": UNKNOWN}),
     ("run", {"argv": ["true"], "on": UNKNOWN}), ("signal", {"job": UNKNOWN, "name": "USR1"}),
     ("stop", {"jobs": [UNKNOWN]}),

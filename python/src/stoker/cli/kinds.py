@@ -78,6 +78,11 @@ _VALUES = {
         "TokenRemoved": "render_access.token_removed",
         "Audit": "render_access.audit",
     },
+    "stoker.operations.settings": {
+        "SettingList": "render_settings.setting_list",
+        "SettingChange": "render_settings.change",
+        "SettingDifferences": "render_settings.differences",
+    },
     "stoker.operations.benchmark": {
         "BenchmarkReport": "render_benchmark.report",
     },

@@ -25,7 +25,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
     "workflows": ("workflows", "dispatch"),
     "services": ("containers", "services"),
     "files": ("sync", "environments"),
-    "administration": ("store", "setup", "access"),
+    "administration": ("store", "setup", "config", "access"),
 }
 _SUBJECTS: Mapping[str, str] = {
     "jobs": "Jobs on GPU nodes, their logs, queues, templates and events",

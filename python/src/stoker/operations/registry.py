@@ -63,6 +63,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.stores": _of("store", "backup restore copy check"),
     "stoker.operations.access": (*_of("token", "add list remove"), "audit"),
     "stoker.operations.setup": ("init",),
+    "stoker.operations.settings": _of("config", "get set check diff"),
 }
 
 
@@ -84,6 +85,7 @@ class Short:
 
 
 GROUPS = {
+    "config": "The settings of stoker.yml: show, change, check, compare.",
     "dead": "Jobs that were given up: which and why, and again.",
     "agent": "Programs that are given a prompt, held to limits. Only those that stoker.yml names.",
     "queue": "Lines of jobs that start in order.",
