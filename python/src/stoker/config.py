@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 
 from stoker.errors import NotFound, UsageError
 from stoker.marked import ConfigError, dotted, line_of, loaded, plain, shown_path
+from stoker.notify_settings import Notify
+from stoker.notify_settings import faults as notify_faults
 from stoker.setting import FORBID as _FORBID
 from stoker.setting import MOST as MOST
 from stoker.setting import Bytes, Count, Is, Name, OnOff, Percent, Positive, Regex, Seconds, Weight
@@ -260,6 +262,7 @@ class Config:
         field(default_factory=dict)
     )
     access: Annotated[Access, Is("a mapping with cli, mcp, allow, deny")] = field(default_factory=Access)
+    notify: Annotated[Notify, Is("a mapping with targets, rules, max_age_s, tries")] = field(default_factory=Notify)
     prices: Annotated[tuple[Price, ...], Is("a list of {gpu, per_hour}")] = ()
     log_keep_bytes: Bytes = 16 * 1024 * 1024
     connect_timeout_s: Annotated[int, Is("a whole number of seconds, 1 or more", least=1)] = 10
@@ -353,6 +356,9 @@ def validated(text: str, path: Path) -> Config:
     except ValidationError as problem:
         _raise_first(shown, data, problem.errors(include_url=False)[0])
     _check_values(shown, data, config, ())
+    for where, words in notify_faults(config.notify):
+        loc = ("notify", *where)
+        raise ConfigError(shown, line_of(data, loc), f"{dotted(loc)}: {words}")
     return replace(config, file=path.resolve())
 
 

@@ -37,10 +37,12 @@ from stoker.operations import (
     environments,
     events,
     gpus,
+    inbox,
     jobs,
     logs,
     membership,
     nodes,
+    notify,
     queue,
     registry,
     runs,
@@ -334,6 +336,24 @@ class Events(Namespace):
     read = bound(events.events)
 
 
+class Notify(Namespace):
+    """`fleet.notify`: messages to people."""
+
+    area = "notify"
+    list = bound(notify.list_targets)
+    send = bound(notify.send)
+    test = bound(notify.test)
+
+
+class Inbox(Namespace):
+    """`fleet.inbox`: messages that stay in the store until somebody has read them."""
+
+    area = "inbox"
+    list = bound(inbox.list_inbox)
+    read = bound(inbox.read)
+    archive = bound(inbox.archive)
+
+
 class StoreFiles(Namespace):
     """`fleet.store`: the store as a whole."""
 
@@ -469,6 +489,8 @@ class Fleet:
         self.store = StoreFiles(self._session)
         self.access = Access(self._session)
         self.config = Settings(self._session)
+        self.notify = Notify(self._session)
+        self.inbox = Inbox(self._session)
         self.setup = Setup(self._session)
 
     def __enter__(self) -> Fleet:

@@ -78,6 +78,16 @@ _VALUES = {
         "TokenRemoved": "render_access.token_removed",
         "Audit": "render_access.audit",
     },
+    "stoker.operations.notify": {
+        "TargetList": "render_notify.target_list",
+        "NoticesSent": "render_notify.sent",
+        "TargetTested": "render_notify.tested",
+    },
+    "stoker.operations.inbox": {
+        "Inbox": "render_notify.inbox",
+        "MailRead": "render_notify.mails",
+        "MailArchived": "render_notify.archived",
+    },
     "stoker.operations.settings": {
         "SettingList": "render_settings.setting_list",
         "SettingChange": "render_settings.change",

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 # Areas that one asks in one breath. An area that stands nowhere here is a group of its own.
 _GROUPS: Mapping[str, tuple[str, ...]] = {
-    "jobs": ("jobs", "agents", "templates", "queue", "dead", "events"),
+    "jobs": ("jobs", "agents", "templates", "queue", "dead", "events", "inbox"),
     "nodes": ("nodes",),
     "runs": ("runs",),
     "workflows": ("workflows", "dispatch"),
     "services": ("containers", "services"),
     "files": ("sync", "environments"),
-    "administration": ("store", "setup", "config", "access"),
+    "administration": ("store", "setup", "config", "notify", "access"),
 }
 _SUBJECTS: Mapping[str, str] = {
     "jobs": "Jobs on GPU nodes, their logs, queues, templates and events",

@@ -22,6 +22,7 @@ from stoker.store.engine import connect, shown, speaking, store_url
 from stoker.store.identity import new_id
 from stoker.store.logs import LogCopies
 from stoker.store.members import Members
+from stoker.store.notices import Notices
 from stoker.store.queues import Queues
 from stoker.store.rows import LIVE_STATES, AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
 from stoker.store.samples import Samples
@@ -68,6 +69,7 @@ class Store:
         self.due = DueResults(self)
         self.tokens = Tokens(self)
         self.calls = Calls(self)
+        self.notices = Notices(self)
         self._epoch: int | None = None
 
     def close(self) -> None:
