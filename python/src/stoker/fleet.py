@@ -30,6 +30,7 @@ from stoker.operations import (
     container_images,
     containers,
     dead,
+    diag,
     disk,
     dispatch,
     dispatchers,
@@ -211,6 +212,7 @@ class Nodes(Namespace):
     telemetry = bound(telemetry.telemetry)
     top = bound(top.top)
     execute = bound(nodes.execute)
+    diag = bound(diag.diag)
     members = bound(membership.members)
     add = bound(membership.add)
     approve = bound(membership.approve)

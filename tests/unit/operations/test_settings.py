@@ -170,14 +170,14 @@ def test_drift_is_shown_against_the_defaults_and_against_another_file(session: S
     }  # fmt: skip
     other = Path("other.yml")
     other.write_text(TEXT.replace("120", "30") + "prices: [{gpu: H100, per_hour: 2}]\n")
-    found = {one.key: (one.here, one.there, one.only) for one in settings.diff(session, against=other).differences}
+    found = {one.key: (one.here, one.there, one.only) for one in settings.diff(session, against=str(other)).differences}
     assert found == {
         "launcher.idle_s": (120.0, 30.0, None),
         "prices[0].gpu": (None, "H100", "there"), "prices[0].per_hour": (None, 2.0, "there"),
     }  # fmt: skip
     other.write_text("forks: no\n")
     with pytest.raises(ConfigError, match=r"other\.yml:1: forks"):
-        settings.diff(session, against=other)
+        settings.diff(session, against=str(other))
 
 
 def test_what_is_set_is_told_with_its_line(session: Session, file: Path) -> None:
@@ -190,7 +190,7 @@ def test_what_is_set_is_told_with_its_line(session: Session, file: Path) -> None
         settings.get(session, "launcher.idel_s")
     file.write_text("forks: none\n")
     with pytest.raises(ConfigError, match=r"stoker\.yml:1: forks: 'none' is not a whole number"):
-        settings.check(session, Path("stoker.yml"))
+        settings.check(session, "stoker.yml")
 
 
 @pytest.mark.accepts("D39")

@@ -78,6 +78,9 @@ _VALUES = {
         "TokenRemoved": "render_access.token_removed",
         "Audit": "render_access.audit",
     },
+    "stoker.operations.diag": {
+        "DiagBundle": "render_diag.bundle",
+    },
     "stoker.operations.notify": {
         "TargetList": "render_notify.target_list",
         "NoticesSent": "render_notify.sent",

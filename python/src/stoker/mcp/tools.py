@@ -41,7 +41,7 @@ HELP = "help"
 # What every tool takes beside the arguments of its operations.
 CURSOR, CONFIRM, KEY = "cursor", "confirm", "idempotency_key"
 # Where the first words of a docstring have said what an operation does; `help` has the rest.
-_ENOUGH = re.compile(r"[.:;](?: |$)| \(|, (?:and|for|from|with) ")
+_ENOUGH = re.compile(r"[.:;](?: |$)| \(|, ")
 _TEXT = {"type": "string"}
 
 

@@ -92,7 +92,7 @@ def send(session: Session) -> NoticesSent:
 
 @operation("notify", "notify test", "operate")
 def test(session: Session, target: str) -> TargetTested:
-    """Send a message to a target now, to see whether it arrives.
+    """Send a message now, to see whether it arrives.
 
     Args:
         target: Its name in stoker.yml.

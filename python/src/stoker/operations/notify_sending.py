@@ -123,7 +123,7 @@ def deliver(url: str, rows: Sequence[NoticeRow], within_s: float) -> list[Outcom
     except subprocess.TimeoutExpired as late:
         printed, end = late.stdout or b"", f"gave no answer within {within_s:.0f} s"
     told = [json.loads(line) for line in printed.splitlines(keepends=True) if line.endswith(b"\n")]
-    secrets = _secrets(url)
+    secrets = secrets_of(url)
     outcomes = [Outcome(one["id"], one["sent"], redact(one["why"], secrets) if one["why"] else None) for one in told]
     if len(outcomes) < len(rows) and all(outcome.sent for outcome in outcomes):
         outcomes.append(Outcome(rows[len(outcomes)].seq, False, redact(end, secrets)))
@@ -189,7 +189,7 @@ def _last_line(text: bytes) -> str:
     return lines[-1] if lines else "it said nothing"
 
 
-def _secrets(url: str) -> list[str]:
+def secrets_of(url: str) -> list[str]:
     """The parts of an address that nobody has to read: what is long enough to be a token, but for a host's name."""
     parts = urlsplit(url)
     words = [*re.split(r"[/:@?&=,]", url.partition("://")[2]), unquote(parts.password or "")]

@@ -38,6 +38,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.inbox": _of("inbox", "list read archive"),
     "stoker.operations.clean": ("clean",),
     "stoker.operations.nodes": ("status", "nodes", "exec"),
+    "stoker.operations.diag": ("diag",),
     "stoker.operations.membership": _of("node", "list add approve remove"),
     "stoker.operations.drain": _of("node", "drain resume"),
     "stoker.operations.gpus": ("gpus", "gpu release"),

@@ -113,13 +113,13 @@ def change(session: Session, key: str, value: str | None = None, *, unset: bool 
 
 
 @operation("config", "config check", "read")
-def check(session: Session, file: Path | None = None) -> SettingList:
+def check(session: Session, file: str | None = None) -> SettingList:
     """Check a stoker.yml, and list what it sets. Exit code 2 where something in it is wrong: file, line and field.
 
     Args:
         file: The file; by default the one in use.
     """
-    settings = reading.load(file) if file is not None else session.config
+    settings = reading.load(Path(file)) if file is not None else session.config
     if settings.file is None:
         raise NotFound("there is no stoker.yml to check", next_step="stoker init writes one")
     lines = _lines(settings)
@@ -130,14 +130,14 @@ def check(session: Session, file: Path | None = None) -> SettingList:
 
 
 @operation("config", "config diff", "read")
-def diff(session: Session, *, against: Path | None = None) -> SettingDifferences:
-    """Show what the settings change of the defaults, or what differs from another stoker.yml.
+def diff(session: Session, *, against: str | None = None) -> SettingDifferences:
+    """Show what differs from the defaults, or from another stoker.yml.
 
     Args:
         against: That other file.
     """
     settings = session.config
-    other = reading.load(against) if against is not None else Config()
+    other = reading.load(Path(against)) if against is not None else Config()
     here, there = flat(settings), flat(other)
     keys = [*here, *(loc for loc in there if loc not in here)]
     found = tuple(

@@ -377,6 +377,12 @@ class Store:
         with speaking(self._engine.url):
             return sums(self._engine)
 
+    def counts(self) -> dict[str, int]:
+        """How many rows each table has."""
+        with self.read() as connection:
+            tables = schema.metadata.sorted_tables
+            return {t.name: int(connection.execute(select(func.count()).select_from(t)).scalar_one()) for t in tables}
+
     def faults(self) -> list[str]:
         """What the database finds wrong with itself; nothing is well."""
         from stoker.store.copying import faults
