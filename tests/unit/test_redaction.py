@@ -35,6 +35,7 @@ def test_tokens_of_known_forms_are_taken_out(secret: str) -> None:
         ('{"password": "open sesame", "n": 1}', f'{{"password": "{GONE}", "n": 1}}'),
         ("curl -H 'Authorization: Bearer abcdefgh12'", f"curl -H 'Authorization: {GONE} {GONE}'"),
         ("['x', '--token', 'abc']", f"['x', '--token', '{GONE}']"),
+        ("ansible_become_pass: abc", f"ansible_become_pass: {GONE}"),
         ("x --api-key abc y", f"x --api-key {GONE} y"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\nrest", f"{GONE}\nrest"),
         ("-----BEGIN RSA PRIVATE KEY-----\nb3Bl\ncut of", GONE),
@@ -49,7 +50,8 @@ def test_what_is_called_a_secret_is_taken_out(text: str, left: str) -> None:
     [
         "loss 0.1 tokens: 4096 tokens/s 33", "url_env: SLACK_URL", "secret_env: [HF_TOKEN]", "token_file: /etc/x",
         "commit 4f1c2aa09b5d6e7f8091a2b3c4d5e6f708192a3b", "http://127.0.0.1:8000/health", "max_tokens: 5",
-        "GPU-8f2b1c3d-0000-1111-2222-333344445555", "10:57:33 job.failed exit 3", "the token is missing",
+        "GPU-8f2b1c3d-0000-1111-2222-333344445555", "10:57:33 job.failed exit 3", "pass_limit: 10", "passed: 3",
+        "the token is missing",
     ],
 )  # fmt: skip
 def test_what_is_no_secret_stays(text: str) -> None:

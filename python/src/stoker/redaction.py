@@ -14,7 +14,7 @@ GONE = "[redacted]"
 # The shortest value that is looked for as it is: a shorter one stands in other words by chance.
 _SHORTEST = 8
 _NAMED = (
-    r"(?:passw(?:or)?d|passphrase|secret|token(?!s)|api[_-]?key|access[_-]?key|private[_-]?key|credential|"
+    r"(?:passw(?:or)?d|passphrase|(?:\b|_)pass(?![a-z_])|secret|token(?!s)|api[_-]?key|access[_-]?key|private[_-]?key|credential|"
     r"authorization|cookie)"
 )
 _VALUE = r"(\"[^\"\n]*\"|'[^'\n]*'|[^\s,;&\"'}\]]+)"
