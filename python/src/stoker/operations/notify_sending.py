@@ -124,7 +124,9 @@ def deliver(url: str, rows: Sequence[NoticeRow], within_s: float) -> list[Outcom
         printed, end = late.stdout or b"", f"gave no answer within {within_s:.0f} s"
     told = [json.loads(line) for line in printed.splitlines(keepends=True) if line.endswith(b"\n")]
     secrets = secrets_of(url)
-    outcomes = [Outcome(one["id"], one["sent"], redact(one["why"], secrets) if one["why"] else None) for one in told]
+    outcomes = [
+        Outcome(one["id"], one["sent"], redact(one["why"], secrets).rstrip(".") if one["why"] else None) for one in told
+    ]
     if len(outcomes) < len(rows) and all(outcome.sent for outcome in outcomes):
         outcomes.append(Outcome(rows[len(outcomes)].seq, False, redact(end, secrets)))
     return outcomes
