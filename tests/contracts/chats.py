@@ -13,6 +13,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -39,6 +40,8 @@ class Chats:
         self.taken: list[tuple[str, Any]] = []
         self.refused: list[tuple[int, str]] = []
         self.busy, self.silent = 0, False
+        self._written = 1000
+        self.updates: list[dict[str, Any]] = []
         self._contexts, self.ca_file = _certificates(folder)
         handler = type("Bound", (_Handler,), {"chats": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -53,7 +56,7 @@ class Chats:
         proxy = f"http://127.0.0.1:{self.port}"
         return {
             "HTTPS_PROXY": proxy, "https_proxy": proxy, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1",
-            "REQUESTS_CA_BUNDLE": str(self.ca_file),
+            "REQUESTS_CA_BUNDLE": str(self.ca_file), "SSL_CERT_FILE": str(self.ca_file),
         }  # fmt: skip
 
     @property
@@ -103,14 +106,26 @@ class Chats:
             return 400, "application/json", json.dumps({"content": ["Must be 2000 or fewer in length."]})
         return 204, "application/json", ""
 
+    def write(self, user: int, text: str, *, kind: str = "private", ago_s: float = 0.0) -> None:
+        """Let a user write to the bot."""
+        sender = {"id": user, "is_bot": False, "first_name": "Jo"}
+        chat = {"id": user if kind == "private" else -100, "type": kind}
+        message = {"message_id": 1, "date": int(time.time() - ago_s), "from": sender, "chat": chat, "text": text}
+        self._written += 1
+        self.updates.append({"update_id": self._written, "message": message})
+
     def _telegram(self, path: str, said: Any) -> Answer:
         def error(code: int, words: str) -> Answer:
             told = {"ok": False, "error_code": code, "description": words}
             return code, "application/json", json.dumps(told)
 
+        if path == self.TELEGRAM.replace("sendMessage", "getUpdates"):
+            # What is asked for after a number was taken up to it.
+            self.updates = [one for one in self.updates if one["update_id"] >= said.get("offset", 0)]
+            return 200, "application/json", json.dumps({"ok": True, "result": self.updates[:100]})
         if path != self.TELEGRAM:
             return error(401, "Unauthorized")
-        if str(said.get("chat_id")) != "4711":
+        if str(said.get("chat_id")) not in ("4711", "12"):
             return error(400, "Bad Request: chat not found")
         if not 0 < len(said.get("text") or "") <= 4096:
             return error(400, "Bad Request: message is too long" if said.get("text") else "message text is empty")
@@ -152,9 +167,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         status, kind, words = self.chats.judge(self.host, self.path, self.headers, body)
-        if status < 300:
+        if status < 300 and not self.path.endswith("/getUpdates"):
             self.chats.taken.append((self.host or "webhook", json.loads(body)))
-        else:
+        elif status >= 300:
             self.chats.refused.append((status, words))
         data = words.encode()
         self.send_response(status)

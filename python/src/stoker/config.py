@@ -20,8 +20,9 @@ from stoker.marked import ConfigError, dotted, line_of, loaded, plain, shown_pat
 from stoker.notify_settings import Notify
 from stoker.notify_settings import faults as notify_faults
 from stoker.setting import FORBID as _FORBID
+from stoker.setting import IS_ROLE as _IS_ROLE
 from stoker.setting import MOST as MOST
-from stoker.setting import Bytes, Count, Is, Name, OnOff, Percent, Positive, Regex, Seconds, Weight
+from stoker.setting import Bytes, Count, Is, Name, OnOff, Percent, Positive, Regex, Role, Seconds, Weight
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -183,8 +184,6 @@ class Price:
     per_hour: Annotated[float, Is("a number of dollars per hour, 0 or more", least=0)]
 
 
-Role = Literal["read", "operate", "spend", "administer"]
-_IS_ROLE = Is("one of read, operate, spend, administer")
 _IS_RULES = Is("a mapping of roles (read, operate, spend, administer) to lists of operations such as runs.*")
 
 
@@ -262,7 +261,9 @@ class Config:
         field(default_factory=dict)
     )
     access: Annotated[Access, Is("a mapping with cli, mcp, allow, deny")] = field(default_factory=Access)
-    notify: Annotated[Notify, Is("a mapping with targets, rules, max_age_s, tries")] = field(default_factory=Notify)
+    notify: Annotated[Notify, Is("a mapping with targets, rules, telegram, max_age_s, tries")] = field(
+        default_factory=Notify
+    )
     prices: Annotated[tuple[Price, ...], Is("a list of {gpu, per_hour}")] = ()
     log_keep_bytes: Bytes = 16 * 1024 * 1024
     connect_timeout_s: Annotated[int, Is("a whole number of seconds, 1 or more", least=1)] = 10

@@ -44,6 +44,7 @@ from stoker.operations import (
     membership,
     nodes,
     notify,
+    notify_listen,
     queue,
     registry,
     runs,
@@ -345,6 +346,7 @@ class Notify(Namespace):
     list = bound(notify.list_targets)
     send = bound(notify.send)
     test = bound(notify.test)
+    listen = bound(notify_listen.listen)
 
 
 class Inbox(Namespace):

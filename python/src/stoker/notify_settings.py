@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from stoker.setting import FORBID, Is, Name, OnOff, Positive, Seconds
+from stoker.setting import FORBID, Is, Name, OnOff, Positive, Role, Seconds
 
 # The target that is always there: the messages in the store, which `stoker inbox` shows.
 INBOX = "inbox"
 # The first words of all events; a rule for anything else would wait for ever.
-SUBJECTS = ("alert", "attempt", "dispatcher", "job", "node", "queue", "step", "template", "workflow")
+SUBJECTS = ("alert", "attempt", "dispatcher", "job", "message", "node", "queue", "step", "template", "workflow")
 # Names for what has several, or another one in the store.
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "job.ended": ("job.succeeded", "job.failed", "job.cancelled", "job.lost", "job.dead"),
@@ -59,6 +59,22 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Telegram:
+    """A bot that takes commands: its token is in the variable `token_env` or the file `token_file`.
+
+    `allow` has the number of each user who may ask, with a role. Everybody else gets no answer.
+    """
+
+    __pydantic_config__ = FORBID
+
+    token_env: Name | None = None
+    token_file: Name | None = None
+    allow: Annotated[Mapping[str, Role], Is("a mapping of users' numbers to roles (read, operate, ...)")] = field(
+        default_factory=dict
+    )
+
+
+@dataclass(frozen=True)
 class Notify:
     """Messages to people. One that could not be sent within `max_age_s` seconds, or `tries` tries, is given up."""
 
@@ -68,6 +84,7 @@ class Notify:
         default_factory=dict
     )
     rules: Annotated[tuple[Rule, ...], Is("a list of {events, to, jobs, nodes, projects, cooldown_s, urgent}")] = ()
+    telegram: Annotated[Telegram, Is("a mapping with token_env, token_file, allow")] = field(default_factory=Telegram)
     max_age_s: Positive = 86400.0
     tries: Annotated[int, Is("a whole number, 1 or more", least=1)] = 10
 
@@ -83,6 +100,12 @@ def faults(settings: Notify) -> Iterator[tuple[tuple[int | str, ...], str]]:
         for index, span in enumerate(target.quiet):
             if not _SPAN.fullmatch(span):
                 yield (*at, "quiet", index), f"{span!r} is not a time such as 22:00-07:00"
+    bot = settings.telegram
+    if bot.token_env is not None and bot.token_file is not None:
+        yield ("telegram",), "has token_env and token_file: one of the two"
+    for user in bot.allow:
+        if not user.isascii() or not user.isdecimal():
+            yield ("telegram", "allow"), f"{user!r} is not the number of a user: names can be taken over by others"
     for number, rule in enumerate(settings.rules):
         yield from (((("rules", number, *where)), words) for where, words in _of_rule(rule, settings))
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 NEXT_STEP = "pip install 'stoker[notify]'"
+_answers: list[TextIO] = []
 
 
 def main() -> int:
     """Read what to send, send it, and say how each went."""
     asked = json.load(sys.stdin)
+    # Whatever a library prints is no answer.
+    _answers.append(sys.stdout)
+    sys.stdout = sys.stderr
     try:
         import apprise
     except ImportError:
@@ -48,8 +52,8 @@ def _sent(apprise: Any, service: Any, message: dict[str, str]) -> tuple[bool, st
 
 
 def _say(number: str, sent: bool, why: str | None) -> None:
-    sys.stdout.write(json.dumps({"id": number, "sent": sent, "why": why}) + "\n")
-    sys.stdout.flush()
+    _answers[-1].write(json.dumps({"id": number, "sent": sent, "why": why}) + "\n")
+    _answers[-1].flush()
 
 
 if __name__ == "__main__":

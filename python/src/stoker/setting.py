@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 # The largest number that a store holds everywhere.
 MOST = 2**31 - 1
@@ -29,3 +29,6 @@ OnOff = Annotated[bool, Is("true or false")]
 Percent = Annotated[float, Is("a share in percent, 0 or more", least=0)]
 Weight = Annotated[float, Is("a weight, a number of 0 or more", least=0)]
 Positive = Annotated[float, Is("a number of 1 or more", least=1)]
+
+Role = Literal["read", "operate", "spend", "administer"]
+IS_ROLE = Is("one of read, operate, spend, administer")

@@ -71,7 +71,7 @@ def added(session: Session, name: str, **spec: Any) -> str:
     return session.store.add_job(name, more).id
 
 
-@pytest.mark.accepts("R31")
+@pytest.mark.accepts("R31", "C54")
 @pytest.mark.filterwarnings("ignore:Requiring AUTH")
 def test_slack_discord_telegram_a_webhook_and_mail_take_what_is_sent(
     session: Session, chats: Chats, mail: MailServer, monkeypatch: pytest.MonkeyPatch
@@ -273,6 +273,7 @@ def test_without_the_library_the_way_to_it_is_told(
     assert notify.test(session, "hook").why == "apprise is not installed: pip install 'stoker[notify]'"
 
 
+@pytest.mark.accepts("C54")
 def test_the_inbox_knows_what_is_unread_read_and_put_away(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(
         session, {}, monkeypatch, RULES.replace("{names}, ", "").replace("targets:\n    {targets}", "targets: {{}}")

@@ -14,7 +14,7 @@ import pytest
 from stoker import config
 from stoker.errors import NotFound, StokerError, UsageError
 from stoker.marked import ConfigError
-from stoker.operations import settings
+from stoker.operations import policy, settings
 from stoker.operations.session import Session
 
 TEXT = """\
@@ -208,3 +208,5 @@ def test_secrets_are_never_shown(session: Session) -> None:
         assert secret not in text
     assert "PLAIN" in text
     assert "hunter23" in Path("stoker.yml").read_text()
+    kept = policy.shown({"key": "agents.coder.env.MORE", "value": "opensesame3"})
+    assert kept == {"key": "agents.coder.env.MORE", "value": {"length": 11}}

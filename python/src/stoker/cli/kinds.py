@@ -165,6 +165,7 @@ _STREAMS = {
     "stoker.operations.queue": {"QueueStream": "render_queue.queue_stream"},
     "stoker.operations.drain": {"DrainStream": "render_members.drain_stream"},
     "stoker.operations.workflows": {"WorkflowStream": "render_workflows.stream"},
+    "stoker.operations.notify_listen": {"ListenStream": "render_notify.listening"},
     "stoker.operations.events": {"EventStream": "render_streams.events"},
     "stoker.operations.telemetry": {"SampleStream": "render_telemetry.stream"},
     "stoker.operations.runs_watch": {"NewsStream": "render_answers.news"},

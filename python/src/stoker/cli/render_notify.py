@@ -8,6 +8,7 @@ from stoker.cli import format as fmt
 from stoker.cli.out import Out, Piece
 from stoker.operations.inbox import Inbox, Mail, MailArchived, MailRead
 from stoker.operations.notify import NoticesSent, TargetList, TargetTested, TargetView
+from stoker.operations.notify_listen import ListenStream
 
 _STYLES = {"failure": "red", "success": "green"}
 
@@ -79,3 +80,13 @@ def _state(one: TargetView) -> Piece:
         again = f", next try in {fmt.age(one.next_try - time.time())}" if one.next_try else ""
         return fmt.one_line(f"fails for {fmt.age(time.time() - one.failing_since)}: {one.detail}{again}"), "red"
     return "quiet now" if one.quiet else "ok"
+
+
+def listening(stream: ListenStream, out: Out) -> int:
+    """`stoker notify listen`: a line for each message."""
+    for heard in stream:
+        who = f"{heard.user} {heard.name}".strip() or "Telegram"
+        what = f"/{heard.command} " if heard.command else ""
+        problem = f": {heard.problem}" if heard.problem else ""
+        out.line(fmt.one_line(f"{_at(heard.at)}  {who}  {what}{heard.outcome}{problem}"))
+    return stream.exit_code

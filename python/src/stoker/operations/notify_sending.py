@@ -122,6 +122,8 @@ def deliver(url: str, rows: Sequence[NoticeRow], within_s: float) -> list[Outcom
         printed, end = ran.stdout, f"the sender ended with code {ran.returncode}: {_last_line(ran.stderr)}"
     except subprocess.TimeoutExpired as late:
         printed, end = late.stdout or b"", f"gave no answer within {within_s:.0f} s"
+    except OSError as problem:
+        printed, end = b"", f"the sender cannot be started: {problem.strerror or problem}"
     told = [json.loads(line) for line in printed.splitlines(keepends=True) if line.endswith(b"\n")]
     secrets = secrets_of(url)
     outcomes = [

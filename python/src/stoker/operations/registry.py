@@ -35,6 +35,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.watch": ("watch",),
     "stoker.operations.events": ("events",),
     "stoker.operations.notify": _of("notify", "list send test"),
+    "stoker.operations.notify_listen": _of("notify", "listen"),
     "stoker.operations.inbox": _of("inbox", "list read archive"),
     "stoker.operations.clean": ("clean",),
     "stoker.operations.nodes": ("status", "nodes", "exec"),

@@ -63,6 +63,25 @@ class Notices:
             transaction.change(delete(_table).where(_table.c.state != "due", _table.c.ended_at < at - KEEP_S, old))
         return due
 
+    def reached(self, name: str, seen: int) -> bool:
+        """Note that what comes from `name` was taken up to that number. False: somebody else was faster."""
+        with self._store.touch() as connection:
+            newer = update(_targets).where(_targets.c.name == name, _targets.c.seen < seen)
+            return connection.execute(newer.values(seen=seen)).rowcount == 1
+
+    def receive(self, who: str, text: str, *, now: float | None = None) -> int:
+        """Put what a person wrote into the inbox; the number of its event, which says from whom it is."""
+        at = time.time() if now is None else now
+        with self._store.write() as transaction:
+            seq = transaction.event("message.received", at, data={"from": who})
+            transaction.change(
+                insert(_table).values(
+                    seq=seq, target="inbox", at=at, topic=f"message:{who}", title=f"message from {who}", body=text,
+                    mood="info", urgent=False, state="sent", tries=0, ended_at=at,
+                )
+            )  # fmt: skip
+        return seq
+
     def claim(
         self, targets: Sequence[str], limit: int, until: float, *, now: float, urgent_only: Sequence[str] = ()
     ) -> list[NoticeRow]:
