@@ -65,3 +65,9 @@ def test_known_values_and_secret_names_go_at_any_depth() -> None:
     assert redacted({"password": ["a", "b"]}) == {"password": [GONE, GONE]}
     assert names_secret("HF_TOKEN")
     assert not names_secret("url_env")
+
+
+@pytest.mark.parametrize("piece", ["x", "-", "a.", "eyJ-", "token", "Bearer ", "a:", "://", "--token-", "'"])
+def test_long_text_takes_no_longer_than_its_length(piece: str) -> None:
+    # With the square of its length these would take longer than a test may.
+    assert redact(piece * (1_000_000 // len(piece)))

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from stoker.dispatch.notices import is_quiet, pause_s, wanted
+from stoker.dispatch.notices import Wanted, is_quiet, pause_s, wanted
 from stoker.errors import StokerError
 from stoker.notify_settings import INBOX, Notify, Target
 from stoker.operations.session import Session
@@ -183,7 +183,7 @@ def _failed(session: Session, name: str, sentence: str) -> Problem:
     return Problem(None, f"no message to {sentence}; next try in {pause:.0f} s", f"stoker notify test {name}")
 
 
-def _fields(one: Any) -> Mapping[str, Any]:
+def _fields(one: Wanted) -> Mapping[str, Any]:
     message = asdict(one.message)
     return {"seq": one.seq, "at": one.at, "urgent": one.urgent, "cooldown_s": one.cooldown_s, **message}
 
