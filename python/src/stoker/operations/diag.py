@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import stoker
 from stoker.config import working_folder
 from stoker.config_edit import flat
 from stoker.errors import StokerError, UsageError
@@ -153,7 +152,7 @@ def _versions(found: _Collected) -> None:
         except subprocess.TimeoutExpired:
             found.lack(tool, f"gave no answer within {_TOOL_S:.0f} s")
     found.document("versions.json", {
-        "stoker": stoker.__version__, "python": sys.version, "platform": platform.platform(), "cpus": os.cpu_count(),
+        "stoker": _version("stoker"), "python": sys.version, "platform": platform.platform(), "cpus": os.cpu_count(),
         "packages": {name: _version(name) for name in _PACKAGES}, "tools": tools,
     })  # fmt: skip
 
