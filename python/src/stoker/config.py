@@ -17,35 +17,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 
 from stoker.errors import NotFound, UsageError
 from stoker.marked import ConfigError, dotted, line_of, loaded, plain, shown_path
+from stoker.notify_settings import Notify
+from stoker.notify_settings import faults as notify_faults
+from stoker.setting import FORBID as _FORBID
+from stoker.setting import IS_ROLE as _IS_ROLE
+from stoker.setting import MOST as MOST
+from stoker.setting import Bytes, Count, Is, Name, OnOff, Percent, Positive, Regex, Role, Seconds, Weight
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 FILE_NAME = "stoker.yml"
-# The largest number that a store holds everywhere.
-MOST = 2**31 - 1
-_FORBID = {"extra": "forbid", "strict": False}
-
-
-@dataclass(frozen=True)
-class Is:
-    """What a field has to be, as the end of "'x' is not ..."; the numbers from `least` to `most` are allowed."""
-
-    words: str
-    least: float | None = None
-    most: float = MOST
-    regex: bool = False
-
-
-Seconds = Annotated[float, Is("a number of seconds, 0 or more", least=0)]
-Count = Annotated[int, Is("a whole number, 0 or more", least=0)]
-Bytes = Annotated[int, Is("a number of bytes, 0 or more", least=0, most=2**63 - 1)]
-Name = Annotated[str, Is("a text")]
-Regex = Annotated[str, Is("a regular expression", regex=True)]
-OnOff = Annotated[bool, Is("true or false")]
-Percent = Annotated[float, Is("a share in percent, 0 or more", least=0)]
-Weight = Annotated[float, Is("a weight, a number of 0 or more", least=0)]
-Positive = Annotated[float, Is("a number of 1 or more", least=1)]
 
 
 @dataclass(frozen=True)
@@ -202,8 +184,6 @@ class Price:
     per_hour: Annotated[float, Is("a number of dollars per hour, 0 or more", least=0)]
 
 
-Role = Literal["read", "operate", "spend", "administer"]
-_IS_ROLE = Is("one of read, operate, spend, administer")
 _IS_RULES = Is("a mapping of roles (read, operate, spend, administer) to lists of operations such as runs.*")
 
 
@@ -281,6 +261,9 @@ class Config:
         field(default_factory=dict)
     )
     access: Annotated[Access, Is("a mapping with cli, mcp, allow, deny")] = field(default_factory=Access)
+    notify: Annotated[Notify, Is("a mapping with targets, rules, telegram, max_age_s, tries")] = field(
+        default_factory=Notify
+    )
     prices: Annotated[tuple[Price, ...], Is("a list of {gpu, per_hour}")] = ()
     log_keep_bytes: Bytes = 16 * 1024 * 1024
     connect_timeout_s: Annotated[int, Is("a whole number of seconds, 1 or more", least=1)] = 10
@@ -323,7 +306,7 @@ def load(path: Path | None = None, *, start: Path | None = None, env: Mapping[st
         raise NotFound(f"there is no settings file {found}", next_step="stoker init writes one") from None
     except (OSError, UnicodeDecodeError) as problem:
         raise ConfigError(str(found), None, f"cannot be read: {problem}") from problem
-    return _validated(text, found)
+    return validated(text, found)
 
 
 def place_of(config: Config, name: str) -> str:
@@ -357,8 +340,8 @@ def inventory_path(config: Config, named: Path | None = None, *, env: Mapping[st
     return chosen.resolve()
 
 
-def _validated(text: str, path: Path) -> Config:
-    """`text` as settings; every error is a ConfigError with its line."""
+def validated(text: str, path: Path) -> Config:
+    """`text` as the settings of the file `path`, which is not read. Every error is a ConfigError with its line."""
     from pydantic import TypeAdapter, ValidationError
 
     shown = shown_path(path)
@@ -374,6 +357,9 @@ def _validated(text: str, path: Path) -> Config:
     except ValidationError as problem:
         _raise_first(shown, data, problem.errors(include_url=False)[0])
     _check_values(shown, data, config, ())
+    for where, words in notify_faults(config.notify):
+        loc = ("notify", *where)
+        raise ConfigError(shown, line_of(data, loc), f"{dotted(loc)}: {words}")
     return replace(config, file=path.resolve())
 
 

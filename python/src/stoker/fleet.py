@@ -30,6 +30,7 @@ from stoker.operations import (
     container_images,
     containers,
     dead,
+    diag,
     disk,
     dispatch,
     dispatchers,
@@ -37,11 +38,14 @@ from stoker.operations import (
     environments,
     events,
     gpus,
+    inbox,
     jobs,
     logs,
     membership,
     memory,
     nodes,
+    notify,
+    notify_listen,
     queue,
     registry,
     runs,
@@ -54,6 +58,7 @@ from stoker.operations import (
     runs_watch,
     services,
     sessions,
+    settings,
     setup,
     signals,
     stats,
@@ -211,6 +216,7 @@ class Nodes(Namespace):
     telemetry = bound(telemetry.telemetry)
     top = bound(top.top)
     execute = bound(nodes.execute)
+    diag = bound(diag.diag)
     members = bound(membership.members)
     add = bound(membership.add)
     approve = bound(membership.approve)
@@ -369,6 +375,25 @@ class Sessions(Namespace):
     ack = bound(sessions.ack)
 
 
+class Notify(Namespace):
+    """`fleet.notify`: messages to people."""
+
+    area = "notify"
+    list = bound(notify.list_targets)
+    send = bound(notify.send)
+    test = bound(notify.test)
+    listen = bound(notify_listen.listen)
+
+
+class Inbox(Namespace):
+    """`fleet.inbox`: messages that stay in the store until somebody has read them."""
+
+    area = "inbox"
+    list = bound(inbox.list_inbox)
+    read = bound(inbox.read)
+    archive = bound(inbox.archive)
+
+
 class StoreFiles(Namespace):
     """`fleet.store`: the store as a whole."""
 
@@ -387,6 +412,16 @@ class Access(Namespace):
     list_tokens = bound(access.list_tokens)
     remove_token = bound(access.remove_token)
     audit = bound(access.audit)
+
+
+class Settings(Namespace):
+    """`fleet.config`: the settings of stoker.yml."""
+
+    area = "config"
+    get = bound(settings.get)
+    change = bound(settings.change)
+    check = bound(settings.check)
+    diff = bound(settings.diff)
 
 
 class Setup(Namespace):
@@ -496,6 +531,9 @@ class Fleet:
         self.sessions = Sessions(self._session)
         self.store = StoreFiles(self._session)
         self.access = Access(self._session)
+        self.config = Settings(self._session)
+        self.notify = Notify(self._session)
+        self.inbox = Inbox(self._session)
         self.setup = Setup(self._session)
 
     def __enter__(self) -> Fleet:

@@ -95,6 +95,24 @@ _VALUES = {
         "TokenRemoved": "render_access.token_removed",
         "Audit": "render_access.audit",
     },
+    "stoker.operations.diag": {
+        "DiagBundle": "render_diag.bundle",
+    },
+    "stoker.operations.notify": {
+        "TargetList": "render_notify.target_list",
+        "NoticesSent": "render_notify.sent",
+        "TargetTested": "render_notify.tested",
+    },
+    "stoker.operations.inbox": {
+        "Inbox": "render_notify.inbox",
+        "MailRead": "render_notify.mails",
+        "MailArchived": "render_notify.archived",
+    },
+    "stoker.operations.settings": {
+        "SettingList": "render_settings.setting_list",
+        "SettingChange": "render_settings.change",
+        "SettingDifferences": "render_settings.differences",
+    },
     "stoker.operations.benchmark": {
         "BenchmarkReport": "render_benchmark.report",
     },
@@ -164,6 +182,7 @@ _STREAMS = {
     "stoker.operations.queue": {"QueueStream": "render_queue.queue_stream"},
     "stoker.operations.drain": {"DrainStream": "render_members.drain_stream"},
     "stoker.operations.workflows": {"WorkflowStream": "render_workflows.stream"},
+    "stoker.operations.notify_listen": {"ListenStream": "render_notify.listening"},
     "stoker.operations.events": {"EventStream": "render_streams.events"},
     "stoker.operations.telemetry": {"SampleStream": "render_telemetry.stream"},
     "stoker.operations.runs_watch": {"NewsStream": "render_answers.news"},

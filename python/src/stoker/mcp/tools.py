@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 # Areas that one asks in one breath. An area that stands nowhere here is a group of its own.
 _GROUPS: Mapping[str, tuple[str, ...]] = {
-    "jobs": ("jobs", "agents", "templates", "queue", "dead", "events"),
+    "jobs": ("jobs", "agents", "templates", "queue", "dead", "events", "inbox"),
     "nodes": ("nodes",),
     "runs": ("runs",),
     "workflows": ("workflows", "dispatch"),
     "services": ("containers", "services"),
     "files": ("sync", "environments"),
     "memory": ("memory", "threads", "sessions"),
-    "administration": ("store", "setup", "access"),
+    "administration": ("store", "setup", "config", "notify", "access"),
 }
 _SUBJECTS: Mapping[str, str] = {
     "jobs": "Jobs on GPU nodes, their logs, queues, templates and events",
@@ -43,7 +43,7 @@ HELP = "help"
 # What every tool takes beside the arguments of its operations.
 CURSOR, CONFIRM, KEY = "cursor", "confirm", "idempotency_key"
 # Where the first words of a docstring have said what an operation does; `help` has the rest.
-_ENOUGH = re.compile(r"[.:;](?: |$)| \(|, (?:and|for|from|with) ")
+_ENOUGH = re.compile(r"[.:;](?: |$)| \(|, ")
 _TEXT = {"type": "string"}
 
 

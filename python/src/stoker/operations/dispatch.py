@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from stoker.errors import StokerError, UsageError
 from stoker.operations import quantities
 from stoker.operations.loop import LEASE_S, DispatchLoop, pause_s
+from stoker.operations.notify_sending import tell
 from stoker.operations.registry import operation
 from stoker.operations.results import fetch
 from stoker.operations.rounds import make_round
@@ -35,6 +36,9 @@ class RoundStream:
     def _make(self) -> tuple[Problem, ...]:
         return make_round(self._session, "dispatch", probe=True)
 
+    def _tell(self) -> tuple[Problem, ...]:
+        return tell(self._session)
+
     def _pause_s(self, report: RoundReport, interval_s: float) -> float:
         return pause_s(self._session, interval_s)
 
@@ -45,6 +49,7 @@ class RoundStream:
         try:
             problems = self._make()
             problems += fetch(self._session)
+            problems += self._tell()
         except StokerError as problem:
             # A loop outlives a round that could not be made (a full disk, an inventory being edited).
             if self._interval_s is None:
@@ -65,6 +70,10 @@ class _LoopRound(RoundStream):
         super().__init__(session, 0.0)
         self._epoch = epoch
         self._jobs = jobs
+
+    def _tell(self) -> tuple[Problem, ...]:
+        # Only who leads: two at once would do half of it each, and wait for the same target.
+        return tell(self._session) if self._epoch is not None else ()
 
     def _make(self) -> tuple[Problem, ...]:
         return make_round(self._session, "dispatch", jobs=self._jobs, epoch=self._epoch, probe=self._jobs is None)

@@ -23,7 +23,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     "administer": frozenset({"read", "operate", "spend", "administer"}),
 }
 _LONGEST_SHOWN = 200
-_NEVER_SHOWN = ("script", "argv")
+_NEVER_SHOWN = ("script", "argv", "value")
 
 
 class DeniedError(StokerError):

@@ -34,8 +34,12 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.signals": ("signal",),
     "stoker.operations.watch": ("watch",),
     "stoker.operations.events": ("events",),
+    "stoker.operations.notify": _of("notify", "list send test"),
+    "stoker.operations.notify_listen": _of("notify", "listen"),
+    "stoker.operations.inbox": _of("inbox", "list read archive"),
     "stoker.operations.clean": ("clean",),
     "stoker.operations.nodes": ("status", "nodes", "exec"),
+    "stoker.operations.diag": ("diag",),
     "stoker.operations.membership": _of("node", "list add approve remove"),
     "stoker.operations.drain": _of("node", "drain resume"),
     "stoker.operations.gpus": ("gpus", "gpu release"),
@@ -66,6 +70,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.stores": _of("store", "backup restore copy check"),
     "stoker.operations.access": (*_of("token", "add list remove"), "audit"),
     "stoker.operations.setup": ("init",),
+    "stoker.operations.settings": _of("config", "get set check diff"),
 }
 
 
@@ -87,6 +92,7 @@ class Short:
 
 
 GROUPS = {
+    "config": "The settings of stoker.yml: show, change, check, compare.",
     "dead": "Jobs that were given up: which and why, and again.",
     "agent": "Programs that are given a prompt, held to limits. Only those that stoker.yml names.",
     "queue": "Lines of jobs that start in order.",
@@ -98,6 +104,8 @@ GROUPS = {
     "session": "Assistants that are connected, and messages between them.",
     "store": "The store as a whole: backup, restore, another database.",
     "container": "Containers of the nodes, by Podman or Docker.",
+    "notify": "Messages to people: Slack, Discord, Telegram, mail and others, as stoker.yml says.",
+    "inbox": "Messages that stay in the store until somebody has read them.",
     "service": "Commands with a health endpoint, kept running on a node.",
     "runs": "What trainings wrote: metrics, settings, how they ended. Needs a folder, no inventory.",
     "sync": "The files of a project: to nodes, and results back.",

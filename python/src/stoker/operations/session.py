@@ -125,6 +125,10 @@ class Session:
         self.runner.forget_inventory()
         self.__dict__.pop("inventory", None)
 
+    def forget_config(self) -> None:
+        """Read stoker.yml again when it is asked for next: it was changed."""
+        self.__dict__.pop("config", None)
+
     def close(self) -> None:
         """Close the store if it was opened."""
         if "store" in self.__dict__:

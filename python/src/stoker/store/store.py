@@ -23,6 +23,7 @@ from stoker.store.engine import connect, shown, speaking, store_url
 from stoker.store.identity import new_id
 from stoker.store.logs import LogCopies
 from stoker.store.members import Members
+from stoker.store.notices import Notices
 from stoker.store.queues import Queues
 from stoker.store.rows import LIVE_STATES, AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
 from stoker.store.samples import Samples
@@ -72,6 +73,7 @@ class Store:
         self.due = DueResults(self)
         self.tokens = Tokens(self)
         self.calls = Calls(self)
+        self.notices = Notices(self)
         self._epoch: int | None = None
 
     # What few calls need is imported by these.
@@ -406,6 +408,12 @@ class Store:
 
         with speaking(self._engine.url):
             return sums(self._engine)
+
+    def counts(self) -> dict[str, int]:
+        """How many rows each table has."""
+        with self.read() as connection:
+            tables = schema.metadata.sorted_tables
+            return {t.name: int(connection.execute(select(func.count()).select_from(t)).scalar_one()) for t in tables}
 
     def faults(self) -> list[str]:
         """What the database finds wrong with itself; nothing is well."""
