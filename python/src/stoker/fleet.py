@@ -41,6 +41,9 @@ from stoker.operations import (
     logs,
     membership,
     nodes,
+    plugin_loading,
+    plugins,
+    policy,
     queue,
     registry,
     runs,
@@ -54,6 +57,7 @@ from stoker.operations import (
     services,
     setup,
     signals,
+    skills,
     stats,
     stores,
     submit,
@@ -65,6 +69,7 @@ from stoker.operations import (
     watch,
     workflows,
 )
+from stoker.operations.plugin_checks import PluginError
 from stoker.operations.session import Session
 
 P = ParamSpec("P")
@@ -113,7 +118,8 @@ class bound_job(Generic[P]):  # noqa: N801
 
 
 def _without_session(function: Callable[Concatenate[Session, P], R], session: Session) -> Callable[P, R]:
-    signature = registry.find(function).signature()
+    asked = registry.find(function)
+    signature = asked.signature()
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -124,6 +130,7 @@ def _without_session(function: Callable[Concatenate[Session, P], R], session: Se
             for value in given_value if taken.kind is taken.VAR_POSITIONAL else (given_value,):
                 if taken.annotation is str and not isinstance(value, str | os.PathLike):
                     raise UsageError(f"{name}: {value!r} is not a text")
+        policy.refuse_off(session, asked)
         return function(session, *args, **kwargs)
 
     call.__signature__ = signature  # type: ignore[attr-defined]
@@ -353,11 +360,41 @@ class Access(Namespace):
     audit = bound(access.audit)
 
 
+class Plugins(Namespace):
+    """`fleet.plugins`: which plugins there are. Those that are not built in are areas of their own: `fleet.NAME`."""
+
+    area = "plugins"
+    list = bound(plugins.list_plugins)
+
+
+class Skills(Namespace):
+    """`fleet.skills`: instructions for assistants."""
+
+    area = "skills"
+    list = bound(skills.list_skills)
+    get = bound(skills.get)
+    check = bound(skills.check)
+
+
 class Setup(Namespace):
     """`fleet.setup`: first files."""
 
     area = "setup"
     init = bound(setup.init)
+
+
+def _of_plugin(session: Session, name: str) -> Namespace:
+    """The namespace of a plugin."""
+    one = plugin_loading.load(session.config).installed.get(name)
+    if one is None:
+        raise AttributeError(f"there is no area and no plugin {name}")
+    if one.failed is not None:
+        raise PluginError(f"the plugin {name} ({one.package}) failed: {one.failed}", next_step="fleet.plugins.list()")
+    if not one.loaded:
+        raise PluginError(f"the plugin {name} is off", next_step=f"stoker.yml: plugins: {{{name}: {{enabled: true}}}}")
+    found = Namespace(session)
+    found.area = name
+    return found
 
 
 class Job:
@@ -457,7 +494,15 @@ class Fleet:
         self.events = Events(self._session)
         self.store = StoreFiles(self._session)
         self.access = Access(self._session)
+        self.plugins = Plugins(self._session)
+        self.skills = Skills(self._session)
         self.setup = Setup(self._session)
+
+    def __getattr__(self, name: str) -> Namespace:
+        """The operations of a plugin that is not built in. Raises PluginError where it has failed or is off."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return _of_plugin(self._session, name)
 
     def __enter__(self) -> Fleet:
         return self
