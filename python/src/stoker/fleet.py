@@ -123,6 +123,7 @@ def _without_session(function: Callable[Concatenate[Session, P], R], session: Se
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        policy.refuse_off(session, asked)
         # Shared options (Unpack) would take any word without a murmur.
         given = signature.bind(*args, **kwargs).arguments
         for name, given_value in given.items():
@@ -130,7 +131,6 @@ def _without_session(function: Callable[Concatenate[Session, P], R], session: Se
             for value in given_value if taken.kind is taken.VAR_POSITIONAL else (given_value,):
                 if taken.annotation is str and not isinstance(value, str | os.PathLike):
                     raise UsageError(f"{name}: {value!r} is not a text")
-        policy.refuse_off(session, asked)
         return function(session, *args, **kwargs)
 
     call.__signature__ = signature  # type: ignore[attr-defined]

@@ -34,7 +34,8 @@ def _package(one: PluginInfo) -> str:
 
 
 def _offers(one: PluginInfo) -> str:
-    more = [f"{len(one.resources)} resources"] if one.resources else []
+    count = len(one.resources)
+    more = [f"{count} resource{'s' if count > 1 else ''}"] if count else []
     shown = one.operations[:_COMMANDS_SHOWN]
     if left := len(one.operations) - len(shown):
         more.insert(0, f"{left} more")

@@ -25,8 +25,8 @@ class Failure:
 
 def reason_of(problem: BaseException) -> str:
     """An exception on one line."""
-    first = str(problem).strip().partition("\n")[0][:_LONGEST]
-    return f"{type(problem).__name__}: {first}" if first else type(problem).__name__
+    said = " ".join(str(problem).split())[:_LONGEST]
+    return f"{type(problem).__name__}: {said}" if said else type(problem).__name__
 
 
 def note(plugin: str, where: str, reason: str) -> None:

@@ -202,7 +202,9 @@ def _refuse_nodes(session: Session, one: Installed, given: Mapping[str, Any]) ->
     for pattern in (given.get(name) for name in ("on", "node")):
         if isinstance(pattern, str):
             for name in session.inventory.match(pattern):
-                plugin_settings.of_node(session.inventory.node(name), one.name, one.node_settings)
+                node = session.inventory.node(name)
+                plugin_settings.refuse_unknown_on(node, installed().installed)
+                plugin_settings.of_node(node, one.name, one.node_settings)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,6 @@
-"""What every plugin has to hold, as tests for pytest. A package tests its plugin by a class of its own:
+"""What every plugin has to hold, as tests for pytest.
+
+A package tests its plugin by a class of its own:
 
     from stoker.testing.plugin_contract import PluginContract
 
