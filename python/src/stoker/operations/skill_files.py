@@ -66,10 +66,8 @@ def read_all(config: Config) -> tuple[tuple[Skill, ...], tuple[SkillFault, ...]]
         for file in files:
             try:
                 skill = read(file)
-                if skill.name in skills:
-                    raise ConfigError(
-                        shown_path(file), None, f"there is a skill {skill.name!r}: {skills[skill.name].file}"
-                    )
+                if (other := skills.get(skill.name)) is not None:
+                    raise ConfigError(skill.file, None, f"there is a skill {skill.name!r} already: {other.file}")
                 skills[skill.name] = skill
             except ConfigError as problem:
                 faults.append(SkillFault(shown_path(file), problem.message))
