@@ -290,13 +290,21 @@ def test_a_plugin_that_is_off_is_not_even_imported(place: Place) -> None:
 
 @pytest.mark.accepts("C34")
 def test_host_and_group_variables_say_it_per_node(energy: Place) -> None:
+    own = {
+        "n4": "settings: {watts_per_gpu: 700}",
+        "n5": "settings: {watts: 1}",
+        "n6": "enable: 1",
+        "n2": "enabled: true",
+    }
     energy.write("inventory.yml", (
-        "all:\n  children:\n    lab:\n      hosts: {n1: {}, n2: {stoker_plugins: {energy: {enabled: true}}}, n3: {}}\n"
-        "      vars: {ansible_connection: local, stoker_plugins: {energy: {enabled: false}}}\n"
-        "    own:\n      hosts: {n4: {stoker_plugins: {energy: {settings: {watts_per_gpu: 700}}}},"
-        " n5: {stoker_plugins: {energy: {settings: {watts: 1}}}}, n6: {stoker_plugins: {energy: {enable: 1}}},"
-        " n7: {stoker_plugins: {energie: {}}}, n8: {}}\n"
+        "all:\n  vars: {ansible_connection: local}\n  children:\n    lab: {hosts: {n1: {}, n2: {}, n3: {}}}\n"
+        "    own: {hosts: {n4: {}, n5: {}, n6: {}, n7: {stoker_plugins: {energie: {}}}, n8: {}}}\n"
     ))  # fmt: skip
+    for folder in ("group_vars", "host_vars"):
+        (energy.folder / "here" / folder).mkdir()
+    energy.write("group_vars/lab.yml", "stoker_plugins: {energy: {enabled: false}}\n")
+    for node, said in own.items():
+        energy.write(f"host_vars/{node}.yml", f"stoker_plugins: {{energy: {{{said}}}}}\n")
     told = {node: energy("energy", "--node", node) for node in ("n1", "n2", "n4", "n5", "n6", "n7", "n8")}
     assert [told[node].code for node in ("n2", "n4", "n8")] == [0, 0, 0]
     assert "the plugin energy is off on n1 (stoker_plugins)" in told["n1"].err

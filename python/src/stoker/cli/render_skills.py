@@ -7,15 +7,21 @@ from stoker.cli.out import Out
 from stoker.operations.skill_files import Skill, SkillFault
 from stoker.operations.skills import SkillCheck, SkillList
 
+_SHOWN = 60
+
 
 def skill_list(value: SkillList, out: Out) -> None:
     """`stoker skill list`."""
     if value.skills:
         out.table(
             ("SKILL", "WHAT FOR", "FILE"),
-            [(skill.name, fmt.one_line(skill.description), fmt.one_line(skill.file)) for skill in value.skills],
+            [(skill.name, _short(fmt.one_line(skill.description)), fmt.one_line(skill.file)) for skill in value.skills],
         )
     _faults(value.left_out, out)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
 def skill(value: Skill, out: Out) -> None:
