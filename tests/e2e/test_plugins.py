@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -113,6 +114,20 @@ def test_dispatchers_tell_listeners_what_changed_and_outlive_them(here: Cli) -> 
     seqs = [int(seq) for seq, _kind, _job in heard()]
     assert len(seqs) > len(before)
     assert seqs == sorted(set(seqs))
+
+
+@pytest.mark.accepts("C32")
+def test_a_package_adds_a_backend_that_is_pushed_to_the_node(here: Cli) -> None:
+    text = here.inventory.read_text()
+    here.inventory.write_text(f"{text}      stoker_backend: polite\n")
+    job = here.run("sh", "-c", "nice; exit 3")
+    assert here("wait", job).code == 1
+    assert here.job(job)["exit_code"] == 3
+    assert int(here("logs", job).out) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
+    here.inventory.write_text(f"{text}      stoker_backend: rude\n")
+    said = here("run", "--", "true")
+    assert said.code == 1
+    assert "no package that is installed here has a backend 'rude'; built in are process, container" in said.err
 
 
 @pytest.mark.accepts("C32", "C33", "C55")

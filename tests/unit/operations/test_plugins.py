@@ -114,6 +114,7 @@ def test_a_package_adds_a_plugin_that_is_asked_everywhere(energy: Place) -> None
     assert (listed["name"], listed["state"], listed["package"]) == ("energy", "on", "stoker-energy")
     assert listed["operations"] == ["energy"]
     assert listed["resources"] == ["stoker://energy"]
+    assert listed["backends"] == ["polite"]
     assert listed["listens"]
     energy.write("inventory.yml", "all: {hosts: {n1: {ansible_connection: local}}}")
     assert energy("queue", "add", "--name", "one", "--", "true").code == 0

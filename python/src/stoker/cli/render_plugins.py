@@ -36,6 +36,7 @@ def _package(one: PluginInfo) -> str:
 def _offers(one: PluginInfo) -> str:
     count = len(one.resources)
     more = [f"{count} resource{'s' if count > 1 else ''}"] if count else []
+    more += [f"backend {name}" for name in one.backends]
     shown = one.operations[:_COMMANDS_SHOWN]
     if left := len(one.operations) - len(shown):
         more.insert(0, f"{left} more")

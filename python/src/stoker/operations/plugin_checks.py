@@ -9,12 +9,13 @@ import types
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from ansible_collections.stoker.fleet.plugins.module_utils.backends import ADDED, NAMES
 from stoker.errors import StokerError
 from stoker.operations.plugin_hooks import Resource
 from stoker.operations.policy import ROLES
 from stoker.operations.registry import AREAS, GROUPS, Operation, commands
 
-NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
+PLUGIN_NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _COMMAND = re.compile(r"[a-z][a-z0-9-]*( [a-z][a-z0-9-]*)?")
 # Commands that are no operations, and what is no area: the API has methods of these names.
 _COMMANDS_BESIDE = ("mcp", "completion")
@@ -27,7 +28,7 @@ class PluginError(StokerError):
 
 def refuse_name(name: str) -> None:
     """Raise PluginError for a name that no plugin can have."""
-    if not NAME.fullmatch(name) or name in _NO_AREAS:
+    if not PLUGIN_NAME.fullmatch(name) or name in _NO_AREAS:
         raise PluginError(f"{name!r} is no name for a plugin: small letters, digits, _")
     if name in AREAS:
         raise PluginError(f"there are two plugins {name}: this one, and Stoker's own")
@@ -97,3 +98,14 @@ def _refuse_resource(name: str, resource: Resource, known: set[str], addresses: 
         raise PluginError(f"{what} has to begin with stoker://{name}")
     if resource.command not in known:
         raise PluginError(f"{what}: {resource.command!r} is no operation of it that reads")
+
+
+def refuse_backends(names: Sequence[str], others: Iterable[tuple[str, Sequence[str]]]) -> None:
+    """Raise PluginError, naming both, for a backend whose name is taken, and for one that is no name."""
+    for name in names:
+        if name in NAMES or not ADDED.fullmatch(name):
+            raise PluginError(
+                f"the backend {name!r} cannot be: " + ("Stoker has it" if name in NAMES else "it is no name")
+            )
+        if other := next((other for other, theirs in others if name in theirs), None):
+            raise PluginError(f"the backend {name!r} cannot be: the plugin {other} has it")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 GROUP = "stoker.plugins"
+# How a node runs a job; read by the part that pushes them to nodes, `plugins/plugin_utils/bundle.py`.
+BACKENDS = "stoker.backends"
 hookspec = pluggy.HookspecMarker("stoker")
 hookimpl = pluggy.HookimplMarker("stoker")
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -21,8 +21,8 @@ import pluggy
 from stoker.config import Config
 from stoker.errors import StokerError
 from stoker.operations import plugin_failures, plugin_settings, registry
-from stoker.operations.plugin_checks import PluginError, refuse_clash, refuse_name, refuse_operation
-from stoker.operations.plugin_hooks import GROUP, Hooks, PluginContext, Resource, declared
+from stoker.operations.plugin_checks import PluginError, refuse_backends, refuse_clash, refuse_name, refuse_operation
+from stoker.operations.plugin_hooks import BACKENDS, GROUP, Hooks, PluginContext, Resource, declared
 from stoker.operations.registry import Operation
 from stoker.operations.session import Session
 
@@ -38,6 +38,7 @@ class Installed:
     package: str
     version: str
     entry: EntryPoint
+    backends: tuple[str, ...] = ()
     loaded: bool = False
     plugin: object = None
     says: str = ""
@@ -51,14 +52,15 @@ class Installed:
 class Plugins:
     """All that are installed, by name."""
 
-    def __init__(self, found: Sequence[EntryPoint]) -> None:
+    def __init__(self, found: Sequence[EntryPoint], backends: Sequence[EntryPoint] = ()) -> None:
         self._manager = pluggy.PluginManager("stoker")
         self._manager.add_hookspecs(Hooks)
         self.installed: dict[str, Installed] = {}
         for entry in sorted(found, key=lambda entry: entry.name):
             package = entry.dist.name if entry.dist else "?"
             version = entry.dist.version if entry.dist else "?"
-            new = Installed(entry.name, package, version, entry)
+            theirs = sorted(one.name for one in backends if one.dist and one.dist.name == package)
+            new = Installed(entry.name, package, version, entry, tuple(theirs))
             if (other := self.installed.get(entry.name)) is not None:
                 # Which of them was meant nobody knows.
                 other.loaded = True
@@ -92,6 +94,9 @@ class Plugins:
         operations = tuple(self._operation(one, function) for function in self.ask(one, "stoker_operations") or ())
         resources = tuple(self.ask(one, "stoker_resources") or ())
         others = [(other.name, other.operations, other.resources) for other in self.working if other is not one]
+        refuse_backends(
+            one.backends, [(other.name, other.backends) for other in self.installed.values() if other is not one]
+        )
         refuse_clash(one.name, operations, resources, others)
         one.operations, one.resources = operations, resources
         groups = {first: one.says for first, _, second in _words(operations) if second}
@@ -134,7 +139,7 @@ class Plugins:
 @functools.cache
 def installed() -> Plugins:
     """Those of this Python, as they were when this was first asked; none of them loaded."""
-    return Plugins(tuple(entry_points(group=GROUP)))
+    return Plugins(tuple(entry_points(group=GROUP)), tuple(entry_points(group=BACKENDS)))
 
 
 def load(config: Config) -> Plugins:

@@ -17,6 +17,7 @@ State = Literal["on", "off", "failed"]
 class PluginInfo:
     """One plugin. `package` None: it is built in. `failed_at`: seconds of the epoch; None for a fault of this moment.
 
+    `backends` are those that its package adds for nodes.
     A plugin that failed in an operation or a listener goes on being asked; one that could not be loaded is not there.
     """
 
@@ -26,6 +27,7 @@ class PluginInfo:
     version: str | None
     operations: tuple[str, ...]
     resources: tuple[str, ...]
+    backends: tuple[str, ...]
     listens: bool
     reason: str | None
     failed_at: float | None
@@ -60,17 +62,19 @@ def list_plugins(session: Session, *, strict: bool = False) -> PluginList:
 def _built_in(session: Session, area: str) -> PluginInfo:
     state: State = "on" if plugin_settings.enabled(session.config, area) else "off"
     commands = tuple(found.command for found in built_in() if found.area == area)
-    return PluginInfo(area, state, None, None, commands, (), False, None, None)
+    return PluginInfo(area, state, None, None, commands, (), (), False, None, None)
 
 
 def _installed(session: Session, found: Plugins, one: Installed) -> PluginInfo:
     commands = tuple(operation.command for operation in one.operations)
     addresses = tuple(resource.uri for resource in one.resources)
     if not plugin_settings.enabled(session.config, one.name):
-        return PluginInfo(one.name, "off", one.package, one.version, commands, addresses, False, None, None)
+        return PluginInfo(
+            one.name, "off", one.package, one.version, commands, addresses, one.backends, False, None, None
+        )
     reason, at = one.failed, None
     if reason is None and (kept := plugin_failures.kept(one.name)):
         reason, at = f"in {kept[0].where}: {kept[0].reason}", kept[0].at
     state: State = "on" if reason is None else "failed"
     listens = one.failed is None and found.has(one, "stoker_event")
-    return PluginInfo(one.name, state, one.package, one.version, commands, addresses, listens, reason, at)
+    return PluginInfo(one.name, state, one.package, one.version, commands, addresses, one.backends, listens, reason, at)
