@@ -59,6 +59,7 @@ def test_a_built_in_plugin_that_is_off_is_nowhere_and_comes_back(stoker: Stoker,
     refused = stoker(*argv)
     assert refused.code == 1
     assert off in refused.err
+    assert f"the plugin {area} is off (stoker.yml:3" in stoker(argv[0], "--help").err
     listed = {one["name"]: one["state"] for one in stoker("plugins", "--json").json()["value"]["plugins"]}
     assert [name for name, state in listed.items() if state == "off"] == [area]
     words = set(re.findall(r"^│ ([a-z]\S*)", stoker("--help").out, re.MULTILINE))

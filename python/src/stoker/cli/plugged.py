@@ -9,7 +9,7 @@ from stoker import config
 from stoker.errors import StokerError
 from stoker.operations import plugin_loading, plugin_settings
 from stoker.operations.plugin_checks import PluginError
-from stoker.operations.registry import AREAS, commands
+from stoker.operations.registry import AREAS, commands, operations
 
 
 def offered(first: str, config_file: str | None, *, of_help: bool) -> Collection[str]:
@@ -25,12 +25,20 @@ def offered(first: str, config_file: str | None, *, of_help: bool) -> Collection
         if of_help:
             return ()
         raise
+    off = [name for name in (*AREAS, *found.installed) if not plugin_settings.enabled(settings, name)]
+    areas = {operation.area for operation in operations() if operation.command.partition(" ")[0] == first}
+    if areas and areas <= set(off):
+        raise _off(settings, min(areas))
     known = {command.partition(" ")[0] for command in commands()}
     one = found.installed.get(first)
     if one is not None and first not in known:
         if one.failed is not None:
             raise PluginError(f"the plugin {first} ({one.package}) failed: {one.failed}", next_step="stoker plugins")
         if not plugin_settings.enabled(settings, first):
-            where = config.place_of(settings, "plugins", first, "enabled")
-            raise PluginError(f"the plugin {first} is off ({where})", next_step="stoker plugins")
-    return [name for name in (*AREAS, *found.installed) if not plugin_settings.enabled(settings, name)]
+            raise _off(settings, first)
+    return off
+
+
+def _off(settings: config.Config, name: str) -> PluginError:
+    where = config.place_of(settings, "plugins", name, "enabled")
+    return PluginError(f"the plugin {name} is off ({where})", next_step="stoker plugins")
