@@ -188,10 +188,28 @@ _IS_RULES = Is("a mapping of roles (read, operate, spend, administer) to lists o
 
 
 @dataclass(frozen=True)
+class AccessRule:
+    """What a role may (`allow`) or may not (`deny`), of some `plugins` and `operations`, on some `nodes`.
+
+    `plugins` are names, `operations` names such as `jobs.run`, patterns both; `nodes` is a pattern of the inventory.
+    What is not given stands for all. A `deny` that fits wins over every `allow`.
+    """
+
+    __pydantic_config__ = _FORBID
+
+    effect: Annotated[Literal["allow", "deny"], Is("allow or deny")]
+    role: Annotated[Role, _IS_ROLE]
+    plugins: Annotated[tuple[Name, ...], Is("a list of plugins such as queue")] = ("*",)
+    operations: Annotated[tuple[Name, ...], Is("a list of operations such as jobs.run")] = ("*",)
+    nodes: Name | None = None
+
+
+@dataclass(frozen=True)
 class Access:
     """In which role the command line (`cli`) and assistants on this machine (`mcp`) act, and what differs of roles.
 
-    `allow` and `deny`: for each role, patterns of operations (`nodes.execute`, `store.*`); `deny` wins.
+    `allow` and `deny`: for each role, patterns of operations (`nodes.execute`, `store.*`); `deny` wins. `rules` say it
+    by plugin and by node, too.
     """
 
     __pydantic_config__ = _FORBID
@@ -200,6 +218,19 @@ class Access:
     mcp: Annotated[Role, _IS_ROLE] = "operate"
     allow: Annotated[Mapping[Role, tuple[str, ...]], _IS_RULES] = field(default_factory=dict)
     deny: Annotated[Mapping[Role, tuple[str, ...]], _IS_RULES] = field(default_factory=dict)
+    rules: Annotated[tuple[AccessRule, ...], Is("a list of {effect, role, plugins, operations, nodes}")] = ()
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """Whether a plugin, built in or not, is there; and the `settings` of one that is not, which it checks itself."""
+
+    __pydantic_config__ = _FORBID
+
+    enabled: OnOff = True
+    settings: Annotated[Mapping[str, Any], Is("a mapping of the plugin's own settings", foreign=True)] = field(
+        default_factory=dict
+    )
 
 
 @dataclass(frozen=True)
@@ -260,10 +291,14 @@ class Config:
     agents: Annotated[Mapping[str, Agent], Is("a mapping of names to {argv, flags, env, secret, max_turns, ...}")] = (
         field(default_factory=dict)
     )
-    access: Annotated[Access, Is("a mapping with cli, mcp, allow, deny")] = field(default_factory=Access)
+    access: Annotated[Access, Is("a mapping with cli, mcp, allow, deny, rules")] = field(default_factory=Access)
     notify: Annotated[Notify, Is("a mapping with targets, rules, telegram, max_age_s, tries")] = field(
         default_factory=Notify
     )
+    plugins: Annotated[Mapping[str, Plugin], Is("a mapping of plugins to {enabled, settings}")] = field(
+        default_factory=dict
+    )
+    skills: Annotated[tuple[Name, ...], Is("a list of folders")] = ()
     prices: Annotated[tuple[Price, ...], Is("a list of {gpu, per_hour}")] = ()
     log_keep_bytes: Bytes = 16 * 1024 * 1024
     connect_timeout_s: Annotated[int, Is("a whole number of seconds, 1 or more", least=1)] = 10
@@ -309,13 +344,13 @@ def load(path: Path | None = None, *, start: Path | None = None, env: Mapping[st
     return validated(text, found)
 
 
-def place_of(config: Config, name: str) -> str:
+def place_of(config: Config, *loc: int | str) -> str:
     """Where a setting stands, for the beginning of a sentence about it: `stoker.yml:3: store`."""
     if config.file is None:
-        return name
+        return dotted(loc)
     shown = shown_path(config.file)
-    line = line_of(loaded(config.file.read_text(encoding="utf-8"), shown), (name,))
-    return f"{shown}:{line}: {name}"
+    line = line_of(loaded(config.file.read_text(encoding="utf-8"), shown), loc)
+    return f"{shown}:{line}: {dotted(loc)}"
 
 
 def inventory_path(config: Config, named: Path | None = None, *, env: Mapping[str, str] = os.environ) -> Path | None:
@@ -400,6 +435,8 @@ def _check_values(shown: str, data: Any, value: Any, loc: tuple[int | str, ...])
         inner = getattr(value, name)
         rule = _rule(here)
         _check_number(shown, data, inner, here, rule)
+        if rule.foreign:
+            continue
         if isinstance(inner, Mapping):
             for key, entry in inner.items():
                 _check_number(shown, data, entry, (*here, key), _rule((*here, key)))

@@ -46,6 +46,9 @@ from stoker.operations import (
     nodes,
     notify,
     notify_listen,
+    plugin_loading,
+    plugins,
+    policy,
     queue,
     registry,
     runs,
@@ -61,6 +64,7 @@ from stoker.operations import (
     settings,
     setup,
     signals,
+    skills,
     stats,
     stores,
     submit,
@@ -73,6 +77,7 @@ from stoker.operations import (
     watch,
     workflows,
 )
+from stoker.operations.plugin_checks import PluginError
 from stoker.operations.session import Session
 
 P = ParamSpec("P")
@@ -121,10 +126,12 @@ class bound_job(Generic[P]):  # noqa: N801
 
 
 def _without_session(function: Callable[Concatenate[Session, P], R], session: Session) -> Callable[P, R]:
-    signature = registry.find(function).signature()
+    asked = registry.find(function)
+    signature = asked.signature()
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        policy.refuse_off(session, asked)
         # Shared options (Unpack) would take any word without a murmur.
         given = signature.bind(*args, **kwargs).arguments
         for name, given_value in given.items():
@@ -424,11 +431,41 @@ class Settings(Namespace):
     diff = bound(settings.diff)
 
 
+class Plugins(Namespace):
+    """`fleet.plugins`: which plugins there are. Those that are not built in are areas of their own: `fleet.NAME`."""
+
+    area = "plugins"
+    list = bound(plugins.list_plugins)
+
+
+class Skills(Namespace):
+    """`fleet.skills`: instructions for assistants."""
+
+    area = "skills"
+    list = bound(skills.list_skills)
+    get = bound(skills.get)
+    check = bound(skills.check)
+
+
 class Setup(Namespace):
     """`fleet.setup`: first files."""
 
     area = "setup"
     init = bound(setup.init)
+
+
+def _of_plugin(session: Session, name: str) -> Namespace:
+    """The namespace of a plugin."""
+    one = plugin_loading.load(session.config).installed.get(name)
+    if one is None:
+        raise AttributeError(f"there is no area and no plugin {name}")
+    if one.failed is not None:
+        raise PluginError(f"the plugin {name} ({one.package}) failed: {one.failed}", next_step="fleet.plugins.list()")
+    if not one.loaded:
+        raise PluginError(f"the plugin {name} is off", next_step=f"stoker.yml: plugins: {{{name}: {{enabled: true}}}}")
+    found = Namespace(session)
+    found.area = name
+    return found
 
 
 class Job:
@@ -534,7 +571,15 @@ class Fleet:
         self.config = Settings(self._session)
         self.notify = Notify(self._session)
         self.inbox = Inbox(self._session)
+        self.plugins = Plugins(self._session)
+        self.skills = Skills(self._session)
         self.setup = Setup(self._session)
+
+    def __getattr__(self, name: str) -> Namespace:
+        """The operations of a plugin that is not built in. Raises PluginError where it has failed or is off."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return _of_plugin(self._session, name)
 
     def __enter__(self) -> Fleet:
         return self

@@ -12,12 +12,16 @@ FORBID = {"extra": "forbid", "strict": False}
 
 @dataclass(frozen=True)
 class Is:
-    """What a field has to be, as the end of "'x' is not ..."; the numbers from `least` to `most` are allowed."""
+    """What a field has to be, as the end of "'x' is not ..."; the numbers from `least` to `most` are allowed.
+
+    `foreign`: what is in it is judged by whoever it is for.
+    """
 
     words: str
     least: float | None = None
     most: float = MOST
     regex: bool = False
+    foreign: bool = False
 
 
 Seconds = Annotated[float, Is("a number of seconds, 0 or more", least=0)]

@@ -113,6 +113,16 @@ _VALUES = {
         "SettingChange": "render_settings.change",
         "SettingDifferences": "render_settings.differences",
     },
+    "stoker.operations.plugins": {
+        "PluginList": "render_plugins.plugin_list",
+    },
+    "stoker.operations.skills": {
+        "SkillList": "render_skills.skill_list",
+        "SkillCheck": "render_skills.skill_check",
+    },
+    "stoker.operations.skill_files": {
+        "Skill": "render_skills.skill",
+    },
     "stoker.operations.benchmark": {
         "BenchmarkReport": "render_benchmark.report",
     },
@@ -188,6 +198,8 @@ _STREAMS = {
     "stoker.operations.runs_watch": {"NewsStream": "render_answers.news"},
     "stoker.operations.top": {"TopStream": "render_top.show"},
 }
+# Of what is not Stoker's own.
+_OF_PLUGINS = "render_plugins.answer"
 
 
 def is_stream(value: Any) -> bool:
@@ -198,7 +210,7 @@ def is_stream(value: Any) -> bool:
 def renderer(value: Any) -> Any:
     """The function that shows this kind of answer."""
     kind, module = type(value).__name__, type(value).__module__
-    named = (_STREAMS if is_stream(value) else _VALUES)[module][kind]
+    named = (_STREAMS if is_stream(value) else _VALUES).get(module, {}).get(kind, _OF_PLUGINS)
     where, _, function = named.partition(".")
     return getattr(importlib.import_module(f"stoker.cli.{where}"), function)
 

@@ -21,7 +21,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.routing import Route
 
-from stoker.config import Access
+from stoker.config import Config
 from stoker.errors import UsageError
 from stoker.mcp.calls import Calls
 from stoker.mcp.command import Asked
@@ -39,19 +39,20 @@ _LONGEST_TOKEN = 256
 _THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]")
 
 
-def serve_http(asked: Asked, worker: Worker, inventory: str | None, config: str | None, rules: Access) -> int:
+def serve_http(asked: Asked, worker: Worker, inventory: str | None, config: str | None, settings: Config) -> int:
     """Serve until a signal; 0. Raises UsageError for an address that it must not serve on."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     host, port = _address(asked)
     session = Session(config_file=asked.config)
     try:
-        settings = uvicorn.Config(
-            _application(asked, session.store, worker, Calls(worker, inventory, config), rules), host=host, port=port,
+        server = uvicorn.Config(
+            _application(asked, session.store, worker, Calls(worker, inventory, config), settings),
+            host=host, port=port,
             log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=5, **_tls(asked),
         )  # fmt: skip
         if not session.store.tokens.list():
             print_line("there are no tokens yet, and nobody is let in without one: stoker token add NAME --role read")
-        _Announced(settings, f"http{'s' if asked.tls_cert else ''}://{asked.listen.rpartition(':')[0]}").run()
+        _Announced(server, f"http{'s' if asked.tls_cert else ''}://{asked.listen.rpartition(':')[0]}").run()
     finally:
         session.close()
     return 0
@@ -117,7 +118,7 @@ def _tls(asked: Asked) -> dict[str, Any]:
     return given
 
 
-def _application(asked: Asked, store: Store, worker: Worker, calls: Calls, rules: Access) -> Starlette:
+def _application(asked: Asked, store: Store, worker: Worker, calls: Calls, settings: Config) -> Starlette:
     def caller_of(context: Context) -> Caller:
         request: Any = context.request
         token: AccessToken = request.user.access_token
@@ -127,7 +128,7 @@ def _application(asked: Asked, store: Store, worker: Worker, calls: Calls, rules
     config = str(asked.config.absolute()) if asked.config is not None else None
     # Its socket closes with this process.
     sessions = Sessions(worker, config, "http", caller_of, None)
-    server = StokerServer(calls, rules, caller_of, sessions).protocol
+    server = StokerServer(calls, settings, caller_of, sessions).protocol
     names = (*_THIS_MACHINE, *asked.allow_host)
     scheme = "https" if asked.tls_cert is not None else "http"
     manager = StreamableHTTPSessionManager(

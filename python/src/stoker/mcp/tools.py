@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
     "services": ("containers", "services"),
     "files": ("sync", "environments"),
     "memory": ("memory", "threads", "sessions"),
-    "administration": ("store", "setup", "config", "notify", "access"),
+    "administration": ("store", "setup", "config", "notify", "access", "plugins", "skills"),
 }
 _SUBJECTS: Mapping[str, str] = {
     "jobs": "Jobs on GPU nodes, their logs, queues, templates and events",
@@ -36,7 +36,7 @@ _SUBJECTS: Mapping[str, str] = {
     "services": "Containers, and services with a health endpoint",
     "files": "A project's files and environments on nodes",
     "memory": "What is remembered: threads, facts, other sessions",
-    "administration": "The store, tokens, first files",
+    "administration": "The store, tokens, plugins, skills",
 }
 CHANGE = "_change"
 HELP = "help"
@@ -65,12 +65,12 @@ class Tool:
         return next((operation for operation in self.operations if operation.command == command), None)
 
 
-def tools(role: str, rules: Access) -> tuple[Tool, ...]:
-    """The tools of a role: what it may not do is not in them."""
+def tools(role: str, rules: Access, off: Collection[str] = ()) -> tuple[Tool, ...]:
+    """The tools of a role: what it may not do is not in them, nor what is of a plugin that is `off`."""
     group_of = {area: group for group, areas in _GROUPS.items() for area in areas}
     groups: dict[str, list[Operation]] = {group: [] for group in _GROUPS}
     for operation in operations():
-        if allows(role, operation, rules):
+        if operation.area not in off and allows(role, operation, rules):
             groups.setdefault(group_of.get(operation.area, operation.area), []).append(operation)
     found = []
     for group, members in groups.items():

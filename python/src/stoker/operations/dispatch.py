@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from stoker.errors import StokerError, UsageError
 from stoker.operations import quantities
 from stoker.operations.loop import LEASE_S, DispatchLoop, pause_s
 from stoker.operations.notify_sending import tell
+from stoker.operations.plugin_lasting import tell_once
 from stoker.operations.registry import operation
 from stoker.operations.results import fetch
 from stoker.operations.rounds import make_round
@@ -27,9 +29,11 @@ class RoundStream:
     def __iter__(self) -> Iterator[RoundReport]:
         while True:
             self.last = self._round()
-            yield self.last
             if self._interval_s is None:
+                self.last = replace(self.last, problems=self.last.problems + tell_once(self._session))
+                yield self.last
                 return
+            yield self.last
             time.sleep(self._pause_s(self.last, self._interval_s))
             self._session.forget_inventory()  # nodes may have joined since
 
