@@ -26,7 +26,8 @@ notes:
     there.
   - The host variable C(stoker_backend) set to V(container) runs every job of the node in a container,
     C(stoker_container_image) names the image for jobs that name none, C(stoker_container_engine) the engine
-    (V(podman) or V(docker); default what the node has).
+    (V(podman) or V(docker); default what the node has). Any other value names a backend of a Python package that is
+    installed on the controller (entry point group C(stoker.backends)); it is pushed along.
   - Values of C(secret_env) come from the variable C(stoker_secrets) (a mapping, best vaulted) or from the environment
     of
     the controller. They reach the node on the connection's stdin and are kept there, readable by the owner only,

@@ -11,7 +11,6 @@ prompt goes to the command as a file and as its standard input, never as an argu
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 
@@ -26,6 +25,8 @@ PROMPT_MARK = "{prompt_file}"
 _LIMITS = (("max_turns", "turns"), ("max_tokens", "tokens"), ("max_cost_usd", "cost_usd"))
 # Of a line that is longer than this nothing is counted.
 _CHUNK_BYTES = 4 * 1024 * 1024
+# No count, and no sum of dollars, is larger.
+_MOST = 10**15
 
 
 def open_prompt(attempt, spec, apart):
@@ -63,12 +64,12 @@ def environment(spec, path):
 
 
 def usage(attempt, finish=False):
-    """What the transcript reports up to now: turns, tokens, cost_usd (None where it says nothing of that).
+    """What the transcript reports up to now: turns, tokens, cost_usd (each None where it says nothing of that).
 
     ``finish``: the transcript has ended, and its last line counts also without an end. What was counted is kept, where
     the disk takes it; whoever looks next goes on from there.
     """
-    known = attempt.read(USAGE_FILE) or {"offset": 0, "turns": 0, "tokens": 0, "cost_usd": None, "last": None}
+    known = attempt.read(USAGE_FILE) or {"offset": 0, "turns": None, "tokens": None, "cost_usd": None, "last": None}
     before = known["offset"]
     try:
         with open(attempt.file(TRANSCRIPT), "rb") as handle:
@@ -120,8 +121,9 @@ def _count(known, line):
     used = said.get("usage") if isinstance(said.get("usage"), dict) else message.get("usage")
     tokens = _tokens(used) if isinstance(used, dict) else None
     if said.get("type") == "result":
-        known["turns"] = max(known["turns"], int(_number(said.get("num_turns")) or 0))
-        known["tokens"] = max(known["tokens"], tokens or 0)
+        for what, number in (("turns", _number(said.get("num_turns"))), ("tokens", tokens)):
+            if number is not None:
+                known[what] = max(known[what] or 0, int(number))
     elif tokens is not None:
         _count_turn(known, said.get("id") or message.get("id"), tokens)
     cost, total = _number(said.get("cost_usd")), _number(said.get("total_cost_usd"))
@@ -135,11 +137,11 @@ def _count_turn(known, name, tokens):
     """A turn and its tokens. Lines that follow each other with one id are one turn, told of anew."""
     last = known["last"] or {}
     if name is not None and last.get("id") == str(name):
-        known["tokens"] += max(0, tokens - last["tokens"])
+        known["tokens"] = (known["tokens"] or 0) + max(0, tokens - last["tokens"])
         tokens = max(tokens, last["tokens"])
     else:
-        known["turns"] += 1
-        known["tokens"] += tokens
+        known["turns"] = (known["turns"] or 0) + 1
+        known["tokens"] = (known["tokens"] or 0) + tokens
     known["last"] = {"id": None if name is None else str(name)[:200], "tokens": tokens}
 
 
@@ -148,7 +150,7 @@ def _tokens(used):
 
 
 def _number(value):
-    """A number of 0 or more; None for anything else that a program may write."""
+    """A number of 0 or more; None for anything else that a program may write, and for what nobody can have used."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return value if math.isfinite(value) and value >= 0 else None
+    return value if 0 <= value <= _MOST else None

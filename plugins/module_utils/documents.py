@@ -301,6 +301,8 @@ FINDING = record(
     },
 )
 
+TRACKER = record(["tracker"], {"tracker": TEXT, "url": nullable(TEXT), "folder": nullable(TEXT)})
+
 METRIC_SEEN = record(
     ["count"],
     {
@@ -366,9 +368,12 @@ _BODIES["observation"] = record(
         "finding_counts": mapping(TEXT, COUNT),
         "metrics": mapping(TEXT, METRIC_SEEN),
         "outputs": nullable(mapping(TEXT, TEXT)),
+        "trackers": listing(TRACKER),
         "tail": nullable(TEXT),
         "sample": nullable(OPEN),
-        "usage": nullable(record([], {"turns": COUNT, "tokens": COUNT, "cost_usd": nullable(SECONDS)})),
+        "usage": nullable(
+            record([], {"turns": nullable(COUNT), "tokens": nullable(COUNT), "cost_usd": nullable(SECONDS)})
+        ),
         "left_behind": nullable(COUNT),
         "spec": nullable(OPEN),
     },

@@ -154,6 +154,7 @@ def _scan(attempt, spec, budget_bytes, finish):
         finding_counts=scanner.finding_counts,
         metrics=scanner.metrics,
         outputs=scanner.outputs,
+        trackers=scanner.trackers,
         last_line=scanner.last_line or None,
         new=True,
     )

@@ -17,6 +17,7 @@ import threading
 import zlib
 from typing import Any, Iterator
 
+from . import run_links
 from .log_metrics import Metric
 from .log_patterns import DEFAULT_PATTERNS, EXAMPLE_METRICS
 from .terminal_text import ESCAPE_SEQUENCE, safe_text
@@ -56,8 +57,9 @@ class LogScanner:
     r"""Scans the bytes of one log in order.
 
     `patterns` are the user's: {name, regex, severity}; one that has the name of a default replaces it. `metrics`:
-    {name, regex, keep}. `outputs`: {name, regex}; the texts that were found last are in `outputs`. `state` is what
-    `state()` returned before. Raises re.error for a regex that does not compile.
+    {name, regex, keep}. `outputs`: {name, regex}; the texts that were found last are in `outputs`. `trackers` is where
+    W&B and MLflow say that they keep runs. `state` is what `state()` returned before. Raises re.error for a regex that
+    does not compile.
 
     Lines are counted by \n, as an editor does; a carriage return ends a piece of a line. A line longer than
     64 KiB is scanned in its first 64 KiB and counted in `long_lines`. Patterns of the user that took too long
@@ -75,6 +77,7 @@ class LogScanner:
         own = {entry["name"]: entry for entry in patterns or []}
         self._defaults = [_Pattern(entry, own=False) for entry in DEFAULT_PATTERNS if entry["name"] not in own]
         self._needles = [needle.encode() for pattern in self._defaults for needle in pattern.needles]
+        self._needles += [needle.encode() for needle in run_links.NEEDLES]
         self._exception = next((entry for entry in self._defaults if entry.name == "exception"), None)
         self._own = [_Pattern(entry, own=True) for entry in own.values()]
         self._measured = [
@@ -83,6 +86,7 @@ class LogScanner:
         ]
         self._named = [_Pattern(entry, own=True) for entry in outputs or []]
         self.outputs: dict[str, str] = dict(state.get("outputs", {}))
+        self.trackers: list[dict[str, Any]] = list(state.get("trackers", []))
         self.position: int = state.get("position", 0)
         self.line: int = state.get("line", 1)
         self.long_lines: int = state.get("long_lines", 0)
@@ -131,6 +135,7 @@ class LogScanner:
             "tracebacks": dict(self._tracebacks),
             "metrics": {pattern.name: metric.state() for pattern, metric in self._measured},
             "outputs": dict(self.outputs),
+            "trackers": list(self.trackers),
             "rest": base64.b64encode(zlib.compress(self._rest)).decode("ascii") if self._rest else "",
         }
 
@@ -264,6 +269,10 @@ class LogScanner:
             self._scan_for_defaults(text, line, offset)
 
     def _scan_for_defaults(self, text: str, line: int, offset: int) -> None:
+        if any(needle in text for needle in run_links.NEEDLES):
+            link = run_links.link_in(text[:USER_LINE_LIMIT])
+            if link and link not in self.trackers and len(self.trackers) < run_links.MOST:
+                self.trackers.append(link)
         raised = self._raised(text)
         for pattern in self._defaults:
             if pattern is self._exception:

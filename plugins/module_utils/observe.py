@@ -190,9 +190,9 @@ def observe(attempt, with_spec=False, write=True):
         "log_size": logs.size(attempt),
         "left_behind": record.get("left_behind"),
         "sample": samples.newest(attempt),
-        "usage": _usage(attempt, evidence, ended),
+        "usage": None,
     }
-    found.update(_scanned(attempt, evidence, ended))
+    found.update(_of_its_output(attempt, evidence, ended, found["detail"]))
     if state == "failed" and reason == "code":
         last_words = found["log_size"] - _LAST_WORDS_BYTES
         for finding in found["findings"]:
@@ -201,6 +201,17 @@ def observe(attempt, with_spec=False, write=True):
     if with_spec:
         found["spec"] = {key: value for key, value in evidence.spec.items() if key not in ("accepted_at",)}
     return found
+
+
+def _of_its_output(attempt, evidence, ended, detail):
+    """What its log and its transcript tell. A job may write anything: that hides neither its state nor other jobs."""
+    told = {"last_line": None, "findings": [], "finding_counts": {}, "metrics": {}, "outputs": None, "tail": None}
+    for what, look in (("log", _scanned), ("transcript", _usage)):
+        try:
+            told.update(look(attempt, evidence, ended))
+        except Exception as exc:  # noqa: BLE001 - whatever a job can write
+            told["detail"] = detail or "its {0} cannot be read: {1}: {2}".format(what, type(exc).__name__, exc)
+    return told
 
 
 def _scanned(attempt, evidence, ended):
@@ -216,15 +227,16 @@ def _scanned(attempt, evidence, ended):
         "findings": known.get("findings") or [],
         "finding_counts": known.get("finding_counts") or {},
         "metrics": metrics,
+        "trackers": known.get("trackers") or [],
     }
 
 
 def _usage(attempt, evidence, ended):
-    """What the agent of an agent task reported that it used; None for any other job."""
+    """What the agent of an agent task reported that it used; nothing for any other job."""
     if not evidence.spec.get("agent"):
-        return None
+        return {}
     used = agent_task.usage(attempt, finish=ended and not evidence.holds)
-    return {name: used[name] for name in ("turns", "tokens", "cost_usd")}
+    return {"usage": {name: used[name] for name in ("turns", "tokens", "cost_usd")}}
 
 
 def _given_on(attempt, spec, known, over):

@@ -12,7 +12,7 @@ import time
 
 from . import sandbox, snapshots
 from .processes import Family
-from .readers import kinds, sqlite_store
+from .readers import kinds, sqlite_store, trainer_state
 from .statedir import NodeError
 
 # A folder that is larger is looked through so far, and that is said.
@@ -41,6 +41,26 @@ class Source:
         return self.path if self.run is None else "{0}#{1}".format(self.path, self.run)
 
 
+class Stamp:
+    """When the files behind a path were written last (Unix seconds), their bytes, and what differs after each write.
+
+    Raises OSError where there is no such path.
+    """
+
+    def __init__(self, path):
+        first = os.stat(path)
+        found = [first]
+        for other in kinds.files_of(path)[1:]:
+            try:
+                found.append(os.stat(other))
+            except FileNotFoundError:
+                continue  # SQLite has a log at times
+        self.changed = max(status.st_mtime for status in found)
+        self.bytes = sum(status.st_size for status in found)
+        newest = max(status.st_mtime_ns for status in found)
+        self.mark = [first.st_dev, first.st_ino, len(found), newest, self.bytes]
+
+
 def folder_of(attempt):
     """The folder that the attempt's command runs in."""
     spec = snapshots.resolved(attempt, attempt.read("spec.json") or {})
@@ -48,10 +68,16 @@ def folder_of(attempt):
 
 
 def sources(attempt, state, wanted, notes):
-    """The sources of an attempt, or those at the path `wanted` (relative to its folder). `notes` gets remarks.
+    """(its folder, the sources of an attempt, or those at the path `wanted`, relative to its folder).
 
-    Raises NodeError where there is no such path.
+    `notes` gets remarks. Raises NodeError where there is no such path.
     """
+    folder, found = _sources(attempt, state, wanted, notes)
+    states = trainer_state.newest(source.path for source in found if source.kind == "trainer_state")
+    return folder, [source for source in found if source.kind != "trainer_state" or source.path in states]
+
+
+def _sources(attempt, state, wanted, notes):
     folder = folder_of(attempt)
     held = _held(attempt)
     if wanted is not None:
@@ -66,7 +92,7 @@ def sources(attempt, state, wanted, notes):
         return folder, []
 
     def its_own(path):
-        changed = os.stat(path).st_mtime
+        changed = Stamp(path).changed
         return path in held or (changed >= began - SLACK_S and (ended is None or changed <= ended + SLACK_S))
 
     inside = os.path.isdir(folder)

@@ -24,10 +24,13 @@ ROOM_BYTES = 24 * 1024
 MOST_POINTS = 8 * 1000 * 1000
 # Of one file. What is more is counted.
 MOST_METRICS = 1000
-_VERSION = 1
+# Of cursors, and of what is kept beside the job.
+_VERSION, _KEPT_VERSION = 1, 2
 _BESIDE = ("hparams.yaml", "config.json", "config.yaml", "stoker-metrics.yml")
 _LARGEST_TEXT = 64 * 1024
 _LOG_LINES = 50
+# Of an attempt that is so nobody writes any more.
+_OVER = ("succeeded", "failed", "cancelled", "lost")
 _MERGED = ("info", "config", "directions", "summary")
 
 
@@ -41,14 +44,14 @@ def look(state, request):
     since, full = request.get("since"), bool(request.get("full"))
     known = _cursor(since, attempt) if since is not None else {} if full else _kept(attempt)
     files = {source.key: _File(source, known.get(source.key), since is not None, full) for source in found}
-    read = 0
+    read, ended = 0, seen["state"] in _OVER
     for one in files.values():
-        one.grow()
+        one.grow(ended)
         read += one.read_bytes
     machine = run_machine.look(attempt, state) if request.get("machine") else None
     cursor = _packed_cursor(attempt, {key: one.place() for key, one in files.items()})
     if since is None and not full and read:
-        _keep(attempt, {**known, **{key: one.state() for key, one in files.items()}}, notes)
+        _keep(attempt, {**_still_there(known, files), **{key: one.state() for key, one in files.items()}}, notes)
     told = [one.report_head(folder) for one in files.values()]
     columns = _metrics(files.values(), told, full, request.get("limit") or ROOM_BYTES)
     return {
@@ -94,6 +97,7 @@ class _File:
 
     def __init__(self, source, known, fresh, full):
         self.source = source
+        self.fresh = fresh
         self.keep = None if full else Digest().keep
         self.restarted = []
         self.read_bytes = 0
@@ -104,27 +108,31 @@ class _File:
         self.metrics = {} if fresh else {name: Digest.of(one) for name, one in (known.get("metrics") or {}).items()}
         self.counts = known.get("counts") or {}
 
-    def grow(self):
-        """Read what is new."""
+    def grow(self, ended):
+        """Read what is new; `ended`: nobody writes to it any more."""
         if self.source.kind in tail.KINDS:
-            self._grow_by_tail()
+            self._grow_by_tail(ended)
             return
-        status = os.stat(self.source.path)
-        at = {"file": [status.st_dev, status.st_ino, status.st_size, status.st_mtime]}
+        stamp = run_files.Stamp(self.source.path)
+        at = {"stamp": stamp.mark}
         if self.at != at:
-            # Written anew each time: what is beyond the points that were told is new.
-            told = {name: metric.count for name, metric in self.metrics.items()} or dict(self.counts)
-            reading = self._whole()
-            self.read_bytes += status.st_size
-            self.counts = {name: len(series.values) for name, series in reading.series.items()}
-            self._take(reading, told)
+            self._take_whole(self._whole())
+            self.read_bytes += stamp.bytes
         self.at = at
 
-    def _grow_by_tail(self):
+    def _take_whole(self, reading):
+        """A file that is written anew each time: all of it counts anew, or what is beyond the points that were told."""
+        if not self.fresh:
+            self.head, self.metrics = {}, {}
+        counts = {name: len(series.values) for name, series in reading.series.items()}
+        self._take(reading, self.counts if self.fresh else {})
+        self.counts = counts
+
+    def _grow_by_tail(self, ended):
         one = tail.Tail(self.source.kind, self.source.path, self.at)
         while True:
             before = one.state["at"]
-            readings = one.read()
+            readings = one.read(ended)
             if one.restarted is not None:
                 self.restarted.append(one.restarted)
                 self.metrics, self.head, before = {}, {}, 0
@@ -158,10 +166,8 @@ class _File:
                 reason = "points of metrics beyond {0}".format(MOST_METRICS)
                 skipped[reason] = skipped.get(reason, 0) + len(series.values)
                 continue
-            first = told.get(name, 0) if told.get(name, 0) <= len(series.values) else 0
-            times = None if series.times is None else series.times[first:]
             metric = self.metrics.setdefault(name, Digest(self.keep))
-            metric.add(series.steps[first:], series.values[first:], times)
+            metric.add(*_beyond(series, told.get(name, 0), reading.kind == "mlflow"))
 
     def place(self):
         """Where reading goes on, for a cursor."""
@@ -170,20 +176,34 @@ class _File:
     def state(self):
         """What a later look goes on from."""
         return dict(
-            self.place(), head=self.head, metrics={name: metric.state() for name, metric in self.metrics.items()}
-        )
+            self.place(), path=self.source.path, kind=self.source.kind, head=self.head,
+            metrics={name: metric.state() for name, metric in self.metrics.items()},
+        )  # fmt: skip
 
     def report_head(self, folder):
         """What is known of the file beside its metrics."""
-        source, status = self.source, os.stat(self.source.path)
+        source, stamp = self.source, run_files.Stamp(self.source.path)
         if self.restarted:
             self.head.setdefault("notes", []).append(
                 "{0} was read from its beginning: {1}".format(source.place, self.restarted[-1])
             )
         return dict(
             self.head, kind=source.kind, path=source.path, place=source.place, run=source.run, held=source.held,
-            bytes=status.st_size, changed=status.st_mtime, beside=_beside(os.path.dirname(source.path)),
+            bytes=stamp.bytes, changed=stamp.changed, beside=_beside(os.path.dirname(source.path)),
         )  # fmt: skip
+
+
+def _beyond(series, count, sorted_by_step):
+    """(steps, values, times) of what follows the first `count` points; of fewer points than that, all."""
+    places = range(len(series.values))
+    if 0 < count <= len(places):
+        if sorted_by_step:
+            # Not as it was written: what is new may be of an earlier step, and is newer by its time alone.
+            places = sorted(sorted(places, key=lambda place: series.times[place])[count:])
+        else:
+            places = places[count:]
+    columns = (series.steps, series.values, series.times)
+    return [None if column is None else [column[place] for place in places] for column in columns]
 
 
 def _beside(folder):
@@ -204,8 +224,9 @@ def _kept(attempt):
     """The digest beside the job; nothing where there is none, or one of another version or a damaged one."""
     try:
         kept = attempt.read("run.json")
-        if kept is not None and kept["version"] == _VERSION:
+        if kept is not None and kept["version"] == _KEPT_VERSION:
             for one in kept["files"].values():
+                os.fsencode(one["path"] + one["kind"])
                 for metric in one["metrics"].values():
                     Digest.of(metric)
             return kept["files"]
@@ -214,9 +235,18 @@ def _kept(attempt):
     return {}
 
 
+def _still_there(known, files):
+    """Without what went away, and without older checkpoints: their log is in the newest one's."""
+    return {
+        key: one
+        for key, one in known.items()
+        if key in files or (one["kind"] != "trainer_state" and os.path.exists(one["path"]))
+    }
+
+
 def _keep(attempt, files, notes):
     try:
-        write_json(attempt.file("run.json"), {"version": _VERSION, "files": files})
+        write_json(attempt.file("run.json"), {"version": _KEPT_VERSION, "files": files})
     except OSError as problem:
         notes.append("the digest cannot be kept on the node: {0}".format(problem.strerror or problem))
 

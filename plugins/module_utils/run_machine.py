@@ -21,8 +21,7 @@ def look(attempt, state):
     samples = list(_samples(attempt))
     held = (attempt.read("state.json") or {}).get("gpus") or []
     told = {
-        "interval_s": float(spec.get("sample_interval_s", 10.0)),
-        "samples": thinned(samples, MOST_SAMPLES),
+        **thinned(samples, float(spec.get("sample_interval_s", 10.0)), MOST_SAMPLES),
         "count": len(samples),
         "oom_at": record.get("ended_at") if record.get("oom") else None,
         "gpus": held,
@@ -68,33 +67,44 @@ def _told(sample):
     }
 
 
-def thinned(samples, most):
-    """At most about `most` samples. Of neighbours the mean load, and every reason to be slow that one of them has."""
+def thinned(samples, interval_s, most):
+    """{samples, interval_s}: at most about `most` samples, and what lies between them then.
+
+    Of neighbours the mean load, and every reason to be slow that one of them has, with when it began (`throttle_at`);
+    `t` is the time of the first of them, `until` that of the last.
+    """
     size = -(-len(samples) // most) if samples else 1
-    return samples if size == 1 else [_one(samples[at : at + size]) for at in range(0, len(samples), size)]
+    if size > 1:
+        samples = [_one(samples[at : at + size]) for at in range(0, len(samples), size)]
+    return {"samples": samples, "interval_s": interval_s * size}
 
 
 def _one(group):
-    made = dict(group[0])
+    made = dict(group[0], until=group[-1]["t"])
     for name, pick in (("cpu_pct", _mean), ("io_pct", max), ("disk_free", min)):
         known = [sample[name] for sample in group if sample[name] is not None]
         made[name] = pick(known) if known else None
+    made["gpus_unknown"] = next((sample["gpus_unknown"] for sample in group if sample["gpus_unknown"]), None)
     gpus = {}
     for sample in group:
         for gpu in sample["gpus"] or ():
-            gpus.setdefault(gpu["uuid"], []).append(gpu)
+            gpus.setdefault(gpu["uuid"], []).append((sample["t"], gpu))
     if gpus:
         made["gpus"] = [_one_gpu(told) for told in gpus.values()]
     return made
 
 
 def _one_gpu(told):
-    made = dict(told[0])
+    made = dict(told[0][1])
     for name, pick in (("util_pct", _mean), ("temp_c", max)):
-        known = [gpu[name] for gpu in told if gpu[name] is not None]
+        known = [gpu[name] for _at, gpu in told if gpu[name] is not None]
         made[name] = pick(known) if known else None
-    words = [gpu["throttle"] for gpu in told if gpu["throttle"] is not None]
-    made["throttle"] = sorted({word for reasons in words for word in reasons}) if words else None
+    began = {}
+    for at, gpu in told:
+        for word in gpu["throttle"] or ():
+            began.setdefault(word, at)
+    known = any(gpu["throttle"] is not None for _at, gpu in told)
+    made["throttle"], made["throttle_at"] = sorted(began) if known else None, began
     return made
 
 

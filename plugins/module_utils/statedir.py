@@ -17,8 +17,9 @@ import time
 from . import identity
 
 JOB_ID = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
-# Enough for any exit record. Reserved at the start, so that a disk that filled up later cannot lose the record.
-EXIT_RESERVE_BYTES = 4096
+# Enough for any exit record, state and request to stop. Reserved at the start, so that a disk that filled up later
+# cannot lose the record, nor keep an attempt from being stopped.
+RESERVE_BYTES = 4096
 # An order that was on its way for longer than this came from no round.
 CLOSED_KEEP_S = 30 * 86400.0
 
@@ -85,6 +86,26 @@ def read_json(path):
             return json.load(handle)
     except FileNotFoundError:
         return None
+
+
+def _reserve_of(name):
+    return os.path.splitext(name)[0] + ".reserve"
+
+
+def _open_locked(path):
+    """A descriptor of the file that ``path`` is once nobody else has it locked; None where there is no such file."""
+    while True:
+        try:
+            fd = os.open(path, os.O_WRONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(fd), os.stat(path)):
+                return fd
+        except FileNotFoundError:
+            pass
+        os.close(fd)
 
 
 class Lock:
@@ -168,7 +189,42 @@ class Attempt:
         return read_json(self.file(name))
 
     def write(self, name, value):
-        write_json(self.file(name), value)
+        """Replace a file of the attempt; on a full disk in the space that ``reserve`` kept for it."""
+        try:
+            write_json(self.file(name), value)
+        except OSError as exc:
+            if exc.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._write_reserved(name, value):
+                raise
+
+    def reserve(self, name):
+        """Keep space for one more writing of a file, so that an attempt can be ended on a full disk."""
+        fd = os.open(self.file(_reserve_of(name)), os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            os.write(fd, b" " * RESERVE_BYTES)
+        finally:
+            os.close(fd)
+
+    def _write_reserved(self, name, value):
+        """Write into the reserved space, and rename it. Returns False where there is none, or not enough."""
+        data, reserve = json.dumps(value).encode("ascii"), self.file(_reserve_of(name))
+        fd = _open_locked(reserve) if len(data) <= RESERVE_BYTES else None
+        if fd is None:
+            return False
+        try:
+            os.pwrite(fd, data.ljust(RESERVE_BYTES), 0)
+            os.fsync(fd)
+            # What is replaced is the space for the next time.
+            before = reserve + ".next"
+            try:
+                os.link(self.file(name), before)
+            except (FileNotFoundError, FileExistsError):
+                pass
+            os.rename(reserve, self.file(name))
+            if os.path.exists(before):
+                os.rename(before, reserve)
+        finally:
+            os.close(fd)
+        return True
 
     def update_state(self, **fields):
         """Merge fields into state.json; supervisor and recorder both do, hence the lock."""
@@ -181,7 +237,7 @@ class Attempt:
     def reserve_exit(self):
         fd = os.open(self.file("exit.reserve"), os.O_WRONLY | os.O_CREAT, 0o600)
         try:
-            os.write(fd, b" " * EXIT_RESERVE_BYTES)
+            os.write(fd, b" " * RESERVE_BYTES)
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -192,7 +248,7 @@ class Attempt:
         Uses the space reserved at the start; raises OSError where even that cannot be written.
         """
         data = json.dumps(record).encode("ascii")
-        if len(data) > EXIT_RESERVE_BYTES:
+        if len(data) > RESERVE_BYTES:
             record = dict(record, error=str(record.get("error"))[:500], detail=str(record.get("detail"))[:500])
             data = json.dumps(record).encode("ascii")
         with Lock(self.file("state.lock")):
@@ -200,7 +256,7 @@ class Attempt:
                 return False
             fd = os.open(self.file("exit.reserve"), os.O_WRONLY | os.O_CREAT, 0o600)
             try:
-                os.pwrite(fd, data.ljust(EXIT_RESERVE_BYTES), 0)
+                os.pwrite(fd, data.ljust(RESERVE_BYTES), 0)
                 os.fsync(fd)
             finally:
                 os.close(fd)
@@ -335,6 +391,8 @@ class StateDir:
             for name, value in files.items():
                 draft.write(name, value)
             draft.reserve_exit()
+            for name in ("stop.json", "state.json"):
+                draft.reserve(name)
             try:
                 os.rename(temporary, target.path)
             except OSError as exc:

@@ -223,7 +223,7 @@ class Supervisor:
         try:
             sampler.tick(Family(self.attempt))
             logs.scan(self.attempt, self.spec, SCAN_BYTES_PER_TICK)
-        except OSError:
+        except Exception:  # noqa: BLE001 - whatever a job can write
             _note()  # a full disk, for example
 
     def ask_to_stop(self, reason, detail=None):
@@ -248,23 +248,30 @@ class Supervisor:
         state = self.attempt.read("state.json") or {}
         # This clock stands still while the machine is suspended: a nap is not the job's time.
         if state.get("started_clock_s") is not None and time.monotonic() - state["started_clock_s"] > limit:
-            self.ask_to_stop("timeout")
+            self._end("timeout")
 
     def _enforce_agent(self):
         """Stop an agent whose transcript reports more than it may use."""
         if not self.spec.get("agent"):
             return
-        over = agent_task.beyond(self.spec, agent_task.usage(self.attempt))
+        try:
+            over = agent_task.beyond(self.spec, agent_task.usage(self.attempt))
+        except Exception as exc:  # noqa: BLE001 - whatever a job can write
+            _note()
+            over = "its transcript cannot be counted, and no limit be held: {0}: {1}".format(type(exc).__name__, exc)
         if over:
-            self.ask_to_stop("limit", over)
+            self._end("limit", over)
 
     def _enforce_lease(self):
         if not leases.ran_out(self.attempt.read("lease.json")):
             return
+        self._end("expired")
+
+    def _end(self, reason, detail=None):
+        """Ask for the end; where that cannot be written down, take it: nothing outlives its limits for want of room."""
         try:
-            self.ask_to_stop("expired")
+            self.ask_to_stop(reason, detail)
         except OSError:
-            # A full disk is no reason to live on: it may begin elsewhere now.
             _note()
             Family(self.attempt).kill(recorder.reap)
 

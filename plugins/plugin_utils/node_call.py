@@ -17,6 +17,7 @@ import shlex
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.stoker.fleet.plugins.module_utils.backends import ADDED, NAMES
 from ansible_collections.stoker.fleet.plugins.module_utils.launch import RUNGS
 from ansible_collections.stoker.fleet.plugins.plugin_utils import bundle
 
@@ -86,7 +87,7 @@ class NodeAction(ActionBase):
             # An empty list of busy processes says that there are none.
             if (value and value != "auto") or value == []:
                 request[field] = [value] if field in _LISTS and isinstance(value, str) else value
-        version, package = bundle.build()
+        version, package = self._bundle(request.get("backend"))
         folder = "{0}/bin/{1}".format(state_dir.rstrip("/"), version)
         payload = json.dumps(request).encode("utf-8", "surrogateescape")
         answer = self._run(folder, task_vars, payload)
@@ -97,6 +98,19 @@ class NodeAction(ActionBase):
             self._push(folder, task_vars, package, "again")
             answer = self._run(folder, task_vars, payload)
         return self._reply(answer)
+
+    @staticmethod
+    def _bundle(backend):
+        """What is pushed to the node. A backend that is not built in comes along."""
+        if backend is None or backend in NAMES:
+            return bundle.build()
+        if not ADDED.fullmatch(backend):
+            raise _wrong("stoker_backend", "stoker_backend: {0!r} is no name of a backend".format(backend))
+        try:
+            return bundle.build(backend)
+        except bundle.BackendError as problem:
+            words = "stoker_backend: {0}; built in are {1}".format(problem, ", ".join(NAMES))
+            raise _wrong("stoker_backend", words) from None
 
     def _variable(self, name, task_vars):
         value = task_vars.get(name)

@@ -48,7 +48,8 @@ class WandbServer:
         self.key = key
         self.runs: list[Mapping[str, Any]] = []
         self.asked: list[Mapping[str, Any]] = []
-        self.busy = 0
+        self.busy = self.turned_away = 0
+        self.pause = "0"
         self.broken: bytes | None = None
         handler = type("Bound", (_Handler,), {"server_of": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -146,7 +147,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, server.broken)
         elif server.busy > 0:
             server.busy -= 1
-            self._send(429, b"{}", {"Retry-After": "0"})
+            server.turned_away += 1
+            self._send(429, b"{}", {"Retry-After": server.pause})
         elif self.path != "/graphql" or self.headers.get("Content-Type") != "application/json":
             self._send(404, b"{}")
         elif self.headers.get("Authorization") != login:

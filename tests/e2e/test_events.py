@@ -58,7 +58,7 @@ def test_who_follows_and_is_killed_goes_on_without_loss(
         Draft202012Validator(EVENT).validate(event)
 
 
-@pytest.mark.accepts("C36")
+@pytest.mark.accepts("C36", "C57")
 def test_events_of_a_job_of_a_kind_and_of_a_node(stoker: Stoker, node: PlainNode) -> None:
     cli = stoker(node)
     first, second = (cli.run("sh", "-c", "exit 3"), cli.run("true"))

@@ -242,9 +242,9 @@ def test_state_nodes_jobs_and_runs_are_resources_with_the_json_of_the_command_li
     uris = {str(resource.uri) for resource in helper.ask("list_resources").resources}
     asked = {
         "stoker://state": ["status", "--stored"], "stoker://nodes": ["nodes", "--stored"], "stoker://jobs": ["jobs"],
-        "stoker://runs": ["runs", "list"],
+        "stoker://runs": ["runs", "list"], "stoker://whereami": ["whereami"],
     }  # fmt: skip
-    assert uris == set(asked)
+    assert uris == {*asked, "stoker://skills/stoker"}
     job = here("jobs", "--json").json()["jobs"][0]["id"]
     for uri, words in {**asked, f"stoker://jobs/{job}": ["job", job]}.items():
         (content,) = helper.ask("read_resource", uri).contents

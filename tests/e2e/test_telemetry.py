@@ -249,6 +249,7 @@ class Screen:
         os.close(self.outside)
 
 
+@pytest.mark.accepts("C57")
 @pytest.mark.parametrize("how", ["q", "ctrl-c"])
 def test_top_is_live_at_80_columns_and_restores_the_terminal(stoker: Stoker, two: list[PlainNode], how: str) -> None:
     cli = stoker(*two)

@@ -104,3 +104,25 @@ def test_what_could_not_be_held_to_its_limits_does_not_start(node: PlainNode) ->
     seen = side.wait("a")
     assert (seen["state"], seen["reason"]) == ("failed", "start"), seen
     assert "split_output" in seen["error"]
+
+
+def test_what_nobody_can_have_used_is_no_report(node: PlainNode) -> None:
+    """A number beyond any sense neither counts nor harms: the limit holds against the others."""
+    side = NodeSide(node)
+    script = (
+        "import json, time\n"
+        "print('{\"usage\": {\"input_tokens\": 1' + '0' * 400 + '}, \"total_cost_usd\": 1e400}')\n"
+        "while True:\n"
+        "    print(json.dumps({'usage': {'input_tokens': 5}}), flush=True)\n"
+        "    time.sleep(0.05)\n"
+    )
+    side.start_spec(dict(spec(side, "a", max_turns=3), argv=["/usr/bin/python3", "-c", script]))
+    seen = side.wait("a")
+    assert (seen["state"], seen["reason"], seen["usage"]["cost_usd"]) == ("failed", "limit", None), seen
+
+
+def test_an_agent_that_reports_nothing_used_nothing_that_is_known(node: PlainNode) -> None:
+    side = NodeSide(node)
+    side.start_spec(dict(spec(side, "a", max_turns=3), argv=["/usr/bin/python3", "-c", "print('hello')"]))
+    seen = side.wait("a")
+    assert (seen["state"], seen["usage"]) == ("succeeded", {"turns": None, "tokens": None, "cost_usd": None}), seen

@@ -290,6 +290,22 @@ def test_a_full_disk_keeps_no_attempt_alive_whose_lease_ran_out(small_disk: Node
     assert side.node.ssh("pgrep -fx 'sleep 616.5'").stdout == ""
 
 
+@pytest.mark.root
+@pytest.mark.slow
+@pytest.mark.accepts("D15")
+def test_a_full_disk_keeps_no_attempt_beyond_its_time(small_disk: NodeSide) -> None:
+    """Nor one that is asked to stop: both leave their reason."""
+    side = small_disk
+    side.start("late", "sleep", "616.7", timeout_s=6)
+    side.start("stopped", "sleep", "616.8", checkpoint_signal="USR1")
+    side.node.ssh(f"dd if=/dev/zero of={side.state_dir}/filler bs=64k; dd if=/dev/zero of={side.state_dir}/f2 bs=1")
+    seen = side.stop("stopped", grace_s=1)
+    assert (seen["state"], seen["reason"]) == ("cancelled", None), seen
+    seen = side.wait("late")
+    assert (seen["state"], seen["reason"]) == ("failed", "timeout"), seen
+    assert side.node.ssh("pgrep -fx 'sleep 616.[78]'").stdout == ""
+
+
 @pytest.mark.slow
 @pytest.mark.accepts("B10")
 def test_what_waited_longer_than_its_lease_never_begins(gpu_node: PlainNode) -> None:

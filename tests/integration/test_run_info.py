@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 import pytest
-from testbed import PlainNode
+from testbed import PlainNode, wait_until
 from testbed.node_side import NodeSide
 
 from stoker.analysis import remote
@@ -119,7 +119,7 @@ def test_only_new_bytes_are_read_and_the_digest_is_the_same_as_if_read_at_once(n
 
 
 @pytest.mark.accepts("B01")
-@pytest.mark.parametrize("kept", ["{", "[]", '{"version": 1, "files": {"x": {"metrics": {"a": {}}}}}'])
+@pytest.mark.parametrize("kept", ["{", "[]", '{"version": 2, "files": {"x": {"metrics": {"a": {}}}}}'])
 def test_a_damaged_digest_is_made_again(node: PlainNode, kept: str) -> None:
     training = Training(node)
     training.start()
@@ -127,6 +127,138 @@ def test_a_damaged_digest_is_made_again(node: PlainNode, kept: str) -> None:
     (node.state_dir / "jobs/train-1/1/run.json").write_text(kept)
     after = training.look()["run"]
     assert (after["files"], after["columns"]) == (before["files"], before["columns"])
+
+
+# Each takes a first step of its own, then one more for each file `go-N` that appears, until there is `end`.
+STEPS = """
+import json, os, sqlite3, time
+def step(number):
+    while not os.path.exists(f"go-{number}"):
+        if os.path.exists("end"):
+            os._exit(0)
+        time.sleep(0.05)
+def written(text, path):
+    with open(path + ".tmp", "w") as file:
+        file.write(text)
+    os.replace(path + ".tmp", path)
+"""
+WHOLE = {
+    # MLflow's client touches `meta.yaml` at the beginning and at the end. A step may be logged late.
+    "mlruns/7/abc/meta.yaml": """
+os.makedirs("mlruns/7/abc/metrics")
+os.makedirs("mlruns/7/abc/tags")
+written("run_id: abc\\nstatus: 1\\nlifecycle_stage: active\\nstart_time: 1700000000000\\n", "mlruns/7/abc/meta.yaml")
+for number, (at, loss) in enumerate([(5, 9.0), (7, 8.0), (2, 10.0)]):
+    with open("mlruns/7/abc/metrics/loss", "a") as file:
+        file.write(f"{1700000000000 + number} {loss} {at}\\n")
+    print("written", flush=True)
+    step(number)
+""",
+    # The base is kept open, so that what is committed stands in its log alone.
+    "trackio/pine.db": """
+os.mkdir("trackio")
+base = sqlite3.connect("trackio/pine.db", isolation_level=None)
+base.execute("PRAGMA journal_mode = WAL")
+base.execute("CREATE TABLE metrics (id INTEGER PRIMARY KEY, timestamp TEXT, run_name TEXT, step INTEGER, metrics TEXT)")
+base.execute("CREATE TABLE configs (id INTEGER PRIMARY KEY, run_name TEXT, config TEXT, created_at TEXT)")
+for number, (at, loss) in enumerate([(5, 9.0), (7, 8.0), (8, 10.0)]):
+    row = ("2026-01-01T00:00:0%d" % number, "r", at, json.dumps({"loss": loss, "text": "x"}))
+    base.execute("INSERT INTO metrics (timestamp, run_name, step, metrics) VALUES (?, ?, ?, ?)", row)
+    print("written", flush=True)
+    step(number)
+""",
+    # After a resume from a checkpoint it is shorter, and another one.
+    "out/trainer_state.json": """
+os.mkdir("out")
+for number, log in enumerate([[(5, 9.0)], [(5, 9.0), (7, 8.0)], [(5, 9.0), (6, 8.5), (7, 10.0)]]):
+    rows = [{"step": at, "loss": loss, "text": "x"} for at, loss in log]
+    written(json.dumps({"log_history": rows, "global_step": log[-1][0]}), "out/trainer_state.json")
+    print("written", flush=True)
+    step(number)
+""",
+}
+
+
+@pytest.mark.accepts("B01", "B05")
+@pytest.mark.parametrize("file", sorted(WHOLE))
+def test_a_store_that_is_read_whole_is_told_as_it_is_now(node: PlainNode, file: str) -> None:
+    side, folder = NodeSide(node), node.home / "proj"
+    folder.mkdir()
+    (folder / "train.py").write_text(STEPS + WHOLE[file] + "step(9)\n")
+    side.start("train-1", node.python, "train.py", workdir=str(folder))
+
+    def asked(times: int, **request: Any) -> dict[str, Any]:
+        side.wait("train-1", lambda _seen: side.log("train-1").count(b"written") >= times)
+        reply = side.ask("run_info", job="train-1", **request)
+        assert reply["ok"], reply
+        run: dict[str, Any] = reply["run"]
+        assert [one["path"] for one in run["files"]] == [str(folder / file)]
+        return run
+
+    before = asked(1)
+    first, cursor = before["files"][0], before["cursor"]
+    assert (first["metrics"]["loss"]["count"], first["metrics"]["loss"]["final"]) == (1, [5, 9.0])
+    (folder / "go-0").touch()
+    second = asked(2)["files"][0]
+    assert (second["metrics"]["loss"]["count"], second["metrics"]["loss"]["final"]) == (2, [7, 8.0])
+    assert (second["changed"] > first["changed"], second["bytes"] > first["bytes"]) == (True, True)
+    (folder / "go-1").touch()
+    last = asked(3)
+    third = last["files"][0]
+    final = [7, 8.0] if "mlruns" in file else [8, 10.0] if "trackio" in file else [7, 10.0]
+    loss = third["metrics"]["loss"]
+    assert (loss["count"], loss["final"], loss["max"][1], loss["backwards"]) == (3, final, 10.0, 0)
+    assert sum(third["skipped"].values()) == (0 if "mlruns" in file else 3)
+    assert asked(3)["read_bytes"] == 0
+    assert asked(3, full=True)["files"][0]["metrics"]["loss"]["max"] == loss["max"]
+    (reading,) = remote.readings_of(asked(3, since=cursor))
+    news = {"mlruns/7/abc/meta.yaml": [2, 7], "trackio/pine.db": [7, 8], "out/trainer_state.json": [6, 7]}
+    assert reading.series["loss"].steps.tolist() == news[file]
+    (folder / "end").touch()
+    side.wait("train-1")
+
+
+CHECKPOINTS = """
+import shutil
+os.mkdir("out")
+def checkpoint(steps):
+    os.mkdir(f"out/tmp-{steps}")
+    rows = [{"step": at, "loss": 1 / (1 + at)} for at in range(steps)]
+    written(json.dumps({"log_history": rows, "global_step": steps}), f"out/tmp-{steps}/trainer_state.json")
+    os.replace(f"out/tmp-{steps}", f"out/checkpoint-{steps}")
+for steps in (90, 100, 20):
+    checkpoint(steps)
+open("first.jsonl", "w").write('{"step": 1, "loss": 1}\\n')
+print("written", flush=True)
+step(0)
+checkpoint(200)
+shutil.rmtree("out/checkpoint-100")
+os.remove("first.jsonl")
+print("written", flush=True)
+step(9)
+"""
+
+
+@pytest.mark.accepts("B01")
+def test_of_a_trainers_checkpoints_only_the_newest_is_read_and_what_went_away_is_forgotten(node: PlainNode) -> None:
+    side, folder = NodeSide(node), node.home / "proj"
+    folder.mkdir()
+    (folder / "train.py").write_text(STEPS + CHECKPOINTS)
+    side.start("train-1", node.python, "train.py", workdir=str(folder))
+
+    def asked(times: int) -> tuple[dict[str, int], set[str]]:
+        side.wait("train-1", lambda _seen: side.log("train-1").count(b"written") >= times)
+        run = side.ask("run_info", job="train-1")["run"]
+        counts = {one["path"]: one["metrics"]["loss"]["count"] for one in run["files"]}
+        return counts, set(side.file("train-1", "run.json")["files"])
+
+    state = f"{folder}/out/checkpoint-%d/trainer_state.json"
+    first = {state % 100: 100, f"{folder}/first.jsonl": 1}
+    assert asked(1) == (first, set(first))
+    (folder / "go-0").touch()
+    assert asked(2) == ({state % 200: 200}, {state % 200})
+    (folder / "end").touch()
+    side.wait("train-1")
 
 
 @pytest.mark.accepts("B05")
@@ -196,3 +328,37 @@ def test_a_job_that_writes_no_file_is_read_from_what_it_printed(node: PlainNode)
     side.wait("talk-1")
     (told,) = side.ask("run_info", job="talk-1")["run"]["files"]
     assert (told["kind"], told["metrics"]["loss"]["final"]) == ("log", [3, 0.3])
+
+
+@pytest.mark.accepts("B01")
+@pytest.mark.parametrize(
+    ("name", "text", "steps", "skipped"),
+    [
+        ("m.jsonl", '{"step": 1, "loss": 3}\n{"step": 2, "loss": 2}', [1, 2], {}),
+        ("m.jsonl", '{"step": 1, "loss": 3}\n{"step": 2, "lo', [1], {"incomplete last line": 1}),
+        ("m.csv", "step,loss\n1,3\n2,2", [1, 2], {}),
+        ("out.log", "step 1 loss 3\nstep 2 loss 2", [1, 2], {}),
+    ],
+)
+def test_the_last_line_of_a_job_that_is_over_needs_no_end(
+    node: PlainNode, name: str, text: str, steps: list[int], skipped: dict[str, int]
+) -> None:
+    side = NodeSide(node)
+    folder = node.home / "proj"
+    folder.mkdir()
+    script = f"printf '%s' '{text}' > {name}; until test -e end; do sleep 0.1; done"
+    side.start("cut-1", "sh", "-c", script, workdir=str(folder))
+    wait_until(lambda: (folder / name).exists() and (folder / name).read_text() == text, "the file", 60)
+
+    def asked() -> dict[str, Any]:
+        (told,) = side.ask("run_info", job="cut-1", path=name)["run"]["files"]
+        return dict(told)
+
+    assert asked()["metrics"]["loss"]["final"] == [1, 3]  # what follows may go on
+    (folder / "end").touch()
+    side.wait("cut-1")
+    for _look in range(2):
+        told = asked()
+        assert told["metrics"]["loss"]["count"] == len(steps)
+        assert told["metrics"]["loss"]["final"][0] == steps[-1]
+        assert told["skipped"] == skipped

@@ -23,14 +23,14 @@ ROOT = Path(__file__).parent.parent.parent
 OVER = ("succeeded", "failed", "cancelled", "lost")
 
 
-def build_bundle() -> tuple[str, bytes]:
-    """The very package that the actions push."""
+def build_bundle(backend: str | None = None) -> tuple[str, bytes]:
+    """The very package that the actions push; with a backend of a package that is installed."""
     sys.path.insert(0, str(ROOT / "plugins" / "plugin_utils"))
     try:
         import bundle
     finally:
         sys.path.pop(0)
-    return bundle.build()
+    return bundle.build(backend)
 
 
 class NodeSide:
@@ -40,7 +40,8 @@ class NodeSide:
         self.node = node
         self.state_dir = state_dir or str(node.state_dir)
         self.more = {**more, **({"rungs": [rung]} if rung else {})}
-        version, package = build_bundle()
+        named = more.get("backend")
+        version, package = build_bundle(None if named in (None, "process", "container") else named)
         self.folder = f"{self.state_dir}/bin/{version}"
         unpack = (
             "import io,sys,zipfile,os;os.path.isdir(sys.argv[1]) or "

@@ -7,19 +7,27 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 
 from .reading import Reading, Table
+from .text_form import delimiter_of, encoding_in
 
 # A cell beyond this is no number; the default of the csv module would raise at less.
 _LARGEST_CELL = 1 << 20
+CUT = "the last line has no end: its last value may be cut"
 
 
 def read_csv(path: str) -> Reading:
     """The reading of a CSV file; an empty cell is no value. Raises OSError."""
     csv.field_size_limit(_LARGEST_CELL)
     reading, table = Reading("csv", path), Table()
-    with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
-        rows = csv.reader(line.replace("\0", "�") for line in file)
+    encoding = encoding_in(path)
+    with open(path, encoding=encoding, errors="replace", newline="") as file:
+        delimiter = delimiter_of(first_line(file))
+        file.seek(0)
+        if file.read(1) != "\ufeff":
+            file.seek(0)
+        rows = csv.reader((line.replace("\0", "�") for line in file), delimiter=delimiter)
         header = None
         while True:
             try:
@@ -30,13 +38,25 @@ def read_csv(path: str) -> Reading:
                 reading.skip("line that is no CSV")
                 continue
             if header is None:
-                header = [name.strip() for name in row]
+                header = names_of(row)
             elif row and row != header:
                 add_row(row, header, table, reading)
-    if header is not None and table.rows and not _ends_whole(path):
-        reading.notes.append("the last line has no end: its last value may be cut")
+    if header is None:
+        reading.notes.append("there is no header in it")
+    elif table.rows and encoding == "utf-8" and not _ends_whole(path):
+        reading.notes.append(CUT)
     table.finish(reading)
     return reading
+
+
+def first_line(lines: Iterable[str]) -> str:
+    """The first line that is not blank, without the mark that a file may begin with."""
+    return next((line.lstrip("\ufeff") for line in lines if line.strip("\ufeff\r\n ")), "")
+
+
+def names_of(row: list[str]) -> list[str] | None:
+    """The names in a header; None for a blank line before it."""
+    return [name.strip() for name in row] if any(row) else None
 
 
 def add_row(row: list[str], header: list[str], table: Table, reading: Reading) -> None:
@@ -49,7 +69,8 @@ def add_row(row: list[str], header: list[str], table: Table, reading: Reading) -
             continue
         number = to_number(cell)
         if number is None:
-            reading.skip("value that is no number (text)")
+            comma = cell.count(",") == 1 and to_number(cell.replace(",", ".")) is not None
+            reading.skip("value that is no number (%s)" % ("with a comma: write a point" if comma else "text"))
         else:
             table.put(name, number)
     table.end_row()

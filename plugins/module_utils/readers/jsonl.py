@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from .reading import Reading, Table, kind_of
+from .text_form import lines_of
 
 # Deeper than any metric is; a bomb of brackets is no row.
 _DEEPEST = 8
@@ -18,13 +19,12 @@ _DEEPEST = 8
 def read_jsonl(path: str) -> Reading:
     """The reading of a file with one JSON object in each line. Raises OSError."""
     reading, table = Reading("jsonl", path), Table()
-    with open(path, "rb") as file:
-        for line in file:
-            if not line.endswith(b"\n") and not _complete(line):
-                if line.strip():
-                    reading.skip("incomplete last line")
-                continue
-            add_line(line, table, reading)
+    for line in lines_of(path):
+        if not line.endswith(b"\n") and not is_complete(line):
+            if line.strip():
+                reading.skip("incomplete last line")
+            continue
+        add_line(line, table, reading)
     table.finish(reading)
     return reading
 
@@ -59,7 +59,8 @@ def add_row(row: dict[str, Any], table: Table, reading: Reading, prefix: str = "
             reading.skip(f"value that is no number ({kind_of(value)})")
 
 
-def _complete(line: bytes) -> bool:
+def is_complete(line: bytes) -> bool:
+    """Whether a line without an end is JSON all the same."""
     try:
         json.loads(line)
     except (ValueError, RecursionError):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from . import mlflow_run, sqlite_store
 from .reading import STEP_KEYS, TIME_KEYS
+from .text_form import delimiter_of, text_of
 
 NEVER = {".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".cache", ".tox", "site-packages", ".dvc",
          ".trash"}  # fmt: skip
@@ -32,7 +33,7 @@ def kind_of(path: str) -> str | None:
         return "trainer_state"
     if name == "meta.yaml":
         return "mlflow" if mlflow_run.is_run(path) else None
-    if name.endswith((".db", ".sqlite", ".sqlite3")):
+    if name.endswith(sqlite_store.ENDINGS):
         return sqlite_store.store_kind(path)
     if name.endswith((".jsonl", ".ndjson")):
         return "jsonl" if _has_axis(path, _json_keys) else None
@@ -41,17 +42,25 @@ def kind_of(path: str) -> str | None:
     return "log" if name in LOGS else None
 
 
+def files_of(path: str) -> list[str]:
+    """A file, and those that are written instead of it: MLflow's of each metric, SQLite's log of what was committed."""
+    name = os.path.basename(path)
+    if name == "meta.yaml":
+        return mlflow_run.files_of(path)
+    return [path, path + "-wal"] if name.endswith(sqlite_store.ENDINGS) else [path]
+
+
 def _has_axis(path: str, keys_of: Callable[[str], set[str]]) -> bool:
     """Whether the first lines name a step or a time: a data set or a table of anything else is no run."""
     with open(path, "rb") as file:
-        lines = file.read(_LOOK).decode("utf-8-sig", "replace").splitlines()
+        lines = text_of(file.read(_LOOK)).split("\n")
     return any(not _AXES.isdisjoint(keys_of(line)) for line in lines[:20])
 
 
 def begins_with_object(path: str) -> bool:
     """Whether a file of another name holds objects of JSON. Raises OSError."""
     with open(path, "rb") as file:
-        return file.read(_LOOK).lstrip()[:1] == b"{"
+        return text_of(file.read(_LOOK)).lstrip()[:1] == "{"
 
 
 def _json_keys(line: str) -> set[str]:
@@ -65,6 +74,6 @@ def _json_keys(line: str) -> set[str]:
 
 def _csv_keys(line: str) -> set[str]:
     try:
-        return {cell.strip() for cell in next(csv.reader([line]), [])}
+        return {cell.strip() for cell in next(csv.reader([line], delimiter=delimiter_of(line)), [])}
     except csv.Error:
         return set()

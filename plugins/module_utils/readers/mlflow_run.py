@@ -42,6 +42,13 @@ def read_mlflow_run(path: str, history: bool = True) -> Reading:
     return reading
 
 
+def files_of(path: str) -> list[str]:
+    """The files of the run whose `meta.yaml` is at `path`: that one is not touched while metrics are logged."""
+    folder = os.path.dirname(path)
+    parts = ("metrics", "params", "tags")
+    return [path, *(file for part in parts for _name, file in _files(os.path.join(folder, part)))]
+
+
 def is_run(path: str) -> bool:
     """Whether a `meta.yaml` is that of a run that was not deleted. Raises OSError."""
     about = _plain(path)

@@ -10,6 +10,7 @@ import re
 
 from ..terminal_text import safe_text
 from .reading import Reading, Table
+from .text_form import lines_of
 
 _LOG_LINES = 200
 _LONGEST = 4096
@@ -31,13 +32,12 @@ def read_output(path: str) -> Reading:
     """The reading of an output log: the lines that name a step, an epoch or a known metric. Raises OSError."""
     reading, table = Reading("log", path), Table()
     tail: list[str] = []
-    with open(path, "rb") as file:
-        for line in file:
-            shown = last_state(line)
-            tail.append(shown)
-            if len(tail) > 2 * _LOG_LINES:
-                del tail[:-_LOG_LINES]
-            add_text(shown, table)
+    for line in lines_of(path):
+        shown = last_state(line)
+        tail.append(shown)
+        if len(tail) > 2 * _LOG_LINES:
+            del tail[:-_LOG_LINES]
+        add_text(shown, table)
     table.finish(reading)
     reading.log = [line for line in tail if line.strip()][-_LOG_LINES:]
     if not table.rows:

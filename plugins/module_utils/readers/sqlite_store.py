@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 # What a damaged file makes SQLite say; its own words are cut from the file, too, and may be no text.
 _DAMAGE = (sqlite3.Error, UnicodeDecodeError)
-_MAGIC = b"SQLite format 3\0"
+ENDINGS = (".db", ".sqlite", ".sqlite3")
+MAGIC = b"SQLite format 3\0"
 # How trackio writes what JSON has no number for.
 _ODD = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _STATES = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "failed"}
@@ -40,7 +41,7 @@ def store_kind(path: str) -> str | None:
     Raises OSError, also for a file of SQLite that is damaged or locked: nobody can say whose it is.
     """
     with open(path, "rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
+        if file.read(len(MAGIC)) != MAGIC:
             return None
     try:
         with closing(_open(path)) as base:

@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from . import csv_table, jsonl, output_log, tfevents, wandb_file
+from . import csv_table, jsonl, output_log, text_form, tfevents, wandb_file
 from .reading import Reading, Table
 
 if TYPE_CHECKING:
@@ -36,13 +37,16 @@ class Tail:
         self.path = path
         self.state: dict[str, Any] = dict(state or _begin())
         self.restarted: str | None = None
+        self._ended = False
 
-    def read(self) -> list[Reading]:
+    def read(self, ended: bool = False) -> list[Reading]:
         """What is new: a reading, or two where the file was moved away and another is in its place. Raises OSError.
 
-        A file that is not there has nothing new: whoever rotates it makes the next one in a moment.
+        A file that is not there has nothing new: whoever rotates it makes the next one in a moment. Where its writer
+        has `ended`, the last line needs no end.
         """
         self.restarted = None
+        self._ended = ended
         readings: list[Reading] = []
         try:
             with open(self.path, "rb") as file:
@@ -104,13 +108,19 @@ class Tail:
         readings.append(reading)
 
     def _lines(self, data: bytes, reading: Reading) -> int:
-        whole = data[: data.rfind(b"\n") + 1]
+        if self.state["at"] == 0:
+            self.state["encoding"] = text_form.encoding_of(data)
+        encoding = self.state.get("encoding", "utf-8")
+        whole, taken = text_form.whole_lines(data, encoding)
+        if self._ended and len(data) < LIMIT:
+            whole, taken = whole + self._rest(text_form.as_utf8(data[taken:], encoding), reading), len(data)
         if not whole and len(data) == LIMIT:
             reading.skip(f"line longer than {LIMIT >> 20} MiB")
             return LIMIT
         table = Table(self.state["rows"], self.state["step"], self.state["step_key"])
-        lines = whole.splitlines(keepends=True) if self.kind != "csv" else []
-        for line in lines:
+        # A progress bar draws over itself by carriage returns: only what ends a line for the whole file does so here.
+        lines = whole.split(b"\n") if self.kind != "csv" else []
+        for line in lines[:-1] if lines and not lines[-1] else lines:
             if self.kind == "jsonl":
                 jsonl.add_line(line, table, reading)
             else:
@@ -121,10 +131,23 @@ class Tail:
             self._cells(whole, table, reading)
         table.finish(reading)
         self._remember(table, reading)
-        return len(whole)
+        return taken
+
+    def _rest(self, rest: bytes, reading: Reading) -> bytes:
+        """What is left of a file that nobody writes to any more; half a row of JSON is counted."""
+        if self.kind == "jsonl" and not jsonl.is_complete(rest):
+            if rest.strip():
+                reading.skip("incomplete last line")
+            return b""
+        if self.kind == "csv" and rest:
+            reading.notes.append(csv_table.CUT)
+        return rest
 
     def _cells(self, whole: bytes, table: Table, reading: Reading) -> None:
-        rows = csv.reader(whole.decode("utf-8-sig", "replace").replace("\0", "�").splitlines())
+        text = whole.decode("utf-8-sig", "replace").replace("\0", "�")
+        if self.state["header"] is None:
+            self.state["delimiter"] = text_form.delimiter_of(csv_table.first_line(text.split("\n")))
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=self.state.get("delimiter", ","))
         while True:
             try:
                 row = next(rows)
@@ -134,7 +157,7 @@ class Tail:
                 reading.skip("line that is no CSV")
                 continue
             if self.state["header"] is None:
-                self.state["header"] = [name.strip() for name in row]
+                self.state["header"] = csv_table.names_of(row)
             elif row and row != self.state["header"]:
                 csv_table.add_row(row, self.state["header"], table, reading)
 
@@ -172,7 +195,7 @@ class Tail:
 
 def _begin() -> dict[str, Any]:
     return {"file": None, "at": 0, "mark": 0, "rows": 0, "step": 0.0, "step_key": None, "header": None,
-            "broken": False}  # fmt: skip
+            "broken": False, "encoding": "utf-8", "delimiter": ","}  # fmt: skip
 
 
 def _still_written(reading: Reading) -> None:

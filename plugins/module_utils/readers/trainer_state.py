@@ -7,12 +7,33 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+from typing import TYPE_CHECKING
 
 from .jsonl import add_row
 from .reading import Reading, Table
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _FACTS = ("best_metric", "best_model_checkpoint", "epoch", "global_step", "max_steps", "num_train_epochs",
           "train_batch_size")  # fmt: skip
+
+
+def newest(paths: Iterable[str]) -> set[str]:
+    """Every checkpoint of a Trainer holds the whole log up to it: of those in one folder only the newest is the run."""
+    best: dict[str, tuple[float, str]] = {}
+    for path in paths:
+        folder = os.path.dirname(path)
+        run, number = folder, math.inf
+        # The Trainer's own folder gets its state when the training is over.
+        if os.path.basename(folder).startswith("checkpoint-"):
+            digits = folder.rpartition("-")[2]
+            run, number = os.path.dirname(folder), int(digits) if digits.isdecimal() else -1
+        if run not in best or number > best[run][0]:
+            best[run] = (number, path)
+    return {path for _number, path in best.values()}
 
 
 def read_trainer_state(path: str) -> Reading:

@@ -17,40 +17,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 
 from stoker.errors import NotFound, UsageError
 from stoker.marked import ConfigError, dotted, line_of, loaded, plain, shown_path
+from stoker.notify_settings import Notify
+from stoker.notify_settings import faults as notify_faults
+from stoker.setting import FORBID as _FORBID
+from stoker.setting import IS_ROLE as _IS_ROLE
+from stoker.setting import MOST as MOST
+from stoker.setting import Bytes, Count, Folder, Is, Name, OnOff, Percent, Positive, Regex, Role, Seconds, Weight
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 FILE_NAME = "stoker.yml"
-# The largest number that a store holds everywhere.
-MOST = 2**31 - 1
-_FORBID = {"extra": "forbid", "strict": False}
-
-
-@dataclass(frozen=True)
-class Is:
-    """What a field has to be, as the end of "'x' is not ..."; the numbers from `least` to `most` are allowed.
-
-    `absolute`: each text of it is a path from the root.
-    """
-
-    words: str
-    least: float | None = None
-    most: float = MOST
-    regex: bool = False
-    absolute: bool = False
-
-
-Seconds = Annotated[float, Is("a number of seconds, 0 or more", least=0)]
-Count = Annotated[int, Is("a whole number, 0 or more", least=0)]
-Bytes = Annotated[int, Is("a number of bytes, 0 or more", least=0, most=2**63 - 1)]
-Name = Annotated[str, Is("a text")]
-Folder = Annotated[str, Is("an absolute folder")]
-Regex = Annotated[str, Is("a regular expression", regex=True)]
-OnOff = Annotated[bool, Is("true or false")]
-Percent = Annotated[float, Is("a share in percent, 0 or more", least=0)]
-Weight = Annotated[float, Is("a weight, a number of 0 or more", least=0)]
-Positive = Annotated[float, Is("a number of 1 or more", least=1)]
 
 
 @dataclass(frozen=True)
@@ -207,17 +184,33 @@ class Price:
     per_hour: Annotated[float, Is("a number of dollars per hour, 0 or more", least=0)]
 
 
-Role = Literal["read", "operate", "spend", "administer"]
-_IS_ROLE = Is("one of read, operate, spend, administer")
 _IS_RULES = Is("a mapping of roles (read, operate, spend, administer) to lists of operations such as runs.*")
+
+
+@dataclass(frozen=True)
+class AccessRule:
+    """What a role may (`allow`) or may not (`deny`), of some `plugins` and `operations`, on some `nodes`.
+
+    `plugins` are names, `operations` names such as `jobs.run`, patterns both; `nodes` is a pattern of the inventory.
+    What is not given stands for all. A `deny` that fits wins over every `allow`.
+    """
+
+    __pydantic_config__ = _FORBID
+
+    effect: Annotated[Literal["allow", "deny"], Is("allow or deny")]
+    role: Annotated[Role, _IS_ROLE]
+    plugins: Annotated[tuple[Name, ...], Is("a list of plugins such as queue")] = ("*",)
+    operations: Annotated[tuple[Name, ...], Is("a list of operations such as jobs.run")] = ("*",)
+    nodes: Name | None = None
 
 
 @dataclass(frozen=True)
 class Access:
     """In which role the command line (`cli`) and assistants on this machine (`mcp`) act, and what differs of roles.
 
-    `allow` and `deny`: for each role, patterns of operations (`nodes.execute`, `store.*`); `deny` wins. `paths`:
-    folders of this machine that assistants may name files in, beside the one that their server was started in.
+    `allow` and `deny`: for each role, patterns of operations (`nodes.execute`, `store.*`); `deny` wins. `rules` say it
+    by plugin and by node, too. `paths`: folders of this machine that assistants may name files in, beside the one that
+    their server was started in.
     """
 
     __pydantic_config__ = _FORBID
@@ -227,6 +220,19 @@ class Access:
     allow: Annotated[Mapping[Role, tuple[str, ...]], _IS_RULES] = field(default_factory=dict)
     deny: Annotated[Mapping[Role, tuple[str, ...]], _IS_RULES] = field(default_factory=dict)
     paths: Annotated[tuple[Folder, ...], Is("a list of absolute folders", absolute=True)] = ()
+    rules: Annotated[tuple[AccessRule, ...], Is("a list of {effect, role, plugins, operations, nodes}")] = ()
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """Whether a plugin, built in or not, is there; and the `settings` of one that is not, which it checks itself."""
+
+    __pydantic_config__ = _FORBID
+
+    enabled: OnOff = True
+    settings: Annotated[Mapping[str, Any], Is("a mapping of the plugin's own settings", foreign=True)] = field(
+        default_factory=dict
+    )
 
 
 @dataclass(frozen=True)
@@ -287,7 +293,14 @@ class Config:
     agents: Annotated[Mapping[str, Agent], Is("a mapping of names to {argv, flags, env, secret, max_turns, ...}")] = (
         field(default_factory=dict)
     )
-    access: Annotated[Access, Is("a mapping with cli, mcp, allow, deny, paths")] = field(default_factory=Access)
+    access: Annotated[Access, Is("a mapping with cli, mcp, allow, deny, paths, rules")] = field(default_factory=Access)
+    notify: Annotated[Notify, Is("a mapping with targets, rules, telegram, max_age_s, tries")] = field(
+        default_factory=Notify
+    )
+    plugins: Annotated[Mapping[str, Plugin], Is("a mapping of plugins to {enabled, settings}")] = field(
+        default_factory=dict
+    )
+    skills: Annotated[tuple[Name, ...], Is("a list of folders")] = ()
     prices: Annotated[tuple[Price, ...], Is("a list of {gpu, per_hour}")] = ()
     log_keep_bytes: Bytes = 16 * 1024 * 1024
     connect_timeout_s: Annotated[int, Is("a whole number of seconds, 1 or more", least=1)] = 10
@@ -330,16 +343,16 @@ def load(path: Path | None = None, *, start: Path | None = None, env: Mapping[st
         raise NotFound(f"there is no settings file {found}", next_step="stoker init writes one") from None
     except (OSError, UnicodeDecodeError) as problem:
         raise ConfigError(str(found), None, f"cannot be read: {problem}") from problem
-    return _validated(text, found)
+    return validated(text, found)
 
 
-def place_of(config: Config, name: str) -> str:
+def place_of(config: Config, *loc: int | str) -> str:
     """Where a setting stands, for the beginning of a sentence about it: `stoker.yml:3: store`."""
     if config.file is None:
-        return name
+        return dotted(loc)
     shown = shown_path(config.file)
-    line = line_of(loaded(config.file.read_text(encoding="utf-8"), shown), (name,))
-    return f"{shown}:{line}: {name}"
+    line = line_of(loaded(config.file.read_text(encoding="utf-8"), shown), loc)
+    return f"{shown}:{line}: {dotted(loc)}"
 
 
 def inventory_path(config: Config, named: Path | None = None, *, env: Mapping[str, str] = os.environ) -> Path | None:
@@ -364,8 +377,8 @@ def inventory_path(config: Config, named: Path | None = None, *, env: Mapping[st
     return chosen.resolve()
 
 
-def _validated(text: str, path: Path) -> Config:
-    """`text` as settings; every error is a ConfigError with its line."""
+def validated(text: str, path: Path) -> Config:
+    """`text` as the settings of the file `path`, which is not read. Every error is a ConfigError with its line."""
     from pydantic import TypeAdapter, ValidationError
 
     shown = shown_path(path)
@@ -381,6 +394,9 @@ def _validated(text: str, path: Path) -> Config:
     except ValidationError as problem:
         _raise_first(shown, data, problem.errors(include_url=False)[0])
     _check_values(shown, data, config, ())
+    for where, words in notify_faults(config.notify):
+        loc = ("notify", *where)
+        raise ConfigError(shown, line_of(data, loc), f"{dotted(loc)}: {words}")
     return replace(config, file=path.resolve())
 
 
@@ -421,6 +437,8 @@ def _check_values(shown: str, data: Any, value: Any, loc: tuple[int | str, ...])
         inner = getattr(value, name)
         rule = _rule(here)
         _check_number(shown, data, inner, here, rule)
+        if rule.foreign:
+            continue
         if isinstance(inner, Mapping):
             for key, entry in inner.items():
                 _check_number(shown, data, entry, (*here, key), _rule((*here, key)))

@@ -30,6 +30,7 @@ from stoker.operations import (
     container_images,
     containers,
     dead,
+    diag,
     disk,
     dispatch,
     dispatchers,
@@ -37,10 +38,17 @@ from stoker.operations import (
     environments,
     events,
     gpus,
+    inbox,
     jobs,
     logs,
     membership,
+    memory,
     nodes,
+    notify,
+    notify_listen,
+    plugin_loading,
+    plugins,
+    policy,
     queue,
     registry,
     runs,
@@ -52,19 +60,24 @@ from stoker.operations import (
     runs_verdicts,
     runs_watch,
     services,
+    sessions,
+    settings,
     setup,
     signals,
+    skills,
     stats,
     stores,
     submit,
     sync,
     telemetry,
     templates,
+    threads,
     top,
     values,
     watch,
     workflows,
 )
+from stoker.operations.plugin_checks import PluginError
 from stoker.operations.session import Session
 
 P = ParamSpec("P")
@@ -113,10 +126,12 @@ class bound_job(Generic[P]):  # noqa: N801
 
 
 def _without_session(function: Callable[Concatenate[Session, P], R], session: Session) -> Callable[P, R]:
-    signature = registry.find(function).signature()
+    asked = registry.find(function)
+    signature = asked.signature()
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        policy.refuse_off(session, asked)
         # Shared options (Unpack) would take any word without a murmur.
         given = signature.bind(*args, **kwargs).arguments
         for name, given_value in given.items():
@@ -208,6 +223,7 @@ class Nodes(Namespace):
     telemetry = bound(telemetry.telemetry)
     top = bound(top.top)
     execute = bound(nodes.execute)
+    diag = bound(diag.diag)
     members = bound(membership.members)
     add = bound(membership.add)
     approve = bound(membership.approve)
@@ -333,6 +349,58 @@ class Events(Namespace):
     read = bound(events.events)
 
 
+class Memory(Namespace):
+    """`fleet.memory`: facts of a project, a search over all that is remembered, where a project stands."""
+
+    area = "memory"
+    whereami = bound(memory.whereami)
+    set = bound(memory.set)
+    list = bound(memory.list_facts)
+    search = bound(memory.search)
+    forget = bound(memory.forget)
+
+
+class Threads(Namespace):
+    """`fleet.threads`: lines of work with their thoughts."""
+
+    area = "threads"
+    start = bound(threads.start)
+    think = bound(threads.think)
+    handoff = bound(threads.handoff)
+    end = bound(threads.end)
+    list = bound(threads.list_threads)
+    get = bound(threads.get)
+
+
+class Sessions(Namespace):
+    """`fleet.sessions`: assistants that are connected, and messages between them."""
+
+    area = "sessions"
+    list = bound(sessions.list_sessions)
+    send = bound(sessions.send)
+    inbox = bound(sessions.inbox)
+    ack = bound(sessions.ack)
+
+
+class Notify(Namespace):
+    """`fleet.notify`: messages to people."""
+
+    area = "notify"
+    list = bound(notify.list_targets)
+    send = bound(notify.send)
+    test = bound(notify.test)
+    listen = bound(notify_listen.listen)
+
+
+class Inbox(Namespace):
+    """`fleet.inbox`: messages that stay in the store until somebody has read them."""
+
+    area = "inbox"
+    list = bound(inbox.list_inbox)
+    read = bound(inbox.read)
+    archive = bound(inbox.archive)
+
+
 class StoreFiles(Namespace):
     """`fleet.store`: the store as a whole."""
 
@@ -353,11 +421,51 @@ class Access(Namespace):
     audit = bound(access.audit)
 
 
+class Settings(Namespace):
+    """`fleet.config`: the settings of stoker.yml."""
+
+    area = "config"
+    get = bound(settings.get)
+    change = bound(settings.change)
+    check = bound(settings.check)
+    diff = bound(settings.diff)
+
+
+class Plugins(Namespace):
+    """`fleet.plugins`: which plugins there are. Those that are not built in are areas of their own: `fleet.NAME`."""
+
+    area = "plugins"
+    list = bound(plugins.list_plugins)
+
+
+class Skills(Namespace):
+    """`fleet.skills`: instructions for assistants."""
+
+    area = "skills"
+    list = bound(skills.list_skills)
+    get = bound(skills.get)
+    check = bound(skills.check)
+
+
 class Setup(Namespace):
     """`fleet.setup`: first files."""
 
     area = "setup"
     init = bound(setup.init)
+
+
+def _of_plugin(session: Session, name: str) -> Namespace:
+    """The namespace of a plugin."""
+    one = plugin_loading.load(session.config).installed.get(name)
+    if one is None:
+        raise AttributeError(f"there is no area and no plugin {name}")
+    if one.failed is not None:
+        raise PluginError(f"the plugin {name} ({one.package}) failed: {one.failed}", next_step="fleet.plugins.list()")
+    if not one.loaded:
+        raise PluginError(f"the plugin {name} is off", next_step=f"stoker.yml: plugins: {{{name}: {{enabled: true}}}}")
+    found = Namespace(session)
+    found.area = name
+    return found
 
 
 class Job:
@@ -455,9 +563,23 @@ class Fleet:
         self.queue = Queue(self._session)
         self.workflows = Workflows(self._session)
         self.events = Events(self._session)
+        self.memory = Memory(self._session)
+        self.threads = Threads(self._session)
+        self.sessions = Sessions(self._session)
         self.store = StoreFiles(self._session)
         self.access = Access(self._session)
+        self.config = Settings(self._session)
+        self.notify = Notify(self._session)
+        self.inbox = Inbox(self._session)
+        self.plugins = Plugins(self._session)
+        self.skills = Skills(self._session)
         self.setup = Setup(self._session)
+
+    def __getattr__(self, name: str) -> Namespace:
+        """The operations of a plugin that is not built in. Raises PluginError where it has failed or is off."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return _of_plugin(self._session, name)
 
     def __enter__(self) -> Fleet:
         return self

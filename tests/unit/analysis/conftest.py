@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import subprocess
 import sys
@@ -18,42 +17,14 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from asked import Asked, jsonl
+from testbed.programs import programs_of
 
 HERE = Path(__file__).parent
-CACHE = HERE.parents[2] / ".cache"
 Write = Callable[..., None]
 
 
-def made(commands: list[list[str]]) -> str:
-    """Run them in turn; the last words of the one that failed, or nothing."""
-    for command in commands:
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=140, check=False)
-        if ended.returncode:
-            return ended.stderr.strip().splitlines()[-1]
-    return ""
-
-
 def environment(name: str, requirements: str, programs: str) -> Path:
-    """The Python of an environment with these programs, made once and kept in .cache."""
-    wanted = HERE / "writing" / requirements
-    place, done = CACHE / name, CACHE / name / ".ready"
-    CACHE.mkdir(exist_ok=True)
-    with (CACHE / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists() or done.read_text() != wanted.read_text():
-            # uv takes a quarter of pip's time; pip also knows of indexes that uv was not told about.
-            uv = str(Path(sys.executable).with_name("uv"))
-            makers = [
-                [[uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(place)],
-                 [uv, "pip", "install", "--quiet", "--python", str(place), "--requirement", str(wanted)]],
-                [[sys.executable, "-m", "venv", "--clear", str(place)],
-                 [str(place / "bin/pip"), "install", "--quiet", "--requirement", str(wanted)]],
-            ]  # fmt: skip
-            problems = [problem for problem in map(made, makers) if problem]
-            if len(problems) == len(makers):
-                pytest.skip(f"{programs} cannot be had here: {problems[-1]}")
-            done.write_text(wanted.read_text())
-    return place / "bin/python"
+    return programs_of(name, HERE / "writing" / requirements, programs)
 
 
 def program(python: Path) -> Write:
@@ -87,6 +58,12 @@ def stores() -> Path:
 def write_store(stores: Path) -> Write:
     """`write_store("store_runs", "trackio", folder)` runs that program of writing/."""
     return program(stores)
+
+
+@pytest.fixture(scope="session")
+def write_aim() -> Write:
+    """`write_aim("aim_runs", folder, 100, "closed")` runs that program of writing/."""
+    return program(environment("aim", "aim.txt", "Aim"))
 
 
 @pytest.fixture(scope="session")

@@ -107,6 +107,27 @@ def test_a_file_read_in_pieces_is_the_file_read_whole(
         np.testing.assert_array_equal(got[name][1], expected[name][1])
 
 
+# A bar that is drawn anew for each step, and what Unicode and old printers call the end of a line.
+ODD_LINES = {
+    "log": "".join(f"\repoch 1 step {s} loss {s / 8}" for s in range(300)) + "\nstep 300 loss 0.5\n",
+    "csv": "step,note,loss\n" + "".join(f"{s},a\u2028b\fc\x85d\x1ce,{s / 8}\n" for s in range(30)),
+    "jsonl": "".join(f'{{"step": {s},\r "loss": {s / 8}, "note": "a\u2028b"}}\n' for s in range(30)),
+}
+
+
+@pytest.mark.accepts("R16", "B05")
+@pytest.mark.parametrize("kind", sorted(ODD_LINES))
+def test_lines_end_where_those_of_the_whole_file_do(kind: str, tmp_path: Path) -> None:
+    data = ODD_LINES[kind].encode()
+    path = tmp_path / "whole" / NAMES[kind]
+    path.parent.mkdir()
+    path.write_bytes(data)
+    whole = read(one(path)).metrics
+    expected = {name: (metric.steps.tolist(), metric.values.tolist()) for name, metric in whole.items()}
+    assert len(expected["loss"][0]) == (2 if kind == "log" else 30)
+    assert followed(kind, tmp_path / NAMES[kind], data, [100, 500]) == expected
+
+
 @pytest.mark.accepts("R16", "B05")
 @pytest.mark.parametrize("kind", tail.KINDS)
 def test_only_new_bytes_are_read(kind: str, contents: Contents, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from asked import Asked, jsonl, the_run
 
+from ansible_collections.stoker.fleet.plugins.module_utils import run_machine
 from stoker.analysis import Run, machine, verdict
 from stoker.analysis.machine_values import MachineEvent, Meeting, RunMachine
 
@@ -134,3 +135,19 @@ def test_a_folder_has_no_machine(tmp_path: Path, capsys: pytest.CaptureFixture[s
     said = Asked(capsys)("machine", tmp_path)
     assert said.code == 2
     assert "of files alone nobody knows what the machine did" in said.err
+
+
+@pytest.mark.accepts("B03")
+def test_of_many_samples_that_were_put_together_it_is_still_known_when_throttling_began(tmp_path: Path) -> None:
+    """A sample a second, 100 of them in one: it began in the middle of such a group."""
+    slowed = range(1550, 1700)
+    reasons = [["hardware thermal slowdown"] if at in slowed else [] for at in range(STEPS)]
+    whole = [sample(START + at, throttle=reasons[at]) for at in range(STEPS)]
+    thin = run_machine.thinned(whole, 1.0, 30)
+    assert (len(thin["samples"]), thin["interval_s"]) == (30, 100.0)
+    fall = fall_of(met(training(tmp_path, slow=slowed), told(thin["samples"], interval_s=thin["interval_s"])))
+    (event,) = fall.meanwhile
+    assert (event.says, event.at) == ("GPU 0 was throttled (hardware thermal slowdown)", START + 1550)
+    assert fall.unknown is None
+    assert event.until == START + 1699
+    assert run_machine.thinned(whole, 1.0, STEPS) == {"samples": whole, "interval_s": 1.0}

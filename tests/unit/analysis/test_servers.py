@@ -9,7 +9,9 @@ import json
 import math
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import pytest
 from asked import Asked
 
 from stoker.analysis import Run, read, runs_in
-from stoker.analysis.servers import mlflow, named, wandb
+from stoker.analysis.servers import asking, mlflow, named, wandb
 from tests.contracts.wandb_server import WandbServer
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -242,6 +244,54 @@ def test_the_key_is_of_the_environment_or_netrc_and_is_shown_nowhere(
     netrc.write_text(f"machine 127.0.0.1 password {KEY} nonsense")
     wrong = stoker("list", "wandb:me/pine")
     assert (wrong.code, KEY in wrong.err, "netrc cannot be read" in wrong.err) == (1, False, True)
+
+
+@pytest.mark.accepts("R20")
+@pytest.mark.parametrize("pause", ["0", "\u00b2", "-1", "Wed, 21 Oct 2026 07:28:00 GMT"])
+def test_the_patience_with_a_busy_server_has_an_end(
+    server: WandbServer, stoker: Asked, monkeypatch: pytest.MonkeyPatch, pause: str
+) -> None:
+    monkeypatch.setattr(asking, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(asking, "LEAST_WAIT_S", 0.1)
+    server.busy, server.pause = 1000, pause
+    said = stoker("list", "wandb:me/pine")
+    assert (said.code, server.turned_away) == (1, 3)
+    assert "refused (429)" in said.err
+
+
+@pytest.mark.accepts("R34")
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"experiments": [{"experiment_id": "1"}], "runs": [{"info": {"run_id": "a"}}, None]},
+        {"experiments": [{"experiment_id": "1"}], "runs": "abc"},
+        {"experiments": [{"experiment_id": "1"}], "runs": [{"info": 7}]},
+        {"experiments": [{"experiment_id": "1"}], "runs": [{"data": {"tags": [None]}}]},
+        {"experiments": 7},
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_said_to_make_none(body: dict[str, Any], stoker: Asked) -> None:
+    class Odd(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        do_POST = do_GET  # noqa: N815  the name is http.server's
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Odd) as served:
+        thread = threading.Thread(target=served.serve_forever)
+        thread.start()
+        try:
+            said = stoker("list", f"mlflow:http://127.0.0.1:{served.server_address[1]}")
+        finally:
+            served.shutdown()
+            thread.join()
+    assert (said.code, said.out, "said what makes no sense" in said.err) == (1, "", True)
 
 
 @pytest.mark.accepts("R20")

@@ -117,6 +117,32 @@ def test_a_schema_is_proposed_from_a_run(tmp_path: Path, stoker: Asked) -> None:
     assert shown_again.out == (tmp_path / "r/stoker-metrics.yml").read_text()
 
 
+ODD = [
+    "", '"', "'", "\\", "a: b", "# x", "- y", "-y", "? a", "!x", "&x", "*x", "[x", "{x", "%x", "@x", "`x", "|", ">",
+    "1e3", "~", "=", "<<", "a#b", "a :b", " a", "a ", "a\nb", "a\tb", "\x7f", "\x85", "\u2028", "\ufeff", "\ud800", "ü",
+    "日本", "\U0001f600", "x" * 2000, "x" * 200 + " " + "y" * 1000, "train/", "a//b", "Train/ü: '",
+    "y" * 1200 + "/loss", "\U0001f600" * 300 + "/acc",
+]  # fmt: skip
+
+
+@pytest.mark.accepts("R24")
+@settings(deadline=None)
+@given(
+    name=st.one_of(st.sampled_from(ODD), st.text(max_size=12), st.text(alphabet="-:#'\"{}[]&*!|>%@`~ /1aü", max_size=6))
+)
+def test_a_metric_of_any_name_is_in_the_proposal_under_that_name(
+    name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    rows = [{"step": step, name: 0.5 + step, **{f"{name} {n}": 1.5 for n in range(3)}} for step in range(2)]
+    path = jsonl(tmp_path_factory.mktemp("odd") / "m.jsonl", rows)
+    run = the_run(path)
+    text = proposed(run)
+    path.with_name("stoker-metrics.yml").write_text(text, encoding="utf-8")
+    schema = the_run(path).schema
+    for metric in run.metrics:
+        assert metric.startswith("_") or metric in schema.metrics or schema.place_in_steps(metric), text
+
+
 NAMES = ["on", "1", "a: b", "# x", "- y", "null", "n_1/x", "n_2/x", "n_3/x", "train/loss", "val/acc", "{i}1", "lr", "'"]
 
 

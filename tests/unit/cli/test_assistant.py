@@ -54,6 +54,9 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("runs query", {"query": "loss < 1", "path": "."}), ("runs summary", {"run": UNKNOWN}),
     ("runs chart", {"run": "good.jsonl", "key": ["loss"]}), ("runs why", {"a": "good.jsonl", "b": "bad.jsonl"}),
     ("runs cost", {"path": "."}), ("runs find", {"text": "good", "path": "."}), ("runs latest", {"path": "."}),
+    ("config get", {"key": "launcher"}), ("config get", {"key": UNKNOWN}), ("config diff", {}), ("config check", {}),
+    ("config set", {"key": "forks", "value": "9"}), ("notify list", {}), ("notify test", {"target": UNKNOWN}),
+    ("inbox list", {}), ("inbox archive", {}),
     ("token list", {}), ("audit", {"outcome": [UNKNOWN]}), ("run", {}), ("retry", {"job": UNKNOWN}),
     ("run", {"argv": ["true"], "on": UNKNOWN}), ("signal", {"job": UNKNOWN, "name": "USR1"}),
     ("stop", {"jobs": [UNKNOWN]}),
@@ -65,6 +68,11 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("workflow submit", {"file": UNKNOWN}), ("sync push", {"on": UNKNOWN}), ("sync pull", {"on": UNKNOWN}),
     ("sync diff", {"on": UNKNOWN}), ("store restore", {"file": UNKNOWN}), ("token remove", {"name": UNKNOWN}),
     ("clean", {"older_than": "never"}), ("exec", {"node": UNKNOWN, "argv": ["true"]}),
+    ("whereami", {}), ("memory list", {}), ("memory list", {"category": UNKNOWN}), ("memory search", {"text": "x"}),
+    ("memory search", {"text": "!"}), ("thread list", {"all": True}), ("thread show", {"thread": UNKNOWN}),
+    ("session list", {}), ("session inbox", {}), ("thread think", {"thread": UNKNOWN, "text": "x"}),
+    ("memory forget", {"key": UNKNOWN}), ("session send", {"to": UNKNOWN, "text": "x"}),
+    ("session ack", {"messages": [1]}),
     ("container start", {"node": UNKNOWN, "name": "c"}), ("service stop", {"node": UNKNOWN, "name": "s"}),
 ]  # fmt: skip
 
@@ -80,7 +88,7 @@ def command_line(operation: Operation, given: Mapping[str, Any]) -> list[str]:
         if arguments.stands_after_dashes(parameter):
             after = ["--", *value]
         elif parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
-            words += value if isinstance(value, list) else [str(value)]
+            words += [str(item) for item in value] if isinstance(value, list) else [str(value)]
         elif value is True:
             words.append(option)
         else:

@@ -12,7 +12,7 @@ import pytest
 from test_assistant import RUN, ask
 from typed import Stoker
 
-from stoker.config import Access
+from stoker.config import Access, Config
 from stoker.mcp.perform import perform
 
 WORKFLOW = "name: w\njobs:\n  one: {argv: ['true']}\n"
@@ -63,9 +63,9 @@ def test_a_path_that_leads_elsewhere_is_refused(
     assert [call.outcome for call in stoker.session.store.calls.newest(5)] == ["error"]
     assert sorted(outside.iterdir()) == before
     if not command.startswith(("sync", "run", "agent", "store")):
-        rules = Access(paths=(str(outside),))
+        settings = Config(access=Access(paths=(str(outside),)))
         request = {"operation": command, "arguments": asked, "who": "a", "role": "administer", "via": "stdio"}
-        allowed = perform(request, lambda _text: None, rules)
+        allowed = perform(request, lambda _text: None, settings)
         assert ("not below" in allowed["text"]) is ("/etc/" in str(asked)), allowed["text"]
 
 
@@ -96,7 +96,7 @@ def test_no_assistant_writes_what_tells_the_server_what_to_do(outside: Path) -> 
 def test_rules_hold_as_they_were_read_at_the_start(stoker: Stoker) -> None:
     request = {"operation": "token list", "arguments": {}, "who": "a", "role": "operate", "via": "stdio"}
     Path("stoker.yml").write_text("access: {allow: {operate: ['*']}}\n")
-    assert "may not do" in perform(request, lambda _text: None, Access())["text"]
+    assert "may not do" in perform(request, lambda _text: None, Config())["text"]
     assert not perform(request, lambda _text: None)["error"]
 
 

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib
+import json
+import math
 import re
 import subprocess
 import sys
@@ -254,3 +257,10 @@ def test_a_loop_tells_a_problem_once_until_it_is_over(capsys: pytest.CaptureFixt
     ]  # fmt: skip
     assert "desk-2222 leads, epoch 7: nobody leads" in said.out
     assert said.out.count("round of") == 1
+
+
+def test_every_value_can_be_printed_as_json() -> None:
+    odd = {("a", 1): {b"z", "a"}, "when": datetime.date(2024, 1, 2), "large": 16**9000, "none": None, "nan": math.nan}
+    assert json.loads(json.dumps(fmt.plain(odd))) == {
+        "('a', 1)": ["a", "z"], "when": "2024-01-02", "large": hex(16**9000), "none": None, "nan": "nan",
+    }  # fmt: skip

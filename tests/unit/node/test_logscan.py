@@ -333,10 +333,47 @@ def test_each_default_pattern_says_a_literal_that_its_matches_hold() -> None:
                 assert any(needle in line for needle in pattern["needles"]), (pattern["name"], line)
 
 
+LINKED = """\
+wandb: \x1b[33mW&B\x1b[0m syncing is on
+wandb: 🚀 View run at https://wandb.ai/me/pine/runs/k3v9q2aa
+wandb: 🚀 View run \x1b[33mwide at night\x1b[0m at: \x1b[34mhttps://wandb.ai/me/pine/runs/k3v9q2aa\x1b[0m
+wandb: View run at https://wandb.example.org:8443/me/pine/runs/anon?apiKey=0123456789
+🏃 View run wide at: http://someone:hunter2@10.0.0.7:5000/#/experiments/1/runs/8eca5af2c2b14ee9
+🧪 View experiment at: http://10.0.0.7:5000/#/experiments/1
+wandb: wandb sync /srv/my runs/wandb/offline-run-20260101_120000-p0m4x7bb
+View run at https://example.org/runs/3 and wandb sync offline-run-1 are no addresses of runs
+"""
+KEPT = [
+    ("wandb", "https://wandb.ai/me/pine/runs/k3v9q2aa", None),
+    ("wandb", "https://wandb.example.org:8443/me/pine/runs/anon", None),
+    ("mlflow", "http://10.0.0.7:5000/#/experiments/1/runs/8eca5af2c2b14ee9", None),
+    ("wandb", None, "/srv/my runs/wandb/offline-run-20260101_120000-p0m4x7bb"),
+]
+
+
+@pytest.mark.accepts("V38")
+@pytest.mark.parametrize("size", [1, 7, 100, 10_000])
+def test_where_trackers_keep_runs_is_told_without_keys_and_logins(size: int) -> None:
+    data, state, end = LINKED.encode(), None, 0
+    while end < len(data):
+        scanner = LogScanner(state=json.loads(json.dumps(state)) if state else None)
+        scanner.feed(data[end : end + size], end)
+        state, end = scanner.state(), end + size
+    scanner.finish()
+    assert [(link["tracker"], link["url"], link["folder"]) for link in scanner.trackers] == KEPT
+
+
+@pytest.mark.accepts("V38")
+def test_many_runs_of_one_job_are_bounded() -> None:
+    lines = "".join(f"wandb: View run at https://wandb.ai/me/pine/runs/{number}\n" for number in range(1000))
+    assert [link["url"][-2:] for link in scan(lines.encode()).trackers] == [f"/{n}"[-2:] for n in range(20)]
+
+
 def test_what_is_reported_fits_the_observation() -> None:
     scanner = scan((CORPUS / "system.log").read_bytes(), None, EXAMPLE_METRICS)
     document = {
         "schema": "stoker.observation/1", "job": "a", "attempt": 1, "state": "running", "findings": scanner.findings,
         "finding_counts": scanner.finding_counts, "metrics": scanner.metrics, "last_line": scanner.last_line,
+        "trackers": scan(LINKED.encode()).trackers,
     }  # fmt: skip
     assert schemas.require(document, "stoker.observation") == document

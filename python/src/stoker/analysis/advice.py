@@ -38,9 +38,9 @@ def _goes_on(run: Run) -> bool:
 def _silence(run: Run, finding: Finding) -> str:
     if finding.says.startswith("it hangs"):
         return "see where it stands before it is ended (py-spy dump --pid PID), then resume from its last checkpoint"
-    return (
-        f"see what it printed last (stoker runs notes), then resume from the checkpoint before {_step(run.last_step)}"
-    )
+    # Before its first step there is no checkpoint.
+    again = f"resume from the checkpoint before {_step(run.last_step)}" if run.last_step else "start it again"
+    return f"see what it printed last (stoker runs notes), then {again}"
 
 
 def _not_finite(run: Run, finding: Finding) -> str:
@@ -48,6 +48,9 @@ def _not_finite(run: Run, finding: Finding) -> str:
         return ""
     if finding.severity == "warning":
         return f"look at the batch of {_step(finding.first_step)}, where {finding.metric} was no number"
+    if finding.evidence["in_a_row_at_end"] == run.metrics[finding.metric].logged:
+        begin = "stop it, and look" if _goes_on(run) else "look"
+        return f"{begin} at its data, initial weights and learning rate: {finding.metric} never was a number"
     stop = "stop it; go" if _goes_on(run) else "go"
     return (
         f"{stop} back to a checkpoint before {_step(finding.first_step)}, and lower the learning rate, clip gradients,"

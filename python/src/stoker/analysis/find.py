@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import defaultdict
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from ansible_collections.stoker.fleet.plugins.module_utils.readers import kinds, sqlite_store
-from stoker.analysis import neptune
+from stoker.analysis import aim, neptune
 from stoker.analysis.errors import NotThere, Unreadable
 from stoker.analysis.values import Kind
 
@@ -50,6 +51,28 @@ def find(path: Path, problems: list[str]) -> list[Source]:
         raise Unreadable(f"{path} cannot be read: {problem.strerror or problem}") from problem
 
 
+def _refuse(path: Path) -> None:
+    """A file that was named, and whose name says what it is not. Raises Unreadable."""
+    if path.name.endswith(".parquet"):
+        raise Unreadable(f"{path} is no part of an export of Neptune: those are called RUN_part_0.parquet")
+    if path.name.endswith(sqlite_store.ENDINGS):
+        with path.open("rb") as file:
+            head = file.read(len(sqlite_store.MAGIC))
+        if head == sqlite_store.MAGIC:
+            raise Unreadable(f"{path} is a file of SQLite, and no store of trackio or MLflow")
+        raise Unreadable(f"{path} is {'no file of SQLite' if head else 'empty'}")
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file or folder. Raises Unreadable where that may not be known."""
+    try:
+        return path.exists()
+    except OSError as problem:
+        if problem.errno == errno.ENAMETOOLONG:
+            return False
+        raise Unreadable(f"{path} cannot be read: {problem.strerror or problem}") from problem
+
+
 def _folders(top: Path, problems: list[str]) -> Iterator[tuple[Path, list[str]]]:
     def fail(problem: OSError) -> None:
         if Path(problem.filename) == top:
@@ -75,6 +98,8 @@ def _in_folder(folder: Path, files: list[str], top: Path, problems: list[str]) -
         yield Source("tensorboard", tuple(told["tensorboard"]), where or folder.resolve().name)
     if told["trainer_state"]:
         yield Source("trainer_state", (folder / "trainer_state.json",), where or folder.resolve().name)
+    if folder.name == aim.FOLDER:
+        yield from _of_aim(folder, where, problems)
     yield from _exported(told["neptune"], where)
     yield from (source for path in told["trackio"] for source in _of_store("trackio", path, where, problems))
     for path in told["mlflow"]:
@@ -124,6 +149,17 @@ def _exported(parts: Sequence[Path], where: str) -> Iterator[Source]:
         yield Source("neptune", tuple(path for _, path in sorted(numbered)), str(Path(where) / name))
 
 
+def _of_aim(folder: Path, where: str, problems: list[str]) -> Iterator[Source]:
+    """The runs of an Aim repository."""
+    try:
+        runs = aim.runs_of(folder)
+    except OSError as problem:
+        problems.append(f"{folder} cannot be read: {problem.strerror or problem}")
+        return
+    for run, path in runs:
+        yield Source("aim", (path,), str(Path(where) / run), run)
+
+
 def _of_store(kind: Kind, path: Path, where: str, problems: list[str] | None = None) -> Iterator[Source]:
     """The runs in a store; one that is damaged is told in `problems`, and raises OSError without them."""
     try:
@@ -140,6 +176,8 @@ def _of_store(kind: Kind, path: Path, where: str, problems: list[str] | None = N
 def _of_file(path: Path) -> list[Source]:
     """A file that was named is what its name says; else lines of JSON or of a log, whatever it begins with."""
     kind = _kind(path)
+    if kind is None:
+        _refuse(path)
     if kind in ("trackio", "mlflow") and path.name != "meta.yaml":
         return list(_of_store(kind, path, ""))
     if kind is None:

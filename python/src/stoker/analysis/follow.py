@@ -152,8 +152,8 @@ class Follower:
         source, kind = self._found.sources[-1], self._found.info.kind
         path = source.paths[0]
         folder = path.parent.parent if path.parent.name.startswith("checkpoint-") else path.parent
-        # Neptune's runs are in several files; a store is one file with several runs.
-        where = folder if kind in ("trainer_state", "neptune") else path
+        # Neptune's runs are in several files; a store is one file, Aim's one folder with several runs.
+        where = folder if kind in ("trainer_state", "neptune") else path.parents[3] if kind == "aim" else path
         same = [found for found in runs.runs_in(where) if found.info.kind == kind]
         for found in same:
             if (found.sources[-1].paths[0], found.sources[-1].run) == (path, source.run):

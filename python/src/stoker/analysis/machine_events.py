@@ -57,6 +57,7 @@ def _of_gpu(samples: Sequence[Sample], index: int) -> Iterator[MachineEvent]:
             yield from _stretches(
                 samples, "throttled", lambda s, word=word: word in (of(s).get("throttle") or ()),  # type: ignore[misc]
                 lambda _s, word=word: f"GPU {index} was throttled ({word})",  # type: ignore[misc]
+                lambda s, word=word: (of(s).get("throttle_at") or {}).get(word, s["t"]),  # type: ignore[misc]
             )  # fmt: skip
     loads = [of(sample)["util_pct"] for sample in samples if of(sample).get("util_pct") is not None]
     usual = float(np.median(loads)) if loads else 0.0
@@ -69,15 +70,20 @@ def _of_gpu(samples: Sequence[Sample], index: int) -> Iterator[MachineEvent]:
 
 
 def _stretches(
-    samples: Sequence[Sample], kind: EventKind, true: Callable[[Sample], bool], says: Callable[[Sample], str]
+    samples: Sequence[Sample],
+    kind: EventKind,
+    true: Callable[[Sample], bool],
+    says: Callable[[Sample], str],
+    began: Callable[[Sample], float] = lambda sample: float(sample["t"]),
 ) -> Iterator[MachineEvent]:
-    """An event for each unbroken stretch of samples of which it is true; its words are those of the first one."""
+    """An event for each unbroken stretch of samples of which it is true; its words are those of the first one.
+
+    A sample may be several that were put together, of which `began` knows more.
+    """
     first = last = None
-    for sample in samples:
-        if true(sample):
+    for sample in [*samples, None]:
+        if sample is not None and true(sample):
             first, last = first or sample, sample
         elif first is not None and last is not None:
-            yield MachineEvent(kind, first["t"], last["t"], says(first))
+            yield MachineEvent(kind, began(first), last.get("until", last["t"]), says(first))
             first = last = None
-    if first is not None and last is not None:
-        yield MachineEvent(kind, first["t"], last["t"], says(first))

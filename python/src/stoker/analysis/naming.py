@@ -7,7 +7,8 @@ import fnmatch
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from stoker.analysis.errors import AnalysisError, NotThere
+from stoker.analysis.errors import AnalysisError, NotThere, Unreadable
+from stoker.analysis.find import is_there
 from stoker.analysis.runs import Found, runs_in
 from stoker.analysis.servers.address import Address, named
 from stoker.analysis.values import RunInfo
@@ -20,18 +21,27 @@ _FOLDERS = 4
 def named_run(name: str, folder: Path | Address) -> Found:
     """The run that `name` is the path or the address of, or the id or name of among those in `folder`, compared whole.
 
-    Raises NotThere, and AnalysisError for a folder or a name that several runs have.
+    Raises NotThere, Unreadable, and AnalysisError for a folder or a name that several runs have.
     """
     path = _place(name, folder)
+    problems: list[str] = []
     if path is not None:
-        found = runs_in(path)
+        found = runs_in(path, problems)
         if len(found) == 1:
             return found[0]
         if not found:
+            refuse_unreadable(path, problems)
             raise NotThere(f"no run was found in {path}", next_step="stoker runs list --help says what is looked for")
         hint = f"stoker runs latest {name}, or name one of them with --folder {name}"
         raise AnalysisError(f"{path} holds {len(found)} runs: {_some(run.info.id for run in found)}", next_step=hint)
-    return _among(runs_in(folder), name, folder)
+    return _among(runs_in(folder, problems), name, folder, problems)
+
+
+def refuse_unreadable(path: object, problems: Sequence[str]) -> None:
+    """Of a place in which no run was found: what cannot be read there may be one. Raises Unreadable."""
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise Unreadable(f"no run that can be read was found in {path}: {problems[0]}{more}")
 
 
 def _place(name: str, folder: Path | Address) -> Path | Address | None:
@@ -39,10 +49,10 @@ def _place(name: str, folder: Path | Address) -> Path | Address | None:
     if isinstance(folder, Address):
         return named(name, Path()) or (folder if name == "." else None)
     path = folder / Path(name).expanduser()
-    return named(name, folder) or (path if path.exists() else None)
+    return named(name, folder) or (path if is_there(path) else None)
 
 
-def _among(found: Sequence[Found], name: str, folder: Path | Address) -> Found:
+def _among(found: Sequence[Found], name: str, folder: Path | Address, problems: Sequence[str]) -> Found:
     for same in (
         [run for run in found if run.info.id == name],
         [run for run in found if run.info.name == name],
@@ -52,9 +62,13 @@ def _among(found: Sequence[Found], name: str, folder: Path | Address) -> Found:
         if same:
             places = _some(run.info.segments[0] for run in same)
             raise AnalysisError(f"{len(same)} runs are called {name}", next_step=f"name one by its path: {places}")
+    if not found:
+        refuse_unreadable(folder, problems)
     known = [run.info.id for run in found] + [run.info.name for run in found if run.info.name]
     near = _near(name, known)
-    hint = f"Did you mean {_some(near)}?" if near else f"{len(found)} runs are there."
+    hint = f"Did you mean {_some(near)}?" if near else f"{_runs(len(found))} there."
+    if problems:
+        hint += f" What cannot be read may be it: {_some(problems)}."
     raise NotThere(f"no file, folder or run '{name}' in {folder}. {hint}", next_step=f"stoker runs list {folder}")
 
 
@@ -87,6 +101,10 @@ def titles(infos: Sequence[RunInfo]) -> list[str]:
                 folders = Path(info.segments[-1]).resolve().parts[1:-1][-depth:]
                 made[at] = "/".join([*folders, info.title])
     return [f"{name} ({made[:at].count(name) + 1})" if name in made[:at] else name for at, name in enumerate(made)]
+
+
+def _runs(count: int) -> str:
+    return "1 run is" if count == 1 else f"{count} runs are"
 
 
 def near_names(name: str, known: Sequence[str]) -> str:

@@ -25,11 +25,14 @@ _FACTS = {"sys/name": "name", "sys/description": "notes", "sys/hostname": "host"
 
 
 def is_part(path: Path) -> bool:
-    """Whether a file is a part of an exported run. Raises OSError."""
+    """Whether a file is a part of an exported run. Raises OSError, also for one of that name that is no Parquet."""
     if PART.fullmatch(path.name) is None:
         return False
     with path.open("rb") as file:
-        return file.read(4) == b"PAR1"
+        head = file.read(4)
+    if head != b"PAR1":
+        raise OSError("it does not begin as Parquet does" if head else "it is empty")
+    return True
 
 
 def read_part(path: Path, *, history: bool = True) -> Reading:

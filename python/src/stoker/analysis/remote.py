@@ -90,6 +90,8 @@ def _head(entry: Mapping[str, Any]) -> Reading:
     for name in ("info", "config", "summary", "directions", "skipped"):
         getattr(reading, name).update(entry.get(name) or {})
     reading.exits, reading.log, reading.notes = (list(entry.get(name) or ()) for name in ("exits", "log", "notes"))
+    if entry.get("bytes") == 0:
+        reading.notes = [runs.EMPTY]
     return reading
 
 
@@ -108,7 +110,7 @@ def _run(
     readings = [_reading(entry, columns) for entry in ordered]
     metrics, remarks = merged(readings, one_writer=ordered[0]["kind"] != "tensorboard")
     thin = _with_figures(metrics, ordered, columns)
-    info = _info(parts[-1], ordered, state, seen)
+    info = _info(parts[-1], ordered, state, seen, remarks)
     found = _schema(ordered[-1])
     directions: dict[str, str] = {}
     summary: dict[str, Any] = {}
@@ -127,13 +129,15 @@ def _run(
     return Found(info, tuple(parts), run=run)
 
 
-def _info(source: Source, entries: Sequence[Mapping[str, Any]], state: State, seen: Seen) -> RunInfo:
+def _info(
+    source: Source, entries: Sequence[Mapping[str, Any]], state: State, seen: Seen, remarks: list[str]
+) -> RunInfo:
     info: dict[str, Any] = {}
     config: dict[str, Any] = {}
     for entry in entries:
         info.update(entry.get("info") or {})
         if entry["kind"] != "wandb":
-            config.update(_settings(entry["beside"]))
+            config.update(settings.first_settings(entry["beside"], remarks))
         config.update(entry.get("config") or {})
     text = {key: value for key, value in info.items() if isinstance(value, str)}
     return RunInfo(
@@ -145,14 +149,6 @@ def _info(source: Source, entries: Sequence[Mapping[str, Any]], state: State, se
         segments=tuple(entry["path"] for entry in entries), config=config,
         facts={key: info[key] for key in runs.FACTS if key in info}, seen=seen,
     )  # fmt: skip
-
-
-def _settings(beside: Mapping[str, str]) -> Mapping[str, Any]:
-    for name in settings.NAMES:
-        found = settings.parsed(beside.get(name, ""), is_json=name.endswith(".json"))
-        if found:
-            return found
-    return {}
 
 
 def _schema(entry: Mapping[str, Any]) -> schema.Schema:

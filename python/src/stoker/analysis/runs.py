@@ -17,7 +17,7 @@ from ansible_collections.stoker.fleet.plugins.module_utils.readers import (
 from ansible_collections.stoker.fleet.plugins.module_utils.readers.reading import Reading
 from ansible_collections.stoker.fleet.plugins.module_utils.readers.tfevents import read_tfevents
 from ansible_collections.stoker.fleet.plugins.module_utils.readers.wandb_file import read_wandb
-from stoker.analysis import neptune, recover
+from stoker.analysis import aim, neptune, recover
 from stoker.analysis.errors import Unreadable
 from stoker.analysis.find import Source, find
 from stoker.analysis.merge import merged
@@ -30,6 +30,7 @@ from stoker.analysis.values import Kind, RunInfo, State
 
 # Writers put the settings of a run first.
 _HEAD_BYTES = 65536
+EMPTY = "the file is empty"
 FACTS = ("remote", "gpu", "gpus", "os", "python", "cuda", "program", "runtime_s")
 
 
@@ -37,13 +38,14 @@ FACTS = ("remote", "gpu", "gpus", "os", "python", "cuda", "program", "runtime_s"
 class Found:
     """A run in a folder or on a server, not read yet. `sources` are its segments in order; none lie on a server.
 
-    `run` is that of a job, whose node has read it.
+    `run` is that of a job, whose node has read it. `remarks` are sentences about what lies beside its files.
     """
 
     info: RunInfo
     sources: tuple[Source, ...] = field(repr=False)
     server: Server | None = field(default=None, repr=False)
     run: Run | None = field(default=None, repr=False)
+    remarks: tuple[str, ...] = ()
 
 
 def runs_in(path: Path | Address, problems: list[str] | None = None) -> list[Found]:
@@ -110,7 +112,7 @@ def read(found: Found) -> Run:
     schema = schema_of(Path() if found.server else Path(found.info.segments[-1]).parent)
     directions.update({name: way for name in metrics if (way := schema.direction(name))})
     if found.server is None:
-        remarks += recover.remarks(found.info, metrics, summary)
+        remarks += [*found.remarks, *recover.remarks(found.info, metrics, summary)]
         log = log or recover.output_beside(found.info)
     return Run(found.info, metrics, summary, directions, skipped, tuple(remarks), tuple(log[-200:]), schema)
 
@@ -118,7 +120,10 @@ def read(found: Found) -> Run:
 def _readings(source: Source) -> Iterable[Reading]:
     for path in source.paths:
         try:
-            yield _reading(source, path)
+            reading = _reading(source, path)
+            if path.stat().st_size == 0:
+                reading.notes = [EMPTY]
+            yield reading
         except OSError as problem:
             raise Unreadable(_unreadable(path, problem)) from problem
 
@@ -131,6 +136,8 @@ def _reading(source: Source, path: Path) -> Reading:
     kind: Kind = source.kind
     if kind in ("trackio", "mlflow"):
         return _stored(source, history=True)
+    if kind == "aim":
+        return aim.read_run(path, history=True)
     if kind == "neptune":
         return neptune.read_part(path)
     if kind == "wandb":
@@ -165,6 +172,8 @@ def _head(source: Source) -> Reading:
         return trainer_state.read_trainer_state(str(source.paths[0]))
     if source.kind in ("trackio", "mlflow"):
         return _stored(source, history=False)
+    if source.kind == "aim":
+        return aim.read_run(source.paths[0], history=False)
     if source.kind == "neptune":
         return neptune.about(source.paths)
     if source.kind == "tensorboard":
@@ -175,30 +184,12 @@ def _head(source: Source) -> Reading:
 
 
 def newest_checkpoints(sources: Iterable[Source]) -> list[Source]:
-    """Every checkpoint of a Trainer holds the whole log up to it: of those in one folder only the newest is the run."""
-    kept: list[Source] = []
-    newest: dict[Path, Source] = {}
-    for source in sources:
-        folder = source.paths[0].parent
-        if source.kind != "trainer_state":
-            kept.append(source)
-            continue
-        checkpoint = folder.name.startswith("checkpoint-")
-        run = folder.parent if checkpoint else folder
-        number = folder.name.rpartition("-")[2]
-        other = newest.get(run)
-        # The Trainer's own folder gets its state when the training is over.
-        if other is None or not checkpoint or (number.isdigit() and int(number) > _checkpoint(other)):
-            newest[run] = source
-    return kept + list(newest.values())
-
-
-def _checkpoint(source: Source) -> float:
-    folder = source.paths[0].parent.name
-    number = folder.rpartition("-")[2]
-    if not folder.startswith("checkpoint-"):
-        return float("inf")
-    return int(number) if number.isdigit() else -1
+    """Of a Trainer's checkpoints in one folder the newest alone, after all other sources."""
+    listed = list(sources)
+    kept = [source for source in listed if source.kind != "trainer_state"]
+    states = {str(source.paths[0]): source for source in listed if source.kind == "trainer_state"}
+    wanted = trainer_state.newest(states)
+    return kept + [source for path, source in states.items() if path in wanted]
 
 
 def _found(parts: Sequence[tuple[Source, Reading]], open_files: Writers | None) -> Found:
@@ -207,9 +198,10 @@ def _found(parts: Sequence[tuple[Source, Reading]], open_files: Writers | None) 
     paths = [path for source in sources for path in source.paths]
     info: dict[str, Any] = {}
     config: dict[str, Any] = {}
+    remarks: list[str] = []
     for source, head in ordered:
         info.update(head.info)
-        config.update(settings_beside(source))
+        config.update(settings_beside(source, remarks))
         config.update(head.config)
     first, last = ordered[0], ordered[-1]
     stats = [path.stat() for path in paths]
@@ -218,7 +210,7 @@ def _found(parts: Sequence[tuple[Source, Reading]], open_files: Writers | None) 
         first[1].info.get("started_at"), max(status.st_mtime for status in stats),
         sum(status.st_size for status in stats), tuple(str(path) for path in paths),
     )  # fmt: skip
-    return Found(described, sources)
+    return Found(described, sources, remarks=tuple(dict.fromkeys(remarks)))
 
 
 def _told(head: Reading, asked: Server) -> Found:

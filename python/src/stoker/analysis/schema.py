@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stoker.analysis import words
+from stoker.analysis import words, yaml_text
 from stoker.analysis.errors import AnalysisError
 from stoker.analysis.values import Direction
 
@@ -101,16 +101,10 @@ def _load(path: Path) -> Schema:
 
 def parsed(text: str, path: str) -> Schema:
     """The schema that a text is; `path` is what it is called where it is wrong. Raises AnalysisError."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
     try:
-        data = YAML(typ="safe", pure=True).load(text)
-    except MarkedYAMLError as problem:
-        line = problem.problem_mark.line + 1 if problem.problem_mark else 1
-        raise AnalysisError(f"{path}:{line}: not valid YAML: {problem.problem}") from None
-    except YAMLError as problem:
-        raise AnalysisError(f"{path}: not valid YAML: {problem}") from None
+        data = yaml_text.loaded(text)
+    except yaml_text.NotPlain as problem:
+        raise AnalysisError(f"{path}{f':{problem.line}' if problem.line else ''}: {problem}") from None
     parts = _mapping(path, "it", data if data is not None else {}, _PARTS)
     metrics = {
         str(name): _metric(path, f"metrics.{name}", str(name), said)

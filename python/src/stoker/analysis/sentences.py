@@ -86,7 +86,7 @@ def _worst(run: Run, findings: Sequence[Finding], checks: Sequence[Check]) -> Se
     if not findings:
         if not told:
             return Sentence("Nothing can be told of it: no check had enough to go by.", ())
-        text = f"Nothing was found in {told} checks"
+        text = f"Nothing was found in {told} check{'' if told == 1 else 's'}"
         if unknown:
             text += f"; {unknown} could not tell"
             counted.append(Figure(str(unknown), unknown, "", None, (), "checks that could not tell"))

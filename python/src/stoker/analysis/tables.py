@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ansible_collections.stoker.fleet.plugins.module_utils.readers import jsonl
+from ansible_collections.stoker.fleet.plugins.module_utils.readers import jsonl, text_form
 from ansible_collections.stoker.fleet.plugins.module_utils.readers.reading import (
     STEP_KEYS,
     TIME_KEYS,
@@ -54,7 +54,7 @@ def read_jsonl(path: Path) -> Reading:
 
 def _by_duckdb(base: duckdb.DuckDBPyConnection, path: Path) -> Reading:
     reading = Reading("jsonl", str(path))
-    if _begins_with_mark(path):
+    if _begins_with_mark(path) or text_form.encoding_in(str(path)) != "utf-8":
         raise _Odd
     present, objects, others = _keys(base, path)
     if not objects:

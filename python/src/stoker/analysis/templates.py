@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 
@@ -112,6 +111,8 @@ _NUMBER = re.compile(r"\d+")
 _PLAIN = re.compile(r"[A-Za-z][\w./-]*")
 # From so many metrics on that differ in a number alone, they are one for each step of something.
 _MANY = 3
+# Of 1024 characters that YAML lets a key have on the line of its value.
+_LONG_KEY = 800
 
 
 def template(name: str) -> str:
@@ -131,9 +132,13 @@ def proposed(run: Run) -> str:
     prefixes = dict.fromkeys(word for name in alone if (word := group(name)))
     validation = {p: _VALIDATION[p.lower()] for p in prefixes if p.lower() in _VALIDATION}
     groups = {p: p.replace("_", " ").capitalize() for p in prefixes if p not in validation}
-    lines += [f"{part}: {_flow(of)}" for part, of in (("groups", groups), ("validation", validation)) if of]
+    for part, of in (("groups", groups), ("validation", validation)):
+        if of and max(map(len, of)) < _LONG_KEY // 8:
+            lines.append(f"{part}: {_flow(of)}")
+        elif of:
+            lines += [f"{part}:", *(_entry(key, _quoted(value)) for key, value in of.items())]
     if patterns:
-        lines += ["per_step:", *(f"  {_quoted(p)}: {_quoted(p.replace('{i}', '').strip('/_.'))}" for p in patterns)]
+        lines += ["per_step:", *(_entry(p, _quoted(p.replace("{i}", "").strip("/_.") or p)) for p in patterns)]
     text = "\n".join(lines) + "\n"
     parsed(text, "the proposal")  # what is proposed can be read
     return text
@@ -147,7 +152,7 @@ def _metric_lines(name: str, run: Run) -> list[str]:
     form = _format(name, run.metrics[name], way is not None)
     if form is not None:
         said["format"] = form
-    line = f"  {_quoted(name)}: {_flow(said)}"
+    line = _entry(name, _flow(said))
     return [line if way is not None else f"{line}  # which way is better is not known"]
 
 
@@ -187,8 +192,18 @@ def _flow(values: Mapping[str, str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As YAML takes it: plain where that is one text and nothing else, else in the quotes of JSON."""
+    """As YAML takes it: plain where that is one text and nothing else, else in double quotes."""
     words = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
     if (_PLAIN.fullmatch(text) and text.lower() not in words) or re.fullmatch(r"\.\d[fe%]", text):
         return text
-    return json.dumps(text)
+    return '"' + "".join(c if c.isprintable() and c not in '"\\' else _escaped(c) for c in text) + '"'
+
+
+def _escaped(c: str) -> str:
+    return f"\\{c}" if c in '"\\' else f"\\u{ord(c):04x}" if ord(c) < 0x10000 else f"\\U{ord(c):08x}"
+
+
+def _entry(key: str, value: str) -> str:
+    """A line of a mapping; a long key has to be told from its value."""
+    quoted = _quoted(key)
+    return f"  {quoted}: {value}" if len(quoted) < _LONG_KEY else f"  ? {quoted}\n  : {value}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["wandb", "tensorboard", "jsonl", "csv", "trainer_state", "trackio", "mlflow", "neptune", "log"]
+Kind = Literal["wandb", "tensorboard", "jsonl", "csv", "trainer_state", "trackio", "mlflow", "neptune", "aim", "log"]
 StateName = Literal["finished", "failed", "cancelled", "running", "unfinished", "unknown"]
 Direction = Literal["min", "max"]
 Better = Literal["a", "b", "same"]

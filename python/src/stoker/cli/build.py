@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -16,7 +16,7 @@ from stoker import __version__
 from stoker.cli import serve
 from stoker.cli.out import Form
 from stoker.errors import NotFound, StokerError, UsageError
-from stoker.operations.registry import GROUPS, AfterDashes, Operation, Short, TextFile, commands, operations
+from stoker.operations.registry import AfterDashes, Operation, Short, TextFile, commands, group_help, operations
 
 EVERYWHERE = Group("With every command", sort_key=100)
 ANY_COMMAND = {
@@ -74,11 +74,19 @@ class Call:
     quiet: bool = False
     verbose: bool = False
 
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """What was given, by name."""
+        return self.operation.signature().bind_partial(*self.args, **self.kwargs).arguments
 
-def build(run: Callable[[Call], int], command: Sequence[str] | None, named: str | None = None) -> App:
+
+def build(
+    run: Callable[[Call], int], command: Sequence[str] | None, named: str | None = None,
+    off: Collection[str] = (),
+) -> App:  # fmt: skip
     """The application: `run` gets what was typed; `command` is what stood after `--`, None when there was no `--`.
 
-    With a known command `named` it knows that one, and may lack others.
+    With a known command `named` it knows that one, and may lack others. `off`: plugins that are not offered.
     """
     app = App(
         name="stoker",
@@ -92,9 +100,11 @@ def build(run: Callable[[Call], int], command: Sequence[str] | None, named: str 
     )
     groups: dict[str, App] = {}
     for op in operations(named) if named != serve.COMMAND else ():
+        if op.area in off:
+            continue
         group, _, name = op.command.rpartition(" ")
         if group and group not in groups:
-            groups[group] = App(name=group, help=GROUPS[group])
+            groups[group] = App(name=group, help=group_help(group))
             app.command(groups[group])
         (groups[group] if group else app).command(_function(op, run, command), name=name, usage=_usage(op))
     serve.add_to(app, ANY_COMMAND)

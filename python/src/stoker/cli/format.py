@@ -10,6 +10,9 @@ from typing import Any
 from stoker.operations.node_values import Gpu
 from stoker.operations.values import Freshness, Job, Metric
 
+# Python writes no longer number in digits.
+_MOST_BITS = 14_000
+
 
 def duration(seconds: float | None) -> str:
     """`33 s`, `4 m 02 s`, `3 h 12 m`, `2 d 4 h`; `-` when it is not known."""
@@ -170,7 +173,7 @@ def _thinned(values: Sequence[float], width: int) -> list[float]:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it: dataclasses as mappings, bytes as text, numbers that JSON lacks as text."""
+    """A value as JSON can hold it: dataclasses as mappings, sets as lists, bytes and what JSON lacks as text."""
     import dataclasses
     from collections.abc import Mapping
 
@@ -187,9 +190,13 @@ def plain(value: Any) -> Any:
         return [plain(inner) for inner in value]
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, set | frozenset):
+        return sorted((plain(inner) for inner in value), key=str)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    return value
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return hex(value)
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def safe(data: bytes | str) -> str:

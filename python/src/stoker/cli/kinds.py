@@ -68,6 +68,23 @@ _VALUES = {
         "WorkflowDrawing": "render_workflows.drawing",
         "WorkflowsCleared": "render_workflows.cleared",
     },
+    "stoker.operations.memory_values": {
+        "ThreadList": "render_memory.thread_list",
+        "ThreadDetail": "render_memory.thread_detail",
+        "ThreadChange": "render_memory.thread_change",
+        "ThoughtAdded": "render_memory.thought_added",
+        "FactSet": "render_memory.fact_set",
+        "FactList": "render_memory.fact_list",
+        "FactForgotten": "render_memory.fact_forgotten",
+        "FoundList": "render_memory.found_list",
+        "Whereami": "render_memory.whereami",
+    },
+    "stoker.operations.sessions": {
+        "SessionList": "render_sessions.session_list",
+        "MessagesSent": "render_sessions.sent",
+        "Inbox": "render_sessions.inbox",
+        "MessagesAcked": "render_sessions.acked",
+    },
     "stoker.operations.stores": {
         "StoreCopy": "render_store.store_copy",
         "StoreCheck": "render_store.store_check",
@@ -77,6 +94,34 @@ _VALUES = {
         "TokenList": "render_access.token_list",
         "TokenRemoved": "render_access.token_removed",
         "Audit": "render_access.audit",
+    },
+    "stoker.operations.diag": {
+        "DiagBundle": "render_diag.bundle",
+    },
+    "stoker.operations.notify": {
+        "TargetList": "render_notify.target_list",
+        "NoticesSent": "render_notify.sent",
+        "TargetTested": "render_notify.tested",
+    },
+    "stoker.operations.inbox": {
+        "Inbox": "render_notify.inbox",
+        "MailRead": "render_notify.mails",
+        "MailArchived": "render_notify.archived",
+    },
+    "stoker.operations.settings": {
+        "SettingList": "render_settings.setting_list",
+        "SettingChange": "render_settings.change",
+        "SettingDifferences": "render_settings.differences",
+    },
+    "stoker.operations.plugins": {
+        "PluginList": "render_plugins.plugin_list",
+    },
+    "stoker.operations.skills": {
+        "SkillList": "render_skills.skill_list",
+        "SkillCheck": "render_skills.skill_check",
+    },
+    "stoker.operations.skill_files": {
+        "Skill": "render_skills.skill",
     },
     "stoker.operations.benchmark": {
         "BenchmarkReport": "render_benchmark.report",
@@ -147,11 +192,14 @@ _STREAMS = {
     "stoker.operations.queue": {"QueueStream": "render_queue.queue_stream"},
     "stoker.operations.drain": {"DrainStream": "render_members.drain_stream"},
     "stoker.operations.workflows": {"WorkflowStream": "render_workflows.stream"},
+    "stoker.operations.notify_listen": {"ListenStream": "render_notify.listening"},
     "stoker.operations.events": {"EventStream": "render_streams.events"},
     "stoker.operations.telemetry": {"SampleStream": "render_telemetry.stream"},
     "stoker.operations.runs_watch": {"NewsStream": "render_answers.news"},
     "stoker.operations.top": {"TopStream": "render_top.show"},
 }
+# Of what is not Stoker's own.
+_OF_PLUGINS = "render_plugins.answer"
 
 
 def is_stream(value: Any) -> bool:
@@ -167,7 +215,7 @@ def is_kind_of_stream(kind: type) -> bool:
 def renderer(value: Any) -> Any:
     """The function that shows this kind of answer."""
     kind, module = type(value).__name__, type(value).__module__
-    named = (_STREAMS if is_stream(value) else _VALUES)[module][kind]
+    named = (_STREAMS if is_stream(value) else _VALUES).get(module, {}).get(kind, _OF_PLUGINS)
     where, _, function = named.partition(".")
     return getattr(importlib.import_module(f"stoker.cli.{where}"), function)
 

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -92,7 +92,9 @@ def _run(arguments: list[str]) -> int:
     before = _options_last(before)
     named = command_named(before)
     try:
-        app = build(_answer, command, named)
+        off = _plugins(before)
+        named = command_named(before)
+        app = build(_answer, command, named, off)
         try:
             with _guarded(before, named):
                 code = app(before or ["--help"], exit_on_error=False, print_error=False)
@@ -106,6 +108,33 @@ def _run(arguments: list[str]) -> int:
         verbose = not {"--verbose", "-v"}.isdisjoint(before)
         return fail(problem, as_json="--json" in before, operation=operation, verbose=verbose)
     return code if isinstance(code, int) else 0
+
+
+def _plugins(arguments: Sequence[str]) -> Collection[str]:
+    """Load the plugins that are not built in, where the command may be one of theirs; which are off.
+
+    A command of Stoker's own costs nothing here. Raises PluginError for one of a plugin that is not there.
+    """
+    from stoker.operations.registry import GROUPS, commands
+
+    first = arguments[0] if arguments else "--help"
+    asks_help = not {"--help", "-h", "completion"}.isdisjoint((*arguments, first))
+    own = first in GROUPS or first == "mcp" or any(command.partition(" ")[0] == first for command in commands())
+    if own and not asks_help:
+        return ()
+    from stoker.cli.plugged import offered
+
+    return offered(first, _option(arguments, "--config"), of_help=asks_help)
+
+
+def _option(arguments: Sequence[str], name: str) -> str | None:
+    """The value of an option, before anything else is known of the command line."""
+    for at, word in enumerate(arguments):
+        if word == name and at + 1 < len(arguments):
+            return arguments[at + 1]
+        if word.startswith(f"{name}="):
+            return word.partition("=")[2]
+    return None
 
 
 def _guarded(arguments: Sequence[str], named: str | None) -> contextlib.AbstractContextManager[object]:
@@ -163,7 +192,7 @@ def _answer(call: Call) -> int:
     session = Session(call.inventory, config_file=call.config, say=say, progress=progress)
     began = time.monotonic()
     try:
-        admit_command_line(session, call.operation, call.kwargs)
+        admit_command_line(session, call.operation, call.given)
         value = call.operation.function(session, *call.args, **call.kwargs)
         return render.show(value, call, out, session)
     finally:

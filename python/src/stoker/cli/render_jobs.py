@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import time
 
 from stoker.cli import format as fmt
@@ -18,6 +19,7 @@ from stoker.operations.values import (
     Signalled,
     StopList,
     Submitted,
+    Tracker,
 )
 from stoker.operations.waiting import waits_for
 
@@ -204,6 +206,7 @@ def job_detail(value: JobDetail, out: Out) -> None:
         rows.append(("again", f"of {job.retry_of}"))
     if job.template:
         rows.append(("template", job.template))
+    rows += [("run", fmt.one_line(_tracked(tracker, job.workdir))) for tracker in job.trackers]
     for rank in value.gang:
         where = f" on {rank.node}" if rank.node else ""
         rows.append(("gang", f"rank {rank.rank} of {rank.ranks}  {rank.id}  {fmt.state(rank, time.time())}{where}"))
@@ -228,6 +231,12 @@ def job_detail(value: JobDetail, out: Out) -> None:
     _figures(job, out)
     out.line("  ", (f"{'next':<9}", "dim"), " ", _next(job))
     out.line((fmt.freshness(value.freshness, f"stoker job {job.id} --live"), "dim"))
+
+
+def _tracked(tracker: Tracker, workdir: str | None) -> str:
+    """The page of a run, or how one that was written offline gets one."""
+    folder = posixpath.normpath(posixpath.join(workdir or "", tracker.folder or ""))
+    return tracker.url or f"{tracker.tracker}, offline: wandb sync {fmt.quoted(folder)} sends it"
 
 
 def _next(job: Job) -> str:

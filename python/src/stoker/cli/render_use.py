@@ -12,22 +12,20 @@ def use(agent: Mapping[str, Any], used: Mapping[str, Any] | None) -> str:
     """What an agent was asked not to go beyond, and what it reported: `coder: 3 of 10 turns, 1,200 tokens`."""
     seen = used or {}
     told = [
-        f"{_amount(seen.get(what), dollars=False)}{_of(agent.get(limit), dollars=False)} {what}"
-        for limit, what in (("max_turns", "turns"), ("max_tokens", "tokens"))
-    ]
-    most = agent.get("max_cost_usd")
-    if isinstance(cost := seen.get("cost_usd"), int | float):
-        told.append(f"{_amount(cost, dollars=True)}{_of(most, dollars=True)}")
-    else:
-        told.append("cost not reported" + ("" if most is None else f" (at most {_amount(most, dollars=True)})"))
-    return fmt.one_line(f"{agent.get('name')}: {', '.join(told)}") + ("" if used else "  (nothing reported yet)")
+        _part(what, seen.get(key), agent.get(limit))
+        for what, key, limit in (
+            ("turns", "turns", "max_turns"), ("tokens", "tokens", "max_tokens"), ("cost", "cost_usd", "max_cost_usd")
+        )
+    ]  # fmt: skip
+    return fmt.one_line(f"{agent.get('name')}: {', '.join(told)}")
 
 
-def _amount(number: Any, *, dollars: bool) -> str:
+def _part(what: str, number: Any, limit: Any) -> str:
     if not isinstance(number, int | float):
-        return "?"
-    return f"${number:.4g}" if dollars else f"{number:,}"
+        return f"{what} not reported" + ("" if limit is None else f" (at most {_amount(what, limit)})")
+    said = _amount(what, number) + ("" if limit is None else f" of {_amount(what, limit)}")
+    return said if what == "cost" else f"{said} {what}"
 
 
-def _of(limit: Any, *, dollars: bool) -> str:
-    return "" if limit is None else f" of {_amount(limit, dollars=dollars)}"
+def _amount(what: str, number: float) -> str:
+    return f"${number:.4g}" if what == "cost" else f"{number:,}"

@@ -42,7 +42,7 @@ class Calls:
         """
         request = {
             "operation": operation.command, "arguments": dict(given), "who": caller.who, "role": caller.role,
-            "via": caller.via, "cursor": cursor, "key": key, "whole": whole, **self._told,
+            "via": caller.via, "session": caller.session, "cursor": cursor, "key": key, "whole": whole, **self._told,
         }  # fmt: skip
         if confirm is not None:
             try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from stoker.errors import StokerError
 from stoker.mcp.worker import Worker
 from stoker.operations.policy import Caller, user
+from stoker.operations.session import Session
+from stoker.operations.values import Problem
 
 
 @dataclass(frozen=True)
@@ -29,22 +32,33 @@ def serve(asked: Asked) -> int:
     """Serve until the client goes away, or a signal. Raises StokerError where it cannot begin."""
     # The settings first: what is wrong with them is said before anything is started.
     from stoker import config
+    from stoker.operations import plugin_loading
+    from stoker.operations.plugin_lasting import lasting
 
-    rules = config.load(asked.config).access
+    settings = config.load(asked.config)
+    # Before the worker: each call is to have them.
+    plugin_loading.load(settings)
     named = [str(path.absolute()) if path is not None else None for path in (asked.inventory, asked.config)]
-    worker = Worker(rules)
+    worker, session = Worker(settings), Session(asked.inventory, config_file=asked.config)
     try:
         _refuse_missing()
-        if asked.http:
-            from stoker.mcp.http import serve_http
+        with lasting(session, _warn):
+            if asked.http:
+                from stoker.mcp.http import serve_http
 
-            return serve_http(asked, worker, named[0], named[1], rules)
-        from stoker.mcp.stdio import serve_stdio
+                return serve_http(asked, worker, named[0], named[1], settings)
+            from stoker.mcp.stdio import serve_stdio
 
-        role = "read" if asked.read_only else rules.mcp
-        return serve_stdio(worker, named[0], named[1], rules, Caller(user(), role, "stdio"))
+            role = "read" if asked.read_only else settings.access.mcp
+            return serve_stdio(worker, named[0], named[1], settings, Caller(user(), role, "stdio"))
     finally:
+        session.close()
         worker.close()
+
+
+def _warn(problem: Problem) -> None:
+    sys.stderr.write(f"stoker: {problem.message}\n")
+    sys.stderr.flush()
 
 
 def _refuse_missing() -> None:

@@ -24,11 +24,12 @@ from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.routing import Route
 
-from stoker.config import Access
+from stoker.config import Config
 from stoker.errors import StokerError, UsageError
 from stoker.mcp.calls import Calls
 from stoker.mcp.command import Asked
-from stoker.mcp.server import GONE, Context, StokerServer
+from stoker.mcp.server import GONE, StokerServer
+from stoker.mcp.sessions import Context, Sessions
 from stoker.mcp.worker import Worker
 from stoker.operations.access import digest_of
 from stoker.operations.policy import Caller
@@ -41,7 +42,7 @@ _LONGEST_TOKEN = 256
 _THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]")
 
 
-def serve_http(asked: Asked, worker: Worker, inventory: str | None, config: str | None, rules: Access) -> int:
+def serve_http(asked: Asked, worker: Worker, inventory: str | None, config: str | None, settings: Config) -> int:
     """Serve until a signal; 0.
 
     Raises UsageError for an address that it must not serve on, StokerError for one that it cannot, and for certificates
@@ -52,15 +53,14 @@ def serve_http(asked: Asked, worker: Worker, inventory: str | None, config: str 
     tls, listening = _tls(asked), _listening(asked.listen, host, port)
     session = Session(config_file=asked.config)
     try:
-        settings = uvicorn.Config(
-            _application(asked, session.store, Calls(worker, inventory, config), rules), host=host, port=port,
+        server = uvicorn.Config(
+            _application(asked, session.store, worker, Calls(worker, inventory, config), settings),
+            host=host, port=port,
             log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=5, **tls,
         )  # fmt: skip
         if not session.store.tokens.list():
             print_line("there are no tokens yet, and nobody is let in without one: stoker token add NAME --role read")
-        _Announced(settings, f"http{'s' if asked.tls_cert else ''}://{asked.listen.rpartition(':')[0]}").run(
-            [listening]
-        )
+        _Announced(server, f"http{'s' if asked.tls_cert else ''}://{asked.listen.rpartition(':')[0]}").run([listening])
     finally:
         session.close()
         listening.close()
@@ -156,14 +156,17 @@ def _loaded(options: str, load: Callable[..., None], *files: Any) -> None:
         ) from None
 
 
-def _application(asked: Asked, store: Store, calls: Calls, rules: Access) -> Starlette:
+def _application(asked: Asked, store: Store, worker: Worker, calls: Calls, settings: Config) -> Starlette:
     def caller_of(context: Context) -> Caller:
         request: Any = context.request
         token: AccessToken = request.user.access_token
         role = "read" if asked.read_only else token.scopes[0]
         return Caller(token.client_id, role, "http")
 
-    server = StokerServer(calls, rules, caller_of).protocol
+    config = str(asked.config.absolute()) if asked.config is not None else None
+    # Its socket closes with this process.
+    sessions = Sessions(worker, config, "http", caller_of, None)
+    server = StokerServer(calls, settings, caller_of, sessions).protocol
     names = (*_THIS_MACHINE, *asked.allow_host)
     scheme = "https" if asked.tls_cert is not None else "http"
     manager = StreamableHTTPSessionManager(

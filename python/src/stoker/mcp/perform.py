@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stoker.config import Access
+from stoker import credentials
+from stoker.config import Config
 from stoker.errors import StokerError, UsageError
 from stoker.mcp import answers, arguments, tools
 from stoker.mcp.fence import Fence
@@ -22,12 +23,13 @@ from stoker.store.access import ENDED_UNSEEN
 _LONGEST_KEY = 128
 
 
-def perform(request: Mapping[str, Any], say: Callable[[str], None], rules: Access | None = None) -> dict[str, Any]:
-    """The answer to a request: `structured`, `text`, `error`. `rules` count in the place of those of stoker.yml.
+def perform(request: Mapping[str, Any], say: Callable[[str], None], settings: Config | None = None) -> dict[str, Any]:
+    """The answer to a request: `structured`, `text`, `error`.
 
+    `settings` say who may do what, in the place of what stoker.yml says now.
     A request has `operation`, `arguments`, `who`, `role`, `via`, and may have `key`, `cursor`, `plan` (say only what
-    would be done), `unconfirmed` (why it may not happen, unless it did before), `whole` (leave nothing
-    out), `inventory`, `config`.
+    would be done), `unconfirmed` (why it may not happen, unless it did before), `whole` (leave nothing out),
+    `inventory`, `config`, and `session`, the id of the client's session.
     """
     named = {name: Path(request[name]) if request.get(name) else None for name in ("inventory", "config")}
 
@@ -35,16 +37,39 @@ def perform(request: Mapping[str, Any], say: Callable[[str], None], rules: Acces
         if text:
             say(text)
 
-    session = Session(named["inventory"], config_file=named["config"], say=say, progress=progress)
+    client = request.get("session")
+    session = Session(named["inventory"], config_file=named["config"], say=say, progress=progress, client=client)
     operation = next(found for found in operations() if found.command == request["operation"])
     try:
-        if rules is not None:
-            session.config = replace(session.config, access=rules)
-        return _Call(session, operation, request).answer()
+        if settings is not None:
+            session.config = replace(session.config, access=settings.access, plugins=settings.plugins)
+        answer = _Call(session, operation, request).answer()
+        return answer if operation.area == "sessions" else _with_unread(session, answer)
     except StokerError as problem:
         return answers.of_failure(problem, operation.name, operation.signature().parameters)
     finally:
         session.close()
+
+
+def _with_unread(session: Session, answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer, and how many messages wait for the client: it is told of them when it asks for something else."""
+    if session.client is None:
+        return answer
+    try:
+        waiting = len(session.store.sessions.inbox(session.client))
+    except StokerError as problem:
+        # What was asked is done all the same.
+        answer["text"] += f"\nunread: not known ({problem.message})"
+        return answer
+    if waiting:
+        answer["structured"]["unread"] = waiting
+        answer["text"] += f"\nunread: {waiting} message{'' if waiting == 1 else 's'} (memory do='session inbox')"
+    return answer
+
+
+def _kept(text: str) -> str:
+    """What went wrong, as it may be kept: it may repeat what the caller said."""
+    return policy.without_passwords(str(credentials.redacted(text)))
 
 
 class _Call:
@@ -86,9 +111,7 @@ class _Call:
             self._failed(seq, problem)
             raise
         except BaseException as problem:
-            self.session.store.calls.end(
-                seq, "error", detail=policy.without_passwords(f"{type(problem).__name__}: {problem}")
-            )
+            self.session.store.calls.end(seq, "error", detail=_kept(f"{type(problem).__name__}: {problem}"))
             raise
         self.session.store.calls.end(seq, "ok", answer=json.dumps(found))
         return found
@@ -103,7 +126,7 @@ class _Call:
         except UsageError as problem:
             self.kept = policy.unchecked(self.given)
             policy.admit(self.session, self.caller, self.operation, self.given, kept=self.kept)
-            told = "it takes no argument of such a name" if "?" in self.kept else answers.safe(problem.message)
+            told = "it takes no argument of such a name" if "?" in self.kept else _kept(answers.safe(problem.message))
             self._note("error", detail=told)
             raise
         self.kept = policy.shown(self.given)
@@ -115,7 +138,7 @@ class _Call:
         try:
             fence.check_call(self.operation, self.given)
         except UsageError as problem:
-            self._note("error", detail=problem.message)
+            self._note("error", detail=_kept(problem.message))
             raise
 
     def _made_before(self) -> CallRow | None:
@@ -133,8 +156,8 @@ class _Call:
         return before
 
     def _failed(self, seq: int, problem: StokerError) -> None:
-        said = json.dumps(answers.of_failure(problem, self.operation.name, self.operation.signature().parameters))
-        self.session.store.calls.end(seq, "error", detail=policy.without_passwords(problem.message), answer=said)
+        told = answers.of_failure(problem, self.operation.name, self.operation.signature().parameters)
+        self.session.store.calls.end(seq, "error", detail=_kept(problem.message), answer=_kept(json.dumps(told)))
         if isinstance(problem, UsageError):
             # Nothing was done: the corrected call may use the key.
             self.session.store.calls.forget_key(seq)

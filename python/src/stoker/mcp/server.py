@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
 import anyio
 import mcp_types as types
-from mcp.server.context import ServerRequestContext
+from anyio import to_thread
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
 from stoker import __version__
-from stoker.config import Access
+from stoker.config import Access, Config
 from stoker.errors import NotFound, StokerError, UsageError
 from stoker.mcp import arguments, tools
 from stoker.mcp.calls import Calls
 from stoker.mcp.prompts import QUESTIONS
+from stoker.mcp.sessions import Context, Sessions
+from stoker.operations import plugin_loading
 from stoker.operations.find import near
 from stoker.operations.policy import Caller
 from stoker.operations.registry import Operation, operations
-
-Context = ServerRequestContext[Any, Any]
+from stoker.operations.skill_files import read_all
 
 _INSTRUCTIONS = (
     "Stoker runs GPU jobs on the nodes of an Ansible inventory. Each tool takes `do`, a command, and its arguments; "
@@ -38,17 +40,32 @@ _RESOURCES: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
     "stoker://nodes": ("nodes", {"stored": True}, "The nodes"),
     "stoker://jobs": ("jobs", {}, "The newest jobs"),
     "stoker://runs": ("runs list", {}, "Trainings in the server's folder"),
+    "stoker://whereami": ("whereami", {}, "Where the project stands: threads, pinned facts, last thoughts"),
 }
+_SCHEME = "stoker://"
 _ONE_JOB = "stoker://jobs/"
+_ONE_SKILL = "stoker://skills/"
 # Where the scope of a request over HTTP has the event that its client has gone.
 GONE = "stoker.gone"
 
 
 class StokerServer:
-    """One server. `caller_of` tells who makes a request."""
+    """One server. `caller_of` tells who makes a request, `sessions` in which session."""
 
-    def __init__(self, calls: Calls, rules: Access, caller_of: Callable[[Context], Caller]) -> None:
-        self._calls, self._rules, self._caller_of = calls, rules, caller_of
+    def __init__(
+        self, calls: Calls, settings: Config, caller_of: Callable[[Context], Caller], sessions: Sessions
+    ) -> None:
+        self._calls, self._settings, self._who, self._sessions = calls, settings, caller_of, sessions
+        self._off = [name for name, said in settings.plugins.items() if not said.enabled]
+        of_plugins = {
+            resource.uri: (resource.command, resource.arguments, resource.description)
+            for plugin in plugin_loading.installed().working
+            for resource in plugin.resources
+        }
+        area = {operation.command: operation.area for operation in operations()}
+        self._resources = {
+            uri: read for uri, read in {**_RESOURCES, **of_plugins}.items() if area[read[0]] not in self._off
+        }
         self.protocol: Server[Any] = Server(
             "stoker",
             version=__version__,
@@ -61,9 +78,13 @@ class StokerServer:
             on_list_prompts=self._list_prompts,
             on_get_prompt=self._get_prompt,
         )
+        self.protocol.middleware.append(sessions.watch)
+
+    def _caller_of(self, context: Context) -> Caller:
+        return replace(self._who(context), session=self._sessions.of(context))
 
     async def _list_tools(self, context: Context, _params: Any) -> types.ListToolsResult:
-        mine = tools.tools(self._caller_of(context).role, self._rules)
+        mine = tools.tools(self._caller_of(context).role, self._settings.access, self._off)
         return types.ListToolsResult(tools=[*(tools.listed(tool) for tool in mine), tools.helper()])
 
     async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
@@ -92,12 +113,17 @@ class StokerServer:
         return await _while_there(context, asking)
 
     async def _list_resources(self, _context: Context, _params: Any) -> types.ListResourcesResult:
-        return types.ListResourcesResult(
-            resources=[
-                types.Resource(uri=uri, name=uri.removeprefix("stoker://"), description=said, mime_type=_JSON)
-                for uri, (_command, _arguments, said) in _RESOURCES.items()
-            ]
-        )
+        listed = [
+            types.Resource(uri=uri, name=uri.removeprefix(_SCHEME), description=said, mime_type=_JSON)
+            for uri, (_command, _arguments, said) in self._resources.items()
+        ]
+        # Read anew each time: a skill that was changed counts at once.
+        skills = () if "skills" in self._off else (await to_thread.run_sync(read_all, self._settings))[0]
+        listed += [
+            types.Resource(uri=_ONE_SKILL + skill.name, name=skill.name, description=skill.description, mime_type=_TEXT)
+            for skill in skills
+        ]
+        return types.ListResourcesResult(resources=listed)
 
     async def _list_resource_templates(self, _context: Context, _params: Any) -> types.ListResourceTemplatesResult:
         one = types.ResourceTemplate(
@@ -109,8 +135,11 @@ class StokerServer:
         self, context: Context, params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
         uri = str(params.uri)
-        if uri in _RESOURCES:
-            command, given, _said = _RESOURCES[uri]
+        given: Mapping[str, Any]
+        if uri in self._resources:
+            command, given, _said = self._resources[uri]
+        elif uri.startswith(_ONE_SKILL) and len(uri) > len(_ONE_SKILL):
+            command, given = "skill show", {"name": unquote(uri.removeprefix(_ONE_SKILL))}
         elif uri.startswith(_ONE_JOB) and len(uri) > len(_ONE_JOB):
             command, given = "job", {"job": unquote(uri.removeprefix(_ONE_JOB))}
         else:
@@ -124,9 +153,13 @@ class StokerServer:
         if answer["error"]:
             said = answer["structured"]["error"]
             raise MCPError(types.INVALID_PARAMS, said["message"], {"next_action": said["next_step"]})
-        text = json.dumps(answer["structured"])
+        text, mime = json.dumps(answer["structured"]), _JSON
+        if command == "skill show":
+            # Whole: an answer of an operation is cut.
+            skills, _faults = await to_thread.run_sync(read_all, self._settings)
+            text, mime = next((skill.text for skill in skills if skill.name == given["name"]), ""), _TEXT
         return types.ReadResourceResult(
-            contents=[types.TextResourceContents(uri=params.uri, mime_type=_JSON, text=text)]
+            contents=[types.TextResourceContents(uri=params.uri, mime_type=mime, text=text)]
         )
 
     async def _list_prompts(self, _context: Context, _params: Any) -> types.ListPromptsResult:
@@ -153,7 +186,7 @@ class StokerServer:
         return types.GetPromptResult(description=question.description, messages=[message])
 
 
-_JSON = "application/json"
+_JSON, _TEXT = "application/json", "text/markdown"
 
 
 def _operation(tool: tools.Tool, command: Any, everything: tuple[tools.Tool, ...]) -> Operation:

@@ -8,26 +8,31 @@ import sys
 
 from mcp.server.stdio import stdio_server
 
-from stoker.config import Access
+from stoker.config import Config
 from stoker.mcp.calls import Calls
 from stoker.mcp.server import StokerServer
+from stoker.mcp.sessions import Sessions
 from stoker.mcp.worker import Worker
 from stoker.operations.policy import Caller
 
 
-def serve_stdio(worker: Worker, inventory: str | None, config: str | None, rules: Access, caller: Caller) -> int:
+def serve_stdio(worker: Worker, inventory: str | None, config: str | None, settings: Config, caller: Caller) -> int:
     """Serve until the client closes its end; 0."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     if sys.stdin.isatty():
         sys.stderr.write("stoker: this speaks with an assistant, which starts it by itself; Ctrl-C ends it\n")
     try:
-        asyncio.run(_serve(worker, inventory, config, rules, caller))
+        asyncio.run(_serve(worker, inventory, config, settings, caller))
     except* BrokenPipeError:
         pass  # the client went away in the middle of an answer
     return 0
 
 
-async def _serve(worker: Worker, inventory: str | None, config: str | None, rules: Access, caller: Caller) -> None:
-    server = StokerServer(Calls(worker, inventory, config), rules, lambda _context: caller).protocol
-    async with stdio_server() as (read, write):
-        await server.run(read, write, server.create_initialization_options())
+async def _serve(worker: Worker, inventory: str | None, config: str | None, settings: Config, caller: Caller) -> None:
+    sessions = Sessions(worker, config, caller.via, lambda _context: caller, caller)
+    server = StokerServer(Calls(worker, inventory, config), settings, lambda _context: caller, sessions).protocol
+    try:
+        async with stdio_server() as (read, write):
+            await server.run(read, write, server.create_initialization_options())
+    finally:
+        sessions.close()

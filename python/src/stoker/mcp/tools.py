@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 # Areas that one asks in one breath. An area that stands nowhere here is a group of its own.
 _GROUPS: Mapping[str, tuple[str, ...]] = {
-    "jobs": ("jobs", "agents", "templates", "queue", "dead", "events"),
+    "jobs": ("jobs", "agents", "templates", "queue", "dead", "events", "inbox"),
     "nodes": ("nodes",),
     "runs": ("runs",),
     "workflows": ("workflows", "dispatch"),
     "services": ("containers", "services"),
     "files": ("sync", "environments"),
-    "administration": ("store", "setup", "access"),
+    "memory": ("memory", "threads", "sessions"),
+    "administration": ("store", "setup", "config", "notify", "access", "plugins", "skills"),
 }
 _SUBJECTS: Mapping[str, str] = {
     "jobs": "Jobs on GPU nodes, their logs, queues, templates and events",
@@ -34,7 +35,8 @@ _SUBJECTS: Mapping[str, str] = {
     "workflows": "Jobs that depend on each other; dispatch rounds",
     "services": "Containers, and services with a health endpoint",
     "files": "A project's files and environments on nodes",
-    "administration": "The store, tokens, first files",
+    "memory": "What is remembered: threads, facts, other sessions",
+    "administration": "The store, tokens, plugins, skills",
 }
 CHANGE = "_change"
 HELP = "help"
@@ -43,7 +45,7 @@ NEW_PLAN = "make the call without confirm for a new plan and token"
 # What every tool takes beside the arguments of its operations.
 CURSOR, CONFIRM, KEY = "cursor", "confirm", "idempotency_key"
 # Where the first words of a docstring have said what an operation does; `help` has the rest.
-_ENOUGH = re.compile(r"[.:;](?: |$)| \(|, (?:and|for|from|with) ")
+_ENOUGH = re.compile(r"[.:;](?: |$)| \(|, ")
 _TEXT = {"type": "string"}
 
 
@@ -65,12 +67,12 @@ class Tool:
         return next((operation for operation in self.operations if operation.command == command), None)
 
 
-def tools(role: str, rules: Access) -> tuple[Tool, ...]:
-    """The tools of a role: what it may not do is not in them."""
+def tools(role: str, rules: Access, off: Collection[str] = ()) -> tuple[Tool, ...]:
+    """The tools of a role: what it may not do is not in them, nor what is of a plugin that is `off`."""
     group_of = {area: group for group, areas in _GROUPS.items() for area in areas}
     groups: dict[str, list[Operation]] = {group: [] for group in _GROUPS}
     for operation in operations():
-        if allows(role, operation, rules):
+        if operation.area not in off and allows(role, operation, rules):
             groups.setdefault(group_of.get(operation.area, operation.area), []).append(operation)
     found = []
     for group, members in groups.items():

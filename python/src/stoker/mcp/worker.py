@@ -15,10 +15,10 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
-from stoker.config import Access
+from stoker.config import Config
 
 # How long an interrupted call may take to end by itself: that of a round in its last steps.
 _GRACE_S = 30.0
@@ -28,17 +28,17 @@ _CALL = b"call"
 class Worker:
     """The process that forks one for each call. To be started before there are threads or an event loop.
 
-    `rules` hold for each call as they are now, whatever becomes of the file that they were read from.
+    Of `settings` who may do what holds for each call as it is now, whatever becomes of the file.
     """
 
-    def __init__(self, rules: Access) -> None:
+    def __init__(self, settings: Config) -> None:
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = here
         self.pid = os.fork()
         if self.pid == 0:
             here.close()
             _become_quiet()
-            _serve(there, rules)
+            _serve(there, settings)
         there.close()
 
     def begin(self, request: Mapping[str, Any]) -> socket.socket:
@@ -69,8 +69,14 @@ def _become_quiet() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
 
-def _serve(control: socket.socket, rules: Access) -> NoReturn:
-    for module in ("stoker.mcp.perform", "stoker.store", "stoker.runner", "stoker.operations.views"):
+def _serve(control: socket.socket, settings: Config) -> NoReturn:
+    for module in (
+        "stoker.mcp.perform",
+        "stoker.mcp.keeper",
+        "stoker.store",
+        "stoker.runner",
+        "stoker.operations.views",
+    ):
         importlib.import_module(module)
     while True:
         said, descriptors, _flags, _address = socket.recv_fds(control, len(_CALL), 1)
@@ -78,11 +84,11 @@ def _serve(control: socket.socket, rules: Access) -> NoReturn:
             os._exit(0)
         if os.fork() == 0:
             control.close()
-            _call(socket.socket(fileno=descriptors[0]), rules)
+            _call(socket.socket(fileno=descriptors[0]), settings)
         os.close(descriptors[0])
 
 
-def _call(connection: socket.socket, rules: Access) -> NoReturn:
+def _call(connection: socket.socket, settings: Config) -> NoReturn:
     """One call, from its request to its answer; ends this process."""
     from stoker.mcp.perform import perform
 
@@ -91,6 +97,8 @@ def _call(connection: socket.socket, rules: Access) -> NoReturn:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     lines = connection.makefile("rb")
     request = json.loads(lines.readline())
+    if "keep" in request:
+        _keep(request, lines)
     threading.Thread(target=_interrupt_at_end, args=(lines.read,), daemon=True).start()
 
     def send(frame: Mapping[str, Any]) -> None:
@@ -101,7 +109,7 @@ def _call(connection: socket.socket, rules: Access) -> NoReturn:
 
     code = 0
     try:
-        answer = perform(request, lambda text: send({"say": text}), rules)
+        answer = perform(request, lambda text: send({"say": text}), settings)
         # From here on the end of the socket is no news.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         send({"answer": answer})
@@ -110,6 +118,20 @@ def _call(connection: socket.socket, rules: Access) -> NoReturn:
     except BaseException:  # noqa: BLE001  the client is told, and the trace is the operator's
         traceback.print_exc()
         send({"broken": f"{type(sys.exc_info()[1]).__name__}: {sys.exc_info()[1]}"})
+        code = 1
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _keep(request: Mapping[str, Any], lines: Iterable[bytes]) -> NoReturn:
+    """The note of a server's sessions; ends this process when the server ends."""
+    from stoker.mcp.keeper import keep
+
+    code = 0
+    try:
+        keep(request, lines)
+    except BaseException:  # noqa: BLE001  nobody waits for it: the trace is the operator's
+        traceback.print_exc()
         code = 1
     sys.stderr.flush()
     os._exit(code)

@@ -86,6 +86,10 @@ def revive(
     chosen = _page(session, on, name, since, 0, 0)[0] if all else [job_row(session, job) for job in jobs]
     if living := [row for row in chosen if row.state != "dead"]:
         raise UsageError(f"{living[0].id} is {living[0].state}, not dead", next_step=f"stoker retry {living[0].id}")
+    with session.store.write() as transaction:
+        answered = [] if all else [row.id for row in chosen if transaction.run_again(row.id)]
+    if answered:
+        raise UsageError(f"{answered[0]} was run again already", next_step=f"stoker retry {answered[0]}")
     # With a rank of a gang all of them are begun again.
     once = {row.gang or row.id: row for row in reversed(chosen)}
     return Revived(*retry_all(session, list(once.values())))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from stoker.errors import StokerError, UsageError
 from stoker.operations import quantities
 from stoker.operations.loop import LEASE_S, DispatchLoop, pause_s
+from stoker.operations.notify_sending import tell
+from stoker.operations.plugin_lasting import tell_once
 from stoker.operations.registry import operation
 from stoker.operations.results import fetch
 from stoker.operations.rounds import make_round
@@ -26,14 +29,19 @@ class RoundStream:
     def __iter__(self) -> Iterator[RoundReport]:
         while True:
             self.last = self._round()
-            yield self.last
             if self._interval_s is None:
+                self.last = replace(self.last, problems=self.last.problems + tell_once(self._session))
+                yield self.last
                 return
+            yield self.last
             time.sleep(self._pause_s(self.last, self._interval_s))
             self._session.forget_inventory()  # nodes may have joined since
 
     def _make(self) -> tuple[Problem, ...]:
         return make_round(self._session, "dispatch", probe=True)
+
+    def _tell(self) -> tuple[Problem, ...]:
+        return tell(self._session)
 
     def _pause_s(self, report: RoundReport, interval_s: float) -> float:
         return pause_s(self._session, interval_s)
@@ -45,6 +53,7 @@ class RoundStream:
         try:
             problems = self._make()
             problems += fetch(self._session)
+            problems += self._tell()
         except StokerError as problem:
             # A loop outlives a round that could not be made (a full disk, an inventory being edited).
             if self._interval_s is None:
@@ -65,6 +74,10 @@ class _LoopRound(RoundStream):
         super().__init__(session, 0.0)
         self._epoch = epoch
         self._jobs = jobs
+
+    def _tell(self) -> tuple[Problem, ...]:
+        # Only who leads: two at once would do half of it each, and wait for the same target.
+        return tell(self._session) if self._epoch is not None else ()
 
     def _make(self) -> tuple[Problem, ...]:
         return make_round(self._session, "dispatch", jobs=self._jobs, epoch=self._epoch, probe=self._jobs is None)

@@ -7,10 +7,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stoker.errors import StokerError
 from stoker.operations.leading import Dispatcher
+from stoker.operations.plugin_lasting import lasting
 from stoker.operations.results import fetch
 from stoker.operations.service import ended_by, tell_systemd
 from stoker.operations.session import Session
@@ -49,13 +50,18 @@ class DispatchLoop:
         self._interval_s = interval_s
         self._lease_s = lease_s
         self._ended = threading.Event()
+        self._unsaid: list[Problem] = []
 
     def end(self) -> None:
         """End the loop after the round that it makes now."""
         self._ended.set()
 
     def __iter__(self) -> Iterator[RoundReport | Standing]:
-        with ended_by(signal.SIGTERM) as asked, Dispatcher(self._session.store, self._lease_s) as own:
+        with (
+            ended_by(signal.SIGTERM) as asked,
+            Dispatcher(self._session.store, self._lease_s) as own,
+            lasting(self._session, self._unsaid.append) as plugins,
+        ):
             self._ended = asked
             due = 0.0
             while not asked.is_set():
@@ -70,8 +76,15 @@ class DispatchLoop:
                     yield Standing(time.time(), own.id, own.epoch, told)
                 if time.monotonic() >= due or told is not None:
                     yield from self._turn(own)
+                    # Between rounds: a listener that is slow must not look like a round that hangs.
+                    self._unsaid += plugins.tell() if own.epoch is not None else ()
                     due = time.monotonic() + self._pause_s()
                 asked.wait(min(LOOK_S, self._interval_s) if own.epoch is None else self._until(due))
+
+    def _told(self, report: RoundReport) -> RoundReport:
+        """The report, with what went wrong in plugins since the one before."""
+        problems, self._unsaid[:] = tuple(self._unsaid), ()
+        return replace(report, problems=report.problems + problems)
 
     def _pause_s(self) -> float:
         try:
@@ -87,7 +100,7 @@ class DispatchLoop:
         try:
             self._session.forget_inventory()  # nodes may have joined since
             if own.epoch is not None:
-                yield self._make(self._session, own.epoch, None)
+                yield self._told(self._make(self._session, own.epoch, None))
             elif jobs := here(self._session):
                 yield self._make(self._session, None, jobs)
             elif problems := fetch(self._session):

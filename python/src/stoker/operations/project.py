@@ -58,7 +58,7 @@ def project_folder(session: Session, named: str | None, local: str | None = None
         session.may_name(found)
         _remember(found, known)
         return found
-    own = _own_root(here.resolve())
+    own = own_root(here.resolve())
     # A project of its own within a known one is not that one.
     around = [p for p in known if here.resolve().is_relative_to(p.folder) and (not own or p.folder.is_relative_to(own))]
     if around:
@@ -81,7 +81,7 @@ def project_folder(session: Session, named: str | None, local: str | None = None
     return last.folder
 
 
-def _own_root(here: Path) -> Path | None:
+def own_root(here: Path) -> Path | None:
     """The folder, at or above this one, that is marked as a project; None where there is none."""
     for place in (here, *here.parents):
         if any((place / mark).exists() for mark in _MARKS):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Unpack, cast, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -34,8 +34,12 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.signals": ("signal",),
     "stoker.operations.watch": ("watch",),
     "stoker.operations.events": ("events",),
+    "stoker.operations.notify": _of("notify", "list send test"),
+    "stoker.operations.notify_listen": _of("notify", "listen"),
+    "stoker.operations.inbox": _of("inbox", "list read archive"),
     "stoker.operations.clean": ("clean",),
     "stoker.operations.nodes": ("status", "nodes", "exec"),
+    "stoker.operations.diag": ("diag",),
     "stoker.operations.membership": _of("node", "list add approve remove"),
     "stoker.operations.drain": _of("node", "drain resume"),
     "stoker.operations.gpus": ("gpus", "gpu release"),
@@ -60,9 +64,15 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.dispatchers": ("dispatchers",),
     "stoker.operations.queue": _of("queue", "list add start set pause resume move clear"),
     "stoker.operations.workflows": _of("workflow", "run submit validate list status draw watch cancel resume clear"),
+    "stoker.operations.memory": ("whereami", *_of("memory", "set list search forget")),
+    "stoker.operations.threads": _of("thread", "start think handoff end list show"),
+    "stoker.operations.sessions": _of("session", "list send inbox ack"),
     "stoker.operations.stores": _of("store", "backup restore copy check"),
     "stoker.operations.access": (*_of("token", "add list remove"), "audit"),
+    "stoker.operations.plugins": ("plugins",),
+    "stoker.operations.skills": _of("skill", "list show check"),
     "stoker.operations.setup": ("init",),
+    "stoker.operations.settings": _of("config", "get set check diff"),
 }
 
 
@@ -84,15 +94,22 @@ class Short:
 
 
 GROUPS = {
+    "config": "The settings of stoker.yml: show, change, check, compare.",
     "dead": "Jobs that were given up: which and why, and again.",
     "agent": "Programs that are given a prompt, held to limits. Only those that stoker.yml names.",
     "queue": "Lines of jobs that start in order.",
     "node": "Which nodes take jobs: add, approve, drain, remove. How they are: stoker nodes.",
     "gpu": "One GPU of a node.",
     "token": "Who may ask over the network, and in which role: bearer tokens of stoker mcp --http.",
+    "memory": "Facts of a project under keys, and a search over all that is remembered.",
+    "thread": "Lines of work, their thoughts, and how they are handed over.",
+    "session": "Assistants that are connected, and messages between them.",
     "store": "The store as a whole: backup, restore, another database.",
     "container": "Containers of the nodes, by Podman or Docker.",
+    "notify": "Messages to people: Slack, Discord, Telegram, mail and others, as stoker.yml says.",
+    "inbox": "Messages that stay in the store until somebody has read them.",
     "service": "Commands with a health endpoint, kept running on a node.",
+    "skill": "Instructions for assistants, from the folders that stoker.yml names.",
     "runs": "What trainings wrote: metrics, settings, how they ended. Needs a folder, no inventory.",
     "sync": "The files of a project: to nodes, and results back.",
     "workflow": "Jobs that depend on each other, from one file.",
@@ -167,6 +184,14 @@ def _keyword(name: str, hint: Any) -> inspect.Parameter:
 
 
 _operations: dict[str, Operation] = {}
+# Those of plugins that are not built in, and what help says of their groups.
+_added: dict[str, Operation] = {}
+_added_groups: dict[str, str] = {}
+# The built-in plugins: the areas of the modules above.
+AREAS = (
+    "jobs", "agents", "dead", "templates", "events", "nodes", "sync", "environments", "containers", "services", "runs",
+    "dispatch", "queue", "workflows", "store", "access", "plugins", "skills", "setup",
+)  # fmt: skip
 
 
 def operation(
@@ -191,20 +216,43 @@ def operation(
 
 
 def operations(command: str | None = None) -> tuple[Operation, ...]:
-    """All operations, in the order in which help lists them; with a `command` that is known, those of its module."""
+    """All operations, in the order in which help lists them; with a `command` that is known, those of its module.
+
+    Those of plugins come last, once they are loaded (`plugin_loading`).
+    """
+    if added := [operation for operation in _added.values() if operation.command == command]:
+        return tuple(added)
     modules = [module for module, commands in _COMMANDS.items() if command in commands] or list(_COMMANDS)
     for module in modules:
         importlib.import_module(module)
     wanted = [name for module in modules for name in _COMMANDS[module]]
     by_command = {operation.command: operation for operation in _operations.values()}
-    return tuple(by_command[name] for name in wanted)
+    found = tuple(by_command[name] for name in wanted)
+    return found if len(modules) < len(_COMMANDS) else found + tuple(_added.values())
+
+
+def built_in() -> tuple[Operation, ...]:
+    """The operations of built-in plugins."""
+    return tuple(found for found in operations() if found.name not in _added)
+
+
+def add(new: Sequence[Operation], groups: Mapping[str, str]) -> None:
+    """Take in the operations of a plugin, which fit what is there, and what help says of their groups."""
+    _added.update({operation.name: operation for operation in new})
+    _added_groups.update(groups)
+
+
+def group_help(group: str) -> str:
+    """What a group of commands is for."""
+    return GROUPS.get(group) or _added_groups[group]
 
 
 def commands() -> frozenset[str]:
     """Every command, `template save` and the like among them. Imports nothing."""
-    return frozenset(command for listed in _COMMANDS.values() for command in listed)
+    added = (operation.command for operation in _added.values())
+    return frozenset((*(command for listed in _COMMANDS.values() for command in listed), *added))
 
 
 def find(function: Callable[..., Any]) -> Operation:
     """The operation that `function` was declared as."""
-    return next(o for o in _operations.values() if o.function is function)
+    return next(o for o in (*_operations.values(), *_added.values()) if o.function is function)

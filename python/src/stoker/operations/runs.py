@@ -46,8 +46,16 @@ def base(folder: str | None) -> Path | Address:
 
 
 def found_in(session: Session, folder: str) -> list[Found]:
-    """The runs in a folder or of a job; what cannot be read is told. Raises UsageError when there is no such thing."""
+    """The runs in a folder or of a job; what cannot be read is told.
+
+    Raises UsageError when there is no such thing, StokerError when there is nothing but what cannot be read.
+    """
+    from stoker.analysis import naming
+
     found, unreadable = look(session, folder)
+    if not found:
+        with answered():
+            naming.refuse_unreadable(base(folder), unreadable)
     for sentence in unreadable:
         session.say(sentence)
     return found
@@ -71,10 +79,12 @@ def read_run(session: Session, run: str, folder: str | None, *, full: bool = Fal
 
 def job_of(session: Session, run: str, folder: str | None) -> runs_jobs.JobRun | None:
     """The job that is meant; None for a path (whoever has a folder of that name means it) and for any other run."""
+    from stoker.analysis.find import is_there
+
     with answered():
         place, server = base(folder), named(run, working_folder())
-    if server or (isinstance(place, Path) and (place / Path(run).expanduser()).exists()):
-        return None
+        if server or (isinstance(place, Path) and is_there(place / Path(run).expanduser())):
+            return None
     return runs_jobs.named(session, run)
 
 
@@ -103,7 +113,8 @@ def list_runs(session: Session, path: str = ".", *, state: StateName | None = No
     """List the training runs in a folder and below it, or on a server, the newest last, with how each ended.
 
     W&B's .wandb files, TensorBoard's event files, JSON lines and CSV that have a step or a time, trainer_state.json of
-    Hugging Face, and where a folder has nothing else, output.log, out.log, stdout.log and train.log.
+    Hugging Face, repositories of Aim, and where a folder has nothing else, output.log, out.log, stdout.log and
+    train.log.
 
     In place of a folder, `wandb:ENTITY/PROJECT` are the runs of a W&B server, `mlflow:http://HOST:5000` those of an
     MLflow tracking server; with `wandb:` alone the project of WANDB_PROJECT or of `wandb init`.
@@ -207,8 +218,10 @@ def config(session: Session, run: str = ".", *, folder: Folder = None) -> RunCon
     """
     from stoker.analysis import compare
 
-    info = one_run(session, run, folder).info
-    return RunConfig(info, compare.flat(info.config))
+    found = one_run(session, run, folder)
+    for remark in found.remarks:
+        session.say(remark)
+    return RunConfig(found.info, compare.flat(found.info.config))
 
 
 @operation("runs", "runs notes", "read")

@@ -28,7 +28,7 @@ class Session:
     `inventory` and `config_file` are what the caller named (None: found as documented in `stoker.config`),
     `store_url` a database URL (None: that of stoker.yml, else STOKER_STORE_URL, else the user's own SQLite file).
     `say` is told what is going on; `progress` how far something long is: a line that replaces the one before, empty at
-    the end. None: nobody looks.
+    the end. None: nobody looks. `client` is the id of the assistant's session that asks.
     """
 
     def __init__(
@@ -39,12 +39,14 @@ class Session:
         config_file: Path | None = None,
         say: Callable[[str], None] = _silent,
         progress: Callable[[str], None] | None = None,
+        client: str | None = None,
     ) -> None:
         self._inventory = inventory
         self._store_url = store_url
         self._config_file = config_file
         self.say = say
         self.progress = progress
+        self.client = client
         # Raises UsageError for a folder here that the caller may not name.
         self.may_name: Callable[[Path], None] = _anywhere
         self._noted = False
@@ -128,6 +130,10 @@ class Session:
         """Read the inventory again when it is asked for next: it was changed."""
         self.runner.forget_inventory()
         self.__dict__.pop("inventory", None)
+
+    def forget_config(self) -> None:
+        """Read stoker.yml again when it is asked for next: it was changed."""
+        self.__dict__.pop("config", None)
 
     def close(self) -> None:
         """Close the store if it was opened."""

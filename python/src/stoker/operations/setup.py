@@ -51,6 +51,12 @@ inventory: inventory.yml
 #   mcp: operate
 #   deny: {operate: [nodes.execute]}
 
+# Messages to people; see docs/notify.md. The address of a target is in a variable, or a file (url_file).
+# notify:
+#   targets: {team: {url_env: TEAM_URL, quiet: ['22:00-07:00']}}
+#   rules:
+#     - {events: [job.ended, node.offline, node.recovered], to: [team, inbox]}
+
 # launcher:
 #   enabled: true      # a pre-imported process that makes small calls quick
 #   idle_s: 300        # seconds after which it ends when nobody needs it

@@ -164,9 +164,22 @@ def retry(session: Session, job: str, *, env: Annotated[Mapping[str, str] | None
 
 
 def retry_all(session: Session, rows: Sequence[JobRow]) -> tuple[tuple[Job, ...], tuple[Problem, ...]]:
-    """Run finished jobs again; the same rounds offer them all. None is written down before all are checked."""
+    """Run finished jobs again, but none that is run again already; the same rounds offer them all.
+
+    None is written down before all are checked.
+    """
     checked = [_again(session, row, {}) for row in rows]
-    new = [_written(session, row.name, spec, row.target, row.max_retries, **more) for row, spec, more in checked]
+    for _, spec, _ in checked:
+        files.refuse_missing(session, spec)
+    with session.store.write() as transaction:
+        # Somebody else may answer the same dead jobs at this moment.
+        new = [
+            _added(session, row.name, spec, row.target, row.max_retries, within=transaction, **more)
+            for row, spec, more in checked
+            if not transaction.run_again(row.id)
+        ]
+    for row in new:
+        _use_files(session, row)
     problems = _place(session, new) if new else ()
     return jobs_of(session, [job_row(session, row.id) for row in new]), problems
 
@@ -181,10 +194,13 @@ def _again(session: Session, row: JobRow, env: Mapping[str, str]) -> tuple[JobRo
         )
     spec = {key: value for key, value in row.spec.items() if key not in ("job", "uid")}
     spec["env"] = {**(spec.get("env") or {}), **env}
+    if spec.get("agent"):
+        # What may run is for stoker.yml of today to say, not for that of the day it ran.
+        spec |= agent_options.completed(session.config.agents, spec)
     _secrets(session, spec.get("secret_env") or (), row.target)
     return row, spec, {
         "retry_of": row.id, "template": row.template, "retry_on": row.retry_on,
-        "results": results.again(row.results), "wants": row.wants,
+        "results": results.again(row.results), "wants": row.wants, "queue": row.queue, "priority": row.priority,
     }  # fmt: skip
 
 
@@ -207,11 +223,19 @@ def _written(
 ) -> JobRow:
     """The row of a new job; the files that it was submitted with are kept as long as it needs them."""
     files.refuse_missing(session, spec)
-    ranks = int((more.get("wants") or {}).get("ranks") or 1)
-    row = session.store.add_job(name, spec, target, retries, ranks=ranks, **more)
-    if spec.get("snapshot"):
-        session.store.snapshots.use(spec["snapshot"]["digest"], session.store.url, row.id)
+    row = _added(session, name, spec, target, retries, **more)
+    _use_files(session, row)
     return row
+
+
+def _added(session: Session, name: str, spec: dict[str, Any], target: str | None, retries: int, **more: Any) -> JobRow:
+    ranks = int((more.get("wants") or {}).get("ranks") or 1)
+    return session.store.add_job(name, spec, target, retries, ranks=ranks, **more)
+
+
+def _use_files(session: Session, row: JobRow) -> None:
+    if snapshot := row.spec.get("snapshot"):
+        session.store.snapshots.use(snapshot["digest"], session.store.url, row.id)
 
 
 def _place(session: Session, rows: Sequence[JobRow]) -> tuple[Problem, ...]:

@@ -76,6 +76,18 @@ class Results:
 
 
 @dataclass(frozen=True)
+class Tracker:
+    """Where `tracker` (wandb or mlflow) keeps a run, as it said itself in the job's log.
+
+    `url` is the run's page. A run that W&B wrote offline has none yet: `folder` is on the node, for `wandb sync`.
+    """
+
+    tracker: str
+    url: str | None
+    folder: str | None
+
+
+@dataclass(frozen=True)
 class Job:
     """A job as far as it is known.
 
@@ -88,7 +100,7 @@ class Job:
     or none. `lease_s`: it goes elsewhere when its node was away for so long (policy move); None: it is kept there. A
     rank of a gang has the id of rank 0 as `gang`, its number, and how many `ranks` there are. `agent` are the name and
     the limits of an agent task (max_turns, max_tokens, max_cost_usd), `usage` what it reported up to now (turns,
-    tokens, cost_usd).
+    tokens, cost_usd). `trackers` is where W&B and MLflow said that they keep its runs.
     """
 
     id: str
@@ -145,6 +157,7 @@ class Job:
     lease_s: float | None = None
     agent: Mapping[str, Any] | None = None
     usage: Mapping[str, Any] | None = None
+    trackers: tuple[Tracker, ...] = ()
 
     @property
     def finished(self) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stoker.operations.node_values import Container, Gpu, GpuProcess, Quarantine
 from stoker.operations.results import results_of
-from stoker.operations.values import Attempt, Finding, Freshness, Job, Metric
+from stoker.operations.values import Attempt, Finding, Freshness, Job, Metric, Tracker
 
 if TYPE_CHECKING:
     from stoker.operations.session import Session
@@ -82,6 +82,7 @@ def _job(row: JobRow, attempt: AttemptRow | None, node: NodeRow | None, now: flo
             Finding(f["line"], f["offset"], f["name"], f["severity"], f["text"]) for f in seen.get("findings") or ()
         ),
         finding_counts=dict(seen.get("finding_counts") or {}),
+        trackers=tuple(Tracker(t["tracker"], t.get("url"), t.get("folder")) for t in seen.get("trackers") or ()),
         sample=seen.get("sample"),
         rung=seen.get("rung"),
         left_behind=seen.get("left_behind"),

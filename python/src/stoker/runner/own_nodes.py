@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
 import re
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from stoker.errors import StokerError, UsageError
 from stoker.paths import state_dir
+from stoker.written import alone_in, replace_file
 
 FILE_NAME = "stoker-nodes.yml"
 _HEAD = "# Written by stoker node add and stoker node remove. Your own hosts belong into an inventory of your own.\n"
@@ -81,7 +78,7 @@ def _take_out(name: str, hosts: dict[str, Any], children: dict[str, Any]) -> Non
 
 def _change(file: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
     try:
-        with _alone(file.parent):
+        with alone_in(file.parent):
             content = _read(file)
             own = content.setdefault("all", {})
             hosts, children = dict(_hosts(content)), dict(own.get("children") or {})
@@ -123,25 +120,5 @@ def _write(file: Path, content: Mapping[str, Any]) -> None:
     yaml, text = YAML(), StringIO()
     yaml.default_flow_style = False
     yaml.dump(dict(content), text)
-    handle, new = tempfile.mkstemp(prefix=f".{FILE_NAME}.", dir=file.parent)
-    try:
-        with open(handle, "w", encoding="utf-8") as fresh:
-            fresh.write(_HEAD + text.getvalue())
-            fresh.flush()
-            os.fsync(fresh.fileno())
-        os.chmod(new, file.stat().st_mode & 0o777 if file.exists() else 0o644)
-        os.replace(new, file)
-    except BaseException:
-        Path(new).unlink(missing_ok=True)
-        raise
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """While it lasts nobody else changes the file: a lock on its folder leaves nothing behind."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+    mode = file.stat().st_mode & 0o777 if file.exists() else 0o644
+    replace_file(file, (_HEAD + text.getvalue()).encode(), mode=mode)

@@ -17,8 +17,10 @@ from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, 
 from sqlalchemy.types import TypeDecorator
 
 from stoker.errors import StokerError, UsageError
-from stoker.store import schema
+from stoker.store import memory_tables, schema
 
+# Of all tables: also those of `memory_tables`, which only few calls import.
+_METADATA = memory_tables.threads.metadata
 # Tables of history: a store without their rows is whole.
 HISTORY = ("events", "samples")
 _ROWS = 500
@@ -38,7 +40,7 @@ def tables(without: Sequence[str] = ()) -> list[Table]:
     for name in without:
         if name not in HISTORY:
             raise UsageError(f"{name} cannot be left out of a copy", next_step=f"it can: {', '.join(HISTORY)}")
-    return [table for table in schema.metadata.sorted_tables if table.name not in without]
+    return [table for table in _METADATA.sorted_tables if table.name not in without]
 
 
 def copy(source: Engine, target: Engine, *, without: Sequence[str] = (), replace: bool = False) -> list[TableCopy]:
@@ -52,7 +54,7 @@ def copy(source: Engine, target: Engine, *, without: Sequence[str] = (), replace
         if not replace:
             _refuse_filled(write)
         last = max(_last_event(read), _last_event(write))
-        for table in reversed(schema.metadata.sorted_tables):
+        for table in reversed(_METADATA.sorted_tables):
             write.execute(delete(table))
         for table in tables(without):
             for rows in _pages(read, table):

@@ -31,7 +31,7 @@ def page(
     wanted += [table.c.name == name] if name is not None else []
     wanted += [table.c.queue == queue] if queue is not None else []
     wanted += [table.c.created_at >= since] if since is not None else []
-    wanted += [~_run_again()] if unanswered else []
+    wanted += [~run_again()] if unanswered else []
     query = select(table).where(*wanted).order_by(table.c.number.desc()).offset(skip)
     with store.read() as connection:
         total = int(connection.execute(select(func.count()).select_from(table).where(*wanted)).scalar_one())
@@ -39,7 +39,7 @@ def page(
         return [JobRow(**row) for row in rows], total
 
 
-def _run_again() -> ColumnElement[bool]:
+def run_again() -> ColumnElement[bool]:
     """Whether another job was submitted as this one again, or as another rank of its gang."""
     table, later, rank = schema.jobs, schema.jobs.alias(), schema.jobs.alias()
     own = select(later.c.retry_of).where(later.c.retry_of.is_not(None))

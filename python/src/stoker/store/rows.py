@@ -332,3 +332,41 @@ class CallRow:
     digest: str | None
     answer: str | None
     process: str | None
+
+
+@dataclass(frozen=True)
+class NoticeRow:
+    """A message to people: of the event `seq`, for one target.
+
+    `state`: due, sent, failed (given up) or left_out (the same was told a moment before). `claimed_until`: somebody is
+    sending it. Times are seconds of the epoch.
+    """
+
+    seq: int
+    target: str
+    at: float
+    topic: str
+    title: str
+    body: str
+    mood: str
+    urgent: bool
+    state: str
+    tries: int
+    claimed_until: float | None
+    ended_at: float | None
+    detail: str | None
+    read_at: float | None
+    archived_at: float | None
+
+
+@dataclass(frozen=True)
+class NoticeTargetRow:
+    """How far a target was told of the events (`seen` is a number), and whether it takes what it is sent."""
+
+    name: str
+    seen: int
+    sent_at: float | None
+    failing_since: float | None
+    failures: int
+    next_try: float | None
+    detail: str | None

@@ -26,7 +26,23 @@ from sqlalchemy.engine import Dialect
 from stoker.errors import StokerError
 
 # The newest migration, and all before it. Kept here so that opening a store that is up to date needs no Alembic.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0007", "0008", "0009", "0010", "0011", "0012", "0013", "0016")
+REVISIONS = (
+    "0001",
+    "0002",
+    "0003",
+    "0004",
+    "0005",
+    "0007",
+    "0008",
+    "0009",
+    "0010",
+    "0011",
+    "0012",
+    "0013",
+    "0014",
+    "0015",
+    "0016",
+)
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "stoker_version"
 
@@ -356,4 +372,39 @@ calls = Table(
     Column("process", Words),
     Index("calls_by_key", "who", "via", "key", unique=True),
     sqlite_autoincrement=True,
+)
+
+# Messages to people, one for an event and a target, ever. `due` until it is sent, given up or left out.
+notices = Table(
+    "notices",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("target", String(63), primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("topic", Words, nullable=False),
+    Column("title", Words, nullable=False),
+    Column("body", Words, nullable=False),
+    Column("mood", String(16), nullable=False),
+    Column("urgent", Boolean, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("claimed_until", Double),
+    Column("ended_at", Double),
+    Column("detail", Words),
+    Column("read_at", Double),
+    Column("archived_at", Double),
+    Index("notices_by_state", "state", "target"),
+)
+
+# How far each target was told of the events, and whether it takes what it is sent.
+notice_targets = Table(
+    "notice_targets",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("seen", BigInteger, nullable=False),
+    Column("sent_at", Double),
+    Column("failing_since", Double),
+    Column("failures", Integer, nullable=False),
+    Column("next_try", Double),
+    Column("detail", Words),
 )

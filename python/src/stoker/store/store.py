@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import copy
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, or_, select
@@ -22,6 +23,7 @@ from stoker.store.engine import connect, shown, speaking, store_url
 from stoker.store.identity import new_id
 from stoker.store.logs import LogCopies
 from stoker.store.members import Members
+from stoker.store.notices import Notices
 from stoker.store.queues import Queues
 from stoker.store.rows import LIVE_STATES, AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
 from stoker.store.samples import Samples
@@ -33,6 +35,9 @@ from stoker.store.workflows import Workflows
 
 if TYPE_CHECKING:
     from stoker.store.copying import TableCopy
+    from stoker.store.memory import Memory
+    from stoker.store.read_only import ReadOnly
+    from stoker.store.sessions import Sessions
 
 _ID_TRIES = 20
 
@@ -68,11 +73,40 @@ class Store:
         self.due = DueResults(self)
         self.tokens = Tokens(self)
         self.calls = Calls(self)
+        self.notices = Notices(self)
         self._epoch: int | None = None
+
+    # What few calls need is imported by these.
+
+    @cached_property
+    def memory(self) -> Memory:
+        """Threads, thoughts and facts."""
+        from stoker.store.memory import Memory
+        from stoker.store.memory_reading import MemoryReading
+
+        return Memory(self, MemoryReading(self._looking))
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """Sessions of assistants, and their messages."""
+        from stoker.store.sessions import Sessions
+
+        return Sessions(self, self._looking)
+
+    @cached_property
+    def _looking(self) -> ReadOnly:
+        from stoker.store.read_only import ReadOnly
+
+        return ReadOnly(self._engine.url)
 
     def close(self) -> None:
         """Give back the connections."""
+        self._close_looking()
         self._engine.dispose()
+
+    def _close_looking(self) -> None:
+        if "_looking" in self.__dict__:
+            self._looking.close()
 
     def __enter__(self) -> Store:
         return self
@@ -375,6 +409,12 @@ class Store:
         with speaking(self._engine.url):
             return sums(self._engine)
 
+    def counts(self) -> dict[str, int]:
+        """How many rows each table has."""
+        with self.read() as connection:
+            tables = schema.metadata.sorted_tables
+            return {t.name: int(connection.execute(select(func.count()).select_from(t)).scalar_one()) for t in tables}
+
     def faults(self) -> list[str]:
         """What the database finds wrong with itself; nothing is well."""
         from stoker.store.copying import faults
@@ -384,6 +424,7 @@ class Store:
 
     def fold(self) -> None:
         """Put all of an SQLite store that no one else has open into its one file."""
+        self._close_looking()
         self._engine.dispose()
         with speaking(self._engine.url), self._engine.connect() as connection:
             raw = connection.connection.driver_connection

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Delete, Insert, Table, Update, delete, insert, select, update
 
 from stoker.store import localities, samples, schema
+from stoker.store.listing import run_again
 from stoker.store.rows import AlertRow, AttemptRow, JobRow, MemberRow, NodeRow, QueueRow, SampleRow, TemplateRow
 from stoker.store.workflows import WorkflowWriting
 
@@ -30,6 +31,12 @@ class Transaction:
         """The job with exactly this id."""
         row = self._connection.execute(select(schema.jobs).where(schema.jobs.c.id == job_id)).mappings().one_or_none()
         return JobRow(**row) if row is not None else None
+
+    def run_again(self, job_id: str) -> bool:
+        """Whether another job was submitted as this one again, or as another rank of its gang."""
+        table = schema.jobs
+        query = select(table.c.id).where(table.c.id == job_id, run_again())
+        return self._connection.execute(query).first() is not None
 
     def jobs(self, states: tuple[str, ...]) -> list[JobRow]:
         """All jobs in `states`, in the order in which they came."""

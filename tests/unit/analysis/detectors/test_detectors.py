@@ -433,3 +433,37 @@ def test_strict_ends_with_1_for_errors_and_all_looks_at_every_run(written: Writt
     rows = stoker("check", bad, "--format", "csv").out.splitlines()
     assert rows[0] == "RUN,SEVERITY,DETECTOR,METRIC,STEP,COUNT,CONFIDENCE,WHAT"
     assert len(rows) > 1
+
+
+def told_of(values: Any, **changes: Any) -> tuple[str, str]:
+    """What is said of a metric with these values, and what is advised."""
+    run = bare(State("running", "its process has it open"))
+    metric = Metric("loss", np.arange(float(len(values))), np.asarray(values, dtype=float))
+    told = verdict.check(dataclasses.replace(run, metrics={"loss": metric}, **changes), NOW, only=["not_finite"])
+    (found,) = told.findings
+    return found.says, "".join(advice.text for advice in told.recommendations)
+
+
+def test_a_nan_that_has_not_lasted_is_neither_over_nor_there_to_stay() -> None:
+    nan = math.nan
+    said, _advice = told_of([1.0] * 98 + [nan] * 2)
+    assert said == (
+        "loss is NaN since step 98, in its newest 2 values: whether it goes on is not known"
+        " (3 in a row say that it does not)"
+    )
+    said, _advice = told_of([1.0] * 5 + [nan] + [1.0] * 5 + [nan])
+    assert said.startswith("loss was NaN once, at step 5, and is again since step 11, in its newest value: whether")
+    assert told_of([1.0] * 5 + [nan] + [1.0] * 5)[0] == "loss was NaN once, at step 5, and went on"
+    # One number and then none: no gaps, as nothing came after them.
+    assert "gaps" not in told_of([1.0, nan, nan])[0]
+    assert told_of([nan, nan, 1.0] * 9 + [nan])[0] == (
+        "loss is NaN in 68% of its points, also in its newest 1: gaps rather than a fault"
+    )
+
+
+def test_nobody_is_sent_back_to_before_the_first_step() -> None:
+    for values in ([math.nan] * 5, [math.nan]):
+        said, advice = told_of(values)
+        assert said.startswith("loss is NaN from its first value to its end")
+        assert advice == "stop it, and look at its data, initial weights and learning rate: loss never was a number"
+    assert "a checkpoint before step 2" in told_of([1.0, 1.0, *[math.nan] * 5])[1]

@@ -46,25 +46,47 @@ class NotFinite:
         nan, share, at_end = told.nan, total / told.count, told.ended_odd
         stays = at_end >= min(limits.tail, told.count)
         places = metric.steps[~np.isfinite(metric.values)]
-        gaps = not stays and share >= limits.placeholder and nan == total
+        # What is at the end, and too short to say that it stays, may yet go on: gaps are judged by what is before.
+        inner = total - at_end
+        gaps = not stays and nan == total and inner > 0 and inner / (told.count - at_end) >= limits.placeholder
         severity: Severity = "error" if stays else "info" if gaps else "warning"
         first = float(places[0]) if told.odd is None else told.odd
         what = "NaN" if nan == total else "Inf" if nan == 0 else "NaN or Inf"
-        if stays:
+        if stays and at_end == told.count:
+            says = f"{name} is {what} from its first value to its end ({_values(at_end)})"
+        elif stays:
             since = told.odd_since
             says = f"{name} is {what} from step {since:,g} to its end ({at_end:,} values in a row)"
             places = places[places >= since]
         elif gaps:
-            says = f"{name} is NaN in {share:.0%} of its points and goes on: gaps rather than a fault"
+            ends = f", also in its newest {at_end:,}" if at_end else " and goes on"
+            says = f"{name} is NaN in {share:.0%} of its points{ends}: gaps rather than a fault"
         else:
-            often = "once" if total == 1 else f"{total:,} times"
-            says = f"{name} was {what} {often}, {'' if total == 1 else 'first '}at step {first:,g}, and went on"
+            says = _passing(name, what, total, first, at_end, told.odd_since, limits.tail)
         evidence = {"nan": nan, "inf": told.inf, "share": share, "in_a_row_at_end": at_end}
         confidence = 1.0 if stays else 0.5
         return [
             finding(self, name, severity, confidence, places, says, count=total, evidence=evidence,
                     limits={"tail": limits.tail, "placeholder": limits.placeholder})
         ]  # fmt: skip
+
+
+def _passing(name: str, what: str, total: int, first: float, at_end: int, since: float, tail: int) -> str:
+    """Of a metric that has not been without a number for long: what is over, and what is not known to be."""
+    inner = total - at_end
+    often = "once" if inner == 1 else f"{inner:,} times"
+    before = f"{name} was {what} {often}, {'' if inner == 1 else 'first '}at step {first:,g}"
+    if not at_end:
+        return f"{before}, and went on"
+    newest = "its newest value" if at_end == 1 else f"its newest {_values(at_end)}"
+    doubt = f"whether it goes on is not known ({tail:,} in a row say that it does not)"
+    if not inner:
+        return f"{name} is {what} since step {since:,g}, in {newest}: {doubt}"
+    return f"{before}, and is again since step {since:,g}, in {newest}: {doubt}"
+
+
+def _values(count: int) -> str:
+    return "1 value" if count == 1 else f"{count:,} values"
 
 
 @dataclass(frozen=True)

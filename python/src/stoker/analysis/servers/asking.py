@@ -21,6 +21,8 @@ TIMEOUT_S = 30.0
 # How long a server that is busy (429, 502, 503, 504) is asked again, in seconds altogether.
 PATIENCE_S = 30.0
 MOST_BYTES = 256 * 1024 * 1024
+# A server may ask for no pause at all, and be busy for as long as it likes.
+LEAST_WAIT_S = 1.0
 _BUSY = (429, 502, 503, 504)
 _LONGEST_WORDS = 300
 
@@ -41,7 +43,7 @@ class Asker:
                 return self._once(path, body)
             except urllib.error.HTTPError as problem:
                 with problem:
-                    wait = _seconds(problem.headers.get("Retry-After"))
+                    wait = max(LEAST_WAIT_S, _seconds(problem.headers.get("Retry-After")))
                     if problem.code not in _BUSY or wait > self._patience_s:
                         raise self._refused(problem) from problem
                 self._patience_s -= wait
@@ -111,5 +113,26 @@ def from_netrc(url: str, env: Mapping[str, str] = os.environ) -> tuple[str, str]
     return (found[0], found[2]) if found and found[2] else None
 
 
+def objects(answer: Mapping[str, Any], name: str, url: str) -> list[Mapping[str, Any]]:
+    """The objects in a list of an answer; none where it is left out. Raises Unreadable for anything else."""
+    found = answer.get(name)
+    if found is None:
+        return []
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise Unreadable(f"{url} said what makes no sense: '{name}' is no list of objects")
+    return found
+
+
+def an_object(answer: Mapping[str, Any], name: str, url: str) -> Mapping[str, Any]:
+    """An object in an answer; an empty one where it is left out. Raises Unreadable for anything else."""
+    found = answer.get(name)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise Unreadable(f"{url} said what makes no sense: '{name}' is no object")
+    return found
+
+
 def _seconds(text: str | None) -> float:
-    return float(text) if text and text.isdigit() else 1.0
+    """What Retry-After asks for; it may be a date, too, for which the shortest wait does."""
+    return float(text) if text and text.isascii() and text.isdecimal() else LEAST_WAIT_S

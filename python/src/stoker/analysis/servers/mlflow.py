@@ -18,7 +18,7 @@ from ansible_collections.stoker.fleet.plugins.module_utils.readers.sqlite_store 
     setting,
 )
 from stoker.analysis.servers.address import Address
-from stoker.analysis.servers.asking import Asker, basic, from_netrc
+from stoker.analysis.servers.asking import Asker, an_object, basic, from_netrc, objects
 
 _API = "/api/2.0/mlflow"
 # The most that a server gives at once.
@@ -38,7 +38,7 @@ class Mlflow:
         """What is known of each run that was not deleted, without metrics. Raises Unreadable."""
         if self.address.run:
             asked = urllib.parse.urlencode({"run_id": self.address.run})
-            yield self._head(self._asker.ask(f"{_API}/runs/get?{asked}").get("run") or {})
+            yield self._head(self._object(self._asker.ask(f"{_API}/runs/get?{asked}"), "run"))
             return
         self._names = {str(one.get("experiment_id")): str(one.get("name")) for one in self._experiments()}
         wanted = [self.address.project] if self.address.project else list(self._names)
@@ -46,16 +46,16 @@ class Mlflow:
         while wanted and page is not None:
             body = {"experiment_ids": wanted, "max_results": RUNS_PAGE, "run_view_type": "ACTIVE_ONLY"}
             answer = self._asker.ask(f"{_API}/runs/search", body | ({"page_token": page} if page else {}))
-            for run in answer.get("runs") or ():
+            for run in self._objects(answer, "runs"):
                 yield self._head(run)
             page = answer.get("next_page_token") or None
 
     def history(self, run: str) -> Reading:
         """Every point of every metric of a run. Raises Unreadable."""
         asked = urllib.parse.urlencode({"run_id": run})
-        told = self._asker.ask(f"{_API}/runs/get?{asked}").get("run") or {}
+        told = self._object(self._asker.ask(f"{_API}/runs/get?{asked}"), "run")
         reading = self._head(told)
-        for metric in (told.get("data") or {}).get("metrics") or ():
+        for metric in self._objects(self._object(told, "data"), "metrics"):
             name = str(metric.get("key"))
             points = sorted(self._points(run, name, reading), key=lambda point: (point[1], point[3]))
             put_points(points, reading)
@@ -66,25 +66,30 @@ class Mlflow:
         while page is not None:
             query: dict[str, Any] = {"max_results": EXPERIMENTS_PAGE} | ({"page_token": page} if page else {})
             answer = self._asker.ask(f"{_API}/experiments/search", query)
-            yield from answer.get("experiments") or ()
+            yield from self._objects(answer, "experiments")
             page = answer.get("next_page_token") or None
 
     def _head(self, run: Mapping[str, Any]) -> Reading:
-        info, data = run.get("info") or {}, run.get("data") or {}
+        info, data = self._object(run, "info"), self._object(run, "data")
+        status, title = info.get("status"), info.get("run_name")
         name, project = str(info.get("run_id") or ""), str(info.get("experiment_id") or "")
         reading = Reading("mlflow", replace(self.address, project=project).page(name))
-        reading.info.update(id=name, name=info.get("run_name"), project=self._project(project))
-        mlflow_state(reading.info, info.get("status"), _number(info.get("start_time")), _number(info.get("end_time")))
-        reading.config = {str(one.get("key")): setting(str(one.get("value"))) for one in data.get("params") or ()}
-        mlflow_tags(reading.info, {str(one.get("key")): str(one.get("value")) for one in data.get("tags") or ()})
-        newest = max((_number(one.get("timestamp")) or 0.0 for one in data.get("metrics") or ()), default=0.0) / 1000
+        reading.info.update(id=name, name=None if title is None else str(title), project=self._project(project))
+        start, end = _number(info.get("start_time")), _number(info.get("end_time"))
+        mlflow_state(reading.info, None if status is None else str(status), start, end)
+        params, tags = ({str(one.get("key")): str(one.get("value")) for one in self._objects(data, name)}
+                        for name in ("params", "tags"))  # fmt: skip
+        reading.config = {key: setting(value) for key, value in params.items()}
+        mlflow_tags(reading.info, tags)
+        times = (_number(one.get("timestamp")) or 0.0 for one in self._objects(data, "metrics"))
+        newest = max(times, default=0.0) / 1000
         reading.info["updated_at"] = max(reading.info.get("updated_at") or 0.0, newest) or None
         return reading
 
     def _project(self, experiment: str) -> str:
         if experiment and experiment not in self._names:
             asked = urllib.parse.urlencode({"experiment_id": experiment})
-            told = self._asker.ask(f"{_API}/experiments/get?{asked}").get("experiment") or {}
+            told = self._object(self._asker.ask(f"{_API}/experiments/get?{asked}"), "experiment")
             self._names[experiment] = str(told.get("name"))
         return self._names.get(experiment, experiment)
 
@@ -95,7 +100,7 @@ class Mlflow:
                 {"page_token": page} if page else {}
             )
             answer = self._asker.ask(f"{_API}/metrics/get-history?{urllib.parse.urlencode(query)}")
-            for point in answer.get("metrics") or ():
+            for point in self._objects(answer, "metrics"):
                 value, step, when = (_number(point.get(key)) for key in ("value", "step", "timestamp"))
                 if value is None or when is None:
                     reading.skip("row that is no point")
@@ -104,6 +109,12 @@ class Mlflow:
                 value = math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
                 yield name, step or 0.0, value, when / 1000
             page = answer.get("next_page_token") or None
+
+    def _objects(self, answer: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+        return objects(answer, name, self.address.url)
+
+    def _object(self, answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+        return an_object(answer, name, self.address.url)
 
 
 def _login(url: str, env: Mapping[str, str]) -> str | None:

@@ -14,7 +14,7 @@ from ansible_collections.stoker.fleet.plugins.module_utils.readers.jsonl import 
 from ansible_collections.stoker.fleet.plugins.module_utils.readers.reading import Reading, Table
 from stoker.analysis.errors import NotThere, Unreadable
 from stoker.analysis.servers.address import Address
-from stoker.analysis.servers.asking import Asker, basic, from_netrc, words
+from stoker.analysis.servers.asking import Asker, an_object, basic, from_netrc, objects, words
 
 # The server thins what has more rows than were asked for, so that a page is never more steps wide than rows long.
 ROWS_PAGE, RUNS_PAGE = 10_000, 50
@@ -46,7 +46,9 @@ class Wandb:
     def __init__(self, address: Address, env: Mapping[str, str] = os.environ) -> None:
         found = ("api", env["WANDB_API_KEY"]) if env.get("WANDB_API_KEY") else from_netrc(address.url, env)
         self._asker = Asker(address.url, basic(*found) if found else None, _KEY)
-        self.address = address if address.entity else replace(address, entity=self._owner())
+        self.address = address
+        if not address.entity:
+            self.address = replace(address, entity=self._owner())
 
     def heads(self) -> Iterator[Reading]:
         """What is known of each run, without metrics. Raises Unreadable, NotThere."""
@@ -56,10 +58,10 @@ class Wandb:
         cursor: str | None = None
         while True:
             project = self._project(_LIST, cursor=cursor, perPage=RUNS_PAGE)
-            runs = project.get("runs") or {}
-            for edge in runs.get("edges") or ():
-                yield self._head(edge.get("node") or {})
-            page = runs.get("pageInfo") or {}
+            runs = self._object(project, "runs")
+            for edge in objects(runs, "edges", self.address.url):
+                yield self._head(self._object(edge, "node"))
+            page = self._object(runs, "pageInfo")
             if not page.get("hasNextPage") or page.get("endCursor") in (None, cursor):
                 return
             cursor = page["endCursor"]
@@ -70,12 +72,12 @@ class Wandb:
         reading, table = self._head(node), Table()
         keys = _plain(node.get("historyKeys"))
         last = keys.get("lastStep")
-        end = int(last) + 1 if isinstance(last, int | float) else 0
+        end = int(last) + 1 if isinstance(last, int | float) and math.isfinite(last) else 0
         for start in range(0, end, ROWS_PAGE):
             project = self._project(
                 _PAGE, run=run, minStep=start, maxStep=min(start + ROWS_PAGE, end), pageSize=ROWS_PAGE
             )
-            for text in (project.get("run") or {}).get("history") or ():
+            for text in _listed(self._object(project, "run").get("history")):
                 row = _plain(text)
                 if not row:
                     reading.skip("row that is no JSON object")
@@ -90,8 +92,11 @@ class Wandb:
         table.finish(reading)
         return reading
 
+    def _object(self, answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+        return an_object(answer, name, self.address.url)
+
     def _owner(self) -> str:
-        entity = (self._ask(_VIEWER).get("viewer") or {}).get("entity")
+        entity = self._object(self._ask(_VIEWER), "viewer").get("entity")
         if not isinstance(entity, str) or not entity:
             raise Unreadable(f"{self.address.url} does not know whose key this is", next_step=_KEY)
         return entity
@@ -124,7 +129,7 @@ class Wandb:
         said = {"name": "displayName", "group": "group", "job_type": "jobType", "notes": "notes", "commit": "commit"}
         info = reading.info
         info.update({key: node.get(field) for key, field in said.items() if node.get(field)})
-        info.update(id=name, project=self.address.project, tags=[str(tag) for tag in node.get("tags") or ()])
+        info.update(id=name, project=self.address.project, tags=[str(tag) for tag in _listed(node.get("tags"))])
         info["started_at"], info["updated_at"] = _moment(node.get("createdAt")), _moment(node.get("heartbeatAt"))
         state = str(node.get("state"))
         doubt = ": nobody saw it end" if state == "crashed" else ""
@@ -135,6 +140,10 @@ class Wandb:
         summary = _plain(node.get("summaryMetrics"))
         reading.summary = {key: value for key, value in _numbers(summary).items() if key != "_wandb"}
         return reading
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _plain(value: Any) -> Mapping[str, Any]:

@@ -9,7 +9,8 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from stoker.store.schema import VERSION_TABLE, metadata
+from stoker.store import memory_tables
+from stoker.store.schema import VERSION_TABLE
 
 
 def upgrade(connection: Connection, to: str = "head") -> None:
@@ -18,6 +19,9 @@ def upgrade(connection: Connection, to: str = "head") -> None:
     environment = EnvironmentContext(Config(), script, fn=lambda revision, _: script._upgrade_revs(to, revision))
     with environment:
         environment.configure(
-            connection=connection, target_metadata=metadata, version_table=VERSION_TABLE, render_as_batch=True
+            connection=connection,
+            target_metadata=memory_tables.threads.metadata,
+            version_table=VERSION_TABLE,
+            render_as_batch=True,
         )
         environment.run_migrations()
