@@ -17,6 +17,7 @@ from .statedir import NodeError
 
 # A folder that is larger is looked through so far, and that is said.
 MOST_FILES, MOST_SECONDS = 50000, 10.0
+_MOST_NOTES = 20
 # A clock of a file system may be behind, and a writer may close its file after the end.
 SLACK_S = 2.0
 _STORES = ("trackio", "mlflow")
@@ -121,7 +122,7 @@ def _span(attempt):
 def _in_folder(top, held, notes, its_own, state_path):
     """The sources in a folder and below it; hidden folders and the state folder are left out, unless it is there."""
     end, seen = time.monotonic() + MOST_SECONDS, 0
-    for folder, names, files in os.walk(top):
+    for folder, names, files in os.walk(top, onerror=lambda problem: unreadable(problem.filename, problem, notes)):
         names[:] = sorted(
             name
             for name in names
@@ -137,8 +138,18 @@ def _in_folder(top, held, notes, its_own, state_path):
                 # Whoever opens a pipe waits for its writer.
                 if stat.S_ISREG(os.stat(path).st_mode) and its_own(path):
                     yield from _of_file(path, os.path.relpath(path, top), held, notes)
-            except FileNotFoundError:
-                continue  # it went away meanwhile
+            except OSError as problem:
+                unreadable(path, problem, notes)
+
+
+def unreadable(path, problem, notes):
+    """Say in `notes` that a file could not be read, unless it went away meanwhile: one must not hide the others."""
+    if isinstance(problem, FileNotFoundError):
+        return
+    if len(notes) < _MOST_NOTES:
+        notes.append("{0} cannot be read: {1}".format(path, problem.strerror or problem))
+    elif len(notes) == _MOST_NOTES:
+        notes.append("... and more that cannot be read")
 
 
 def _of_file(path, place, held, notes, named=False):
@@ -151,10 +162,8 @@ def _of_file(path, place, held, notes, named=False):
                 yield Source(kind, path, place + "/" + run, run, held.get(path))
         elif kind is not None:
             yield Source(kind, path, place, None, held.get(path))
-    except FileNotFoundError:
-        return  # it went away meanwhile
     except OSError as problem:
-        notes.append("{0} cannot be read: {1}".format(path, problem.strerror or problem))
+        unreadable(path, problem, notes)
 
 
 def _held(attempt):

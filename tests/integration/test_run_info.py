@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import os
+import zlib
 from typing import Any
 
 import pytest
@@ -285,7 +287,19 @@ def test_a_cursor_of_something_else_is_refused(node: PlainNode) -> None:
     cursor = training.look()["run"]["cursor"]
     refused = training.side.ask("run_info", job="train-2", since=cursor)
     assert refused["error"]["message"] == "this is a cursor of attempt 1 of train-1"
-    for text in ("", "x", "eJw", "AAAA"):
+    held = json.loads(zlib.decompress(base64.urlsafe_b64decode(cursor)))
+    file, place = next(iter(held["files"].items()))
+    at = place["at"]
+    wrong: list[Any] = [
+        {**place, "at": {"at": 7}}, {**place, "at": {**at, "at": -1}}, {**place, "at": {**at, "header": 7}},
+        {**place, "counts": {"loss": "7"}}, {**place, "counts": None}, {"at": at}, {}, None, [],
+    ]  # fmt: skip
+
+    def packed(one: Any) -> str:
+        return base64.urlsafe_b64encode(zlib.compress(json.dumps({**held, "files": {file: one}}).encode())).decode()
+
+    assert training.side.ask("run_info", job="train-1", since=packed(place))["ok"]
+    for text in ("", "x", "eJw", "AAAA", *map(packed, wrong)):
         assert training.side.ask("run_info", job="train-1", since=text)["error"]["message"] == "this is no cursor"
 
 
@@ -299,6 +313,26 @@ def test_a_file_that_is_written_anew_is_read_from_its_beginning_and_that_is_said
     told = training.look()["run"]["files"][0]
     assert told["metrics"]["loss"]["count"] == 5
     assert any("was read from its beginning" in note for note in told["notes"])
+
+
+@pytest.mark.accepts("B01")
+def test_what_cannot_be_read_hides_nothing_else(node: PlainNode) -> None:
+    training = Training(node)
+    nobody = "/proc/sys/vm/compact_memory"  # not even root may read it
+    (training.folder / "loop.jsonl").symlink_to("loop.jsonl")
+    for name in ("run.wandb", "events.out.tfevents.1", "config.yaml", "train.log"):
+        (training.folder / name).symlink_to(nobody)
+    training.start()
+    reply = training.look(path=".")
+    (told,) = reply["run"]["files"]
+    assert (told["place"], told["metrics"]["loss"]["count"]) == ("metrics.jsonl", 100)
+    said = f"{training.folder}/%s cannot be read: Permission denied"
+    assert reply["run"]["notes"] == [
+        f"{training.folder}/loop.jsonl cannot be read: Too many levels of symbolic links",
+        said % "events.out.tfevents.1", said % "run.wandb", said % "train.log",
+    ]  # fmt: skip
+    assert said % "config.yaml" in told["notes"]
+    assert found(reply).run is not None
 
 
 @pytest.mark.accepts("B01")
