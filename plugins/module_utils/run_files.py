@@ -80,7 +80,7 @@ def sources(attempt, state, wanted, notes):
 
 def _sources(attempt, state, wanted, notes):
     folder = folder_of(attempt)
-    held = _held(attempt)
+    held = _held(attempt, notes)
     if wanted is not None:
         top = os.path.normpath(os.path.join(folder, os.path.expanduser(wanted)))
         if not os.path.exists(top):
@@ -166,27 +166,49 @@ def _of_file(path, place, held, notes, named=False):
         unreadable(path, problem, notes)
 
 
-def _held(attempt):
+def _held(attempt, notes):
     """path -> pid of the files that processes of the attempt have open for writing, as far as they can be seen."""
     found = {}
     if attempt.finished():
         return found
     for pid in Family(attempt).members():
         try:
-            _open_files(pid, found)
+            _open_files(pid, found, notes)
         except OSError:
             continue  # it has ended, or is another user's
     return {path: pid for path, pid in found.items() if not path.startswith(attempt.path + os.sep)}
 
 
-def _open_files(pid, found):
+def _open_files(pid, found, notes):
     for number in os.listdir("/proc/{0}/fd".format(pid)):
         link = "/proc/{0}/fd/{1}".format(pid, number)
         try:
-            path = os.readlink(link)
+            path, status = os.readlink(link), os.stat(link)
             with open("/proc/{0}/fdinfo/{1}".format(pid, number)) as handle:
                 flags = int(handle.read().partition("flags:")[2].split()[0], 8)
-            if flags & _WRITES and path.startswith("/") and stat.S_ISREG(os.stat(link).st_mode):
-                found[path] = pid
         except FileNotFoundError:
             continue  # closed meanwhile
+        if not (flags & _WRITES and path.startswith("/") and stat.S_ISREG(status.st_mode) and status.st_nlink):
+            continue
+        place = _from_here(pid, path, status)
+        if place is not None:
+            found[place] = pid
+        elif kinds.may_be(path) and len(notes) < _MOST_NOTES:
+            notes.append(
+                "{0} is open in a sandbox or a container of the job, and cannot be read from here".format(path)
+            )
+
+
+def _from_here(pid, path, status):
+    """Where a file that a process has open is found from here, None where it is not.
+
+    In a sandbox or a container its path is another file here, or none at all.
+    """
+    for place in (path, "/proc/{0}/root{1}".format(pid, path)):
+        try:
+            other = os.stat(place)
+        except OSError:
+            continue
+        if (other.st_dev, other.st_ino) == (status.st_dev, status.st_ino):
+            return place
+    return None

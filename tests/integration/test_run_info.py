@@ -9,12 +9,14 @@ import base64
 import json
 import math
 import os
+import tempfile
 import zlib
+from pathlib import Path
 from typing import Any
 
 import pytest
 from testbed import PlainNode, wait_until
-from testbed.node_side import NodeSide
+from testbed.node_side import OVER, NodeSide
 
 from stoker.analysis import remote
 from stoker.analysis.runs import Found
@@ -350,6 +352,36 @@ def test_files_are_the_jobs_when_it_has_them_open_or_wrote_them_while_it_ran(nod
     assert [one["path"] for one in named] == [str(old)]
     missing = training.side.ask("run_info", job="train-1", path="nowhere")
     assert missing["error"]["message"] == f"there is no file or folder {training.folder}/nowhere on this node"
+
+
+@pytest.mark.accepts("B01")
+def test_of_a_sandbox_its_own_file_is_read_and_not_another_of_that_name(node: PlainNode) -> None:
+    side, folder = NodeSide(node), node.home / "proj"
+    folder.mkdir()
+    with tempfile.TemporaryDirectory(prefix="stoker-test-", dir="/tmp") as outside:
+        anothers = Path(outside, "metrics.jsonl")
+        anothers.write_text('{"step": 77, "loss": 7}\n')
+        # There /tmp is a folder of its own.
+        program = f"""
+import os, time
+os.mkdir({outside!r})
+file = open({str(anothers)!r}, "a")
+file.write('{{"step": 1, "loss": 3}}\\n')
+file.flush()
+print("written", flush=True)
+while not os.path.exists("end"):
+    time.sleep(0.05)
+"""
+        side.start("box-1", "/usr/bin/python3", "-c", program, sandbox="bwrap", workdir=str(folder))
+        seen = side.wait("box-1", lambda seen: seen["last_line"] == "written" or seen["state"] in OVER)
+        assert seen["state"] == "running", (seen, side.log("box-1"))
+        (told,) = side.ask("run_info", job="box-1")["run"]["files"]
+        assert (told["metrics"]["loss"]["count"], told["metrics"]["loss"]["final"]) == (1, [1, 3])
+        assert told["path"] == f"/proc/{told['held']}/root{anothers}"
+        (folder / "end").touch()
+        side.wait("box-1")
+        # Its folder is gone with it.
+        assert [one["place"] for one in side.ask("run_info", job="box-1")["run"]["files"]] == ["out.log"]
 
 
 @pytest.mark.accepts("B01")

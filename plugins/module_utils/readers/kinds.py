@@ -42,6 +42,13 @@ def kind_of(path: str) -> str | None:
     return "log" if name in LOGS else None
 
 
+def may_be(path: str) -> bool:
+    """Whether a file has a name by which `kind_of` may know it, without a look into it."""
+    name = os.path.basename(path)
+    ends = (".wandb", ".jsonl", ".ndjson", ".csv", *STORES)
+    return ".tfevents." in name or name.endswith(ends) or name in LOGS or name in ("trainer_state.json", "meta.yaml")
+
+
 def files_of(path: str) -> list[str]:
     """A file, and those that are written instead of it: MLflow's of each metric, SQLite's log of what was committed."""
     name = os.path.basename(path)
