@@ -10,10 +10,9 @@ import os
 import stat
 import time
 
-from . import sandbox, snapshots
+from . import run_named, sandbox, snapshots
 from .processes import Family
 from .readers import kinds, sqlite_store, trainer_state
-from .statedir import NodeError
 
 # A folder that is larger is looked through so far, and that is said.
 MOST_FILES, MOST_SECONDS = 50000, 10.0
@@ -68,23 +67,22 @@ def folder_of(attempt):
     return sandbox.workdir(spec, sandbox.person(spec))
 
 
-def sources(attempt, state, wanted, notes):
+def sources(attempt, state, wanted, known, notes):
     """(its folder, the sources of an attempt, or those at the path `wanted`, relative to its folder).
 
-    `notes` gets remarks. Raises NodeError where there is no such path.
+    `known` are paths of its sources that were seen before; `notes` gets remarks. Raises NodeError where there is no
+    such path, or it is none of the attempt's.
     """
-    folder, found = _sources(attempt, state, wanted, notes)
+    folder, found = _sources(attempt, state, wanted, known, notes)
     states = trainer_state.newest(source.path for source in found if source.kind == "trainer_state")
     return folder, [source for source in found if source.kind != "trainer_state" or source.path in states]
 
 
-def _sources(attempt, state, wanted, notes):
+def _sources(attempt, state, wanted, known, notes):
     folder = folder_of(attempt)
     held = _held(attempt, notes)
     if wanted is not None:
-        top = os.path.normpath(os.path.join(folder, os.path.expanduser(wanted)))
-        if not os.path.exists(top):
-            raise NodeError("bad_request", "there is no file or folder {0} on this node".format(top))
+        top = run_named.path_of(wanted, folder, attempt, state, {*held, *known})
         if not os.path.isdir(top):
             return folder, list(_of_file(top, os.path.basename(top), held, notes, named=True))
         return folder, list(_in_folder(top, held, notes, lambda path: True, state.path))
@@ -98,8 +96,7 @@ def _sources(attempt, state, wanted, notes):
 
     inside = os.path.isdir(folder)
     found = list(_in_folder(folder, held, notes, its_own, state.path)) if inside else []
-    known = {source.path for source in found}
-    for path in sorted(set(held) - known):
+    for path in sorted(set(held) - {source.path for source in found}):
         found += _of_file(path, os.path.basename(path), held, notes)
     if not any(source.kind != "log" for source in found):
         return folder, found or _own_log(attempt)
@@ -154,9 +151,7 @@ def unreadable(path, problem, notes):
 
 def _of_file(path, place, held, notes, named=False):
     try:
-        kind = kinds.kind_of(path)
-        if kind is None and named:
-            kind = "jsonl" if path.endswith(".jsonl") or kinds.begins_with_object(path) else "log"
+        kind = run_named.kind_of(path) if named else kinds.kind_of(path)
         if kind in _STORES and os.path.basename(path) != "meta.yaml":
             for run in sqlite_store.runs_of(kind, path):
                 yield Source(kind, path, place + "/" + run, run, held.get(path))

@@ -40,9 +40,11 @@ def look(state, request):
     # First how the job stands, then its files: what it wrote before its end is then in the answer.
     seen = observe(attempt)
     notes = []
-    folder, found = run_files.sources(attempt, state, request.get("path"), notes)
+    kept = _kept(attempt)
+    paths = {one["path"] for one in kept.values()}
+    folder, found = run_files.sources(attempt, state, request.get("path"), paths, notes)
     since, full = request.get("since"), bool(request.get("full"))
-    known = _cursor(since, attempt) if since is not None else {} if full else _kept(attempt)
+    known = _cursor(since, attempt) if since is not None else {} if full else kept
     files = {source.key: _File(source, known.get(source.key), since is not None, full) for source in found}
     ended = seen["state"] in _OVER
     for key, one in list(files.items()):

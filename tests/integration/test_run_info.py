@@ -318,6 +318,40 @@ def test_a_file_that_is_written_anew_is_read_from_its_beginning_and_that_is_said
 
 
 @pytest.mark.accepts("B01")
+def test_only_files_of_the_job_are_read(node: PlainNode) -> None:
+    """By their path, wherever a link leads to, and only metrics and logs among them."""
+    training = Training(node)
+    elsewhere = node.home / "elsewhere"
+    elsewhere.mkdir()
+    training.start("train-1", str(elsewhere / "metrics.jsonl"))
+    for name in ("other.log", "other.jsonl"):
+        (elsewhere / name).write_text('{"step": 1, "loss": 7, "is": "hidden"}\n')
+    (training.folder / "linked.log").symlink_to(elsewhere / "other.log")
+    for name in ("id_work", "key.pem", "config.ini"):
+        (training.folder / name).write_text("hidden\n")
+    (training.folder / "said.txt").write_text("step 5 loss 0.5\n")
+
+    def refused(path: str) -> str:
+        reply = training.side.ask("run_info", job="train-1", path=path)
+        assert "hidden" not in json.dumps(reply)
+        return str(reply["error"]["message"])
+
+    for path in (str(elsewhere / "other.log"), "../elsewhere/other.jsonl", "linked.log", str(elsewhere), "/etc/passwd"):
+        assert "is not of train-1: it is not below" in refused(path), path
+    assert "is not of train-1" in refused(f"{training.side.state_dir}/jobs")
+    for path in ("id_work", "key.pem"):
+        assert "looks like a file of keys or passwords" in refused(path)
+    assert "is no file of metrics, and not called as a log is" in refused("config.ini")
+    (told,) = training.look(path="said.txt")["run"]["files"]
+    assert (told["kind"], told["metrics"]["loss"]["final"]) == ("log", [5, 0.5])
+    # What it has open it may write anywhere; and that it had it open is known when it is over, too.
+    for _look in range(2):
+        (told,) = training.look(path=str(elsewhere / "metrics.jsonl"))["run"]["files"]
+        assert told["metrics"]["loss"]["count"] == 100
+        training.end(0)
+
+
+@pytest.mark.accepts("B01")
 def test_what_cannot_be_read_hides_nothing_else(node: PlainNode) -> None:
     training = Training(node)
     nobody = "/proc/sys/vm/compact_memory"  # not even root may read it
