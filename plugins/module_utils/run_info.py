@@ -110,6 +110,8 @@ class _File:
         self.restarted = []
         self.read_bytes = 0
         known = known or {}
+        if source.kind in tail.KINDS and not tail.is_state(known.get("at")):
+            known = {}  # where reading went on is not known, so neither is what was counted
         self.at = known.get("at")
         # An answer that has only what is new begins with no figures.
         self.stamp = None
@@ -138,7 +140,7 @@ class _File:
         self.counts = counts
 
     def _grow_by_tail(self, ended):
-        one = tail.Tail(self.source.kind, self.source.path, self.at if tail.is_state(self.at) else None)
+        one = tail.Tail(self.source.kind, self.source.path, self.at)
         while True:
             before = one.state["at"]
             readings = one.read(ended)

@@ -48,7 +48,7 @@ def kind_of(path: str) -> str | None:
 def may_be(path: str) -> bool:
     """Whether a file has a name by which `kind_of` may know it, without a look into it."""
     name = os.path.basename(path)
-    ends = (".wandb", ".jsonl", ".ndjson", ".csv", *STORES)
+    ends = (".wandb", ".jsonl", ".ndjson", ".csv", *sqlite_store.ENDINGS)
     return ".tfevents." in name or name.endswith(ends) or name in LOGS or name in ("trainer_state.json", "meta.yaml")
 
 

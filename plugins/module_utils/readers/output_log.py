@@ -10,7 +10,7 @@ import re
 
 from ..terminal_text import safe_text
 from .reading import Reading, Table
-from .text_form import lines_of
+from .text_form import as_utf8, encoding_of, lines_of
 
 _LOG_LINES = 200
 _LONGEST = 4096
@@ -56,7 +56,8 @@ def last_state(line: bytes) -> str:
 def has_metrics(path: str) -> bool:
     """Whether one of the first lines of a file names a metric, and its step or epoch. Raises OSError."""
     with open(path, "rb") as file:
-        lines = file.read(_LOOK).split(b"\n")
+        data = file.read(_LOOK)
+    lines = as_utf8(data, encoding_of(data)).split(b"\n")
     return any(row and not _AXES.isdisjoint(row) for row in (_row(last_state(line)) for line in lines))
 
 

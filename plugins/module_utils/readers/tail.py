@@ -207,7 +207,8 @@ def is_state(state: Any) -> bool:
     number = type(state["step"]) in (int, float) and type(state["broken"]) is bool
     texts = [state["step_key"], *(state["header"] if isinstance(state["header"], list) else [state["header"]])]
     file = state["file"] is None or (isinstance(state["file"], list) and len(state["file"]) == 2)
-    return whole and number and file and all(text is None or isinstance(text, str) for text in texts)
+    form = state["encoding"] in text_form.ENCODINGS and state["delimiter"] in text_form.DELIMITERS
+    return whole and number and file and form and all(text is None or isinstance(text, str) for text in texts)
 
 
 def _still_written(reading: Reading) -> None:
