@@ -119,7 +119,7 @@ class _File:
         self.metrics = {} if fresh else {name: Digest.of(one) for name, one in (known.get("metrics") or {}).items()}
         self.counts = known.get("counts") or {}
 
-    def grow(self, ended):
+    def grow(self, ended=False):
         """Read what is new; `ended`: nobody writes to it any more. Raises OSError."""
         self.stamp = run_files.Stamp(self.source.path)
         if self.source.kind in tail.KINDS:
