@@ -20,7 +20,7 @@ PARTIAL_DIR = b".stoker-partial"
 _SECRET_FILES = (
     ".env", ".env.*", "*.env", ".envrc", "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", ".netrc",
     "_netrc", ".pgpass", ".pypirc", ".git-credentials", ".htpasswd", ".vault_pass*", "id_rsa*", "id_dsa*", "id_ecdsa*",
-    "id_ed25519*",
+    "id_ed25519*", "credentials", "credentials.json", ".credentials*",
 )  # fmt: skip
 # One expression: a project has thousands of names.
 _SECRET_FILE = re.compile("|".join(fnmatch.translate(pattern) for pattern in _SECRET_FILES))
@@ -71,6 +71,11 @@ def is_secret(name: bytes) -> bool:
     if last.startswith("id_") and "." not in last:
         return True
     return not last.endswith(".pub") and _SECRET_FILE.match(last) is not None
+
+
+def looks_secret(path: str) -> bool:
+    """Whether a path is likely to be that of keys or passwords."""
+    return is_secret(os.fsencode(path).lstrip(b"/"))
 
 
 def shown(name: bytes) -> str:

@@ -10,13 +10,13 @@ import os
 import stat
 import time
 
-from . import sandbox, snapshots
+from . import run_named, sandbox, snapshots
 from .processes import Family
 from .readers import kinds, sqlite_store, trainer_state
-from .statedir import NodeError
 
 # A folder that is larger is looked through so far, and that is said.
 MOST_FILES, MOST_SECONDS = 50000, 10.0
+_MOST_NOTES = 20
 # A clock of a file system may be behind, and a writer may close its file after the end.
 SLACK_S = 2.0
 _STORES = ("trackio", "mlflow")
@@ -67,23 +67,22 @@ def folder_of(attempt):
     return sandbox.workdir(spec, sandbox.person(spec))
 
 
-def sources(attempt, state, wanted, notes):
+def sources(attempt, state, wanted, known, notes):
     """(its folder, the sources of an attempt, or those at the path `wanted`, relative to its folder).
 
-    `notes` gets remarks. Raises NodeError where there is no such path.
+    `known` are paths of its sources that were seen before; `notes` gets remarks. Raises NodeError where there is no
+    such path, or it is none of the attempt's.
     """
-    folder, found = _sources(attempt, state, wanted, notes)
+    folder, found = _sources(attempt, state, wanted, known, notes)
     states = trainer_state.newest(source.path for source in found if source.kind == "trainer_state")
     return folder, [source for source in found if source.kind != "trainer_state" or source.path in states]
 
 
-def _sources(attempt, state, wanted, notes):
+def _sources(attempt, state, wanted, known, notes):
     folder = folder_of(attempt)
-    held = _held(attempt)
+    held = _held(attempt, notes)
     if wanted is not None:
-        top = os.path.normpath(os.path.join(folder, os.path.expanduser(wanted)))
-        if not os.path.exists(top):
-            raise NodeError("bad_request", "there is no file or folder {0} on this node".format(top))
+        top = run_named.path_of(wanted, folder, attempt, state, {*held, *known})
         if not os.path.isdir(top):
             return folder, list(_of_file(top, os.path.basename(top), held, notes, named=True))
         return folder, list(_in_folder(top, held, notes, lambda path: True, state.path))
@@ -97,8 +96,7 @@ def _sources(attempt, state, wanted, notes):
 
     inside = os.path.isdir(folder)
     found = list(_in_folder(folder, held, notes, its_own, state.path)) if inside else []
-    known = {source.path for source in found}
-    for path in sorted(set(held) - known):
+    for path in sorted(set(held) - {source.path for source in found}):
         found += _of_file(path, os.path.basename(path), held, notes)
     if not any(source.kind != "log" for source in found):
         return folder, found or _own_log(attempt)
@@ -121,7 +119,7 @@ def _span(attempt):
 def _in_folder(top, held, notes, its_own, state_path):
     """The sources in a folder and below it; hidden folders and the state folder are left out, unless it is there."""
     end, seen = time.monotonic() + MOST_SECONDS, 0
-    for folder, names, files in os.walk(top):
+    for folder, names, files in os.walk(top, onerror=lambda problem: unreadable(problem.filename, problem, notes)):
         names[:] = sorted(
             name
             for name in names
@@ -137,47 +135,75 @@ def _in_folder(top, held, notes, its_own, state_path):
                 # Whoever opens a pipe waits for its writer.
                 if stat.S_ISREG(os.stat(path).st_mode) and its_own(path):
                     yield from _of_file(path, os.path.relpath(path, top), held, notes)
-            except FileNotFoundError:
-                continue  # it went away meanwhile
+            except OSError as problem:
+                unreadable(path, problem, notes)
+
+
+def unreadable(path, problem, notes):
+    """Say in `notes` that a file could not be read, unless it went away meanwhile: one must not hide the others."""
+    if isinstance(problem, FileNotFoundError):
+        return
+    if len(notes) < _MOST_NOTES:
+        notes.append("{0} cannot be read: {1}".format(path, problem.strerror or problem))
+    elif len(notes) == _MOST_NOTES:
+        notes.append("... and more that cannot be read")
 
 
 def _of_file(path, place, held, notes, named=False):
     try:
-        kind = kinds.kind_of(path)
-        if kind is None and named:
-            kind = "jsonl" if path.endswith(".jsonl") or kinds.begins_with_object(path) else "log"
+        kind = run_named.kind_of(path) if named else kinds.kind_of(path)
         if kind in _STORES and os.path.basename(path) != "meta.yaml":
             for run in sqlite_store.runs_of(kind, path):
                 yield Source(kind, path, place + "/" + run, run, held.get(path))
         elif kind is not None:
             yield Source(kind, path, place, None, held.get(path))
-    except FileNotFoundError:
-        return  # it went away meanwhile
     except OSError as problem:
-        notes.append("{0} cannot be read: {1}".format(path, problem.strerror or problem))
+        unreadable(path, problem, notes)
 
 
-def _held(attempt):
+def _held(attempt, notes):
     """path -> pid of the files that processes of the attempt have open for writing, as far as they can be seen."""
     found = {}
     if attempt.finished():
         return found
     for pid in Family(attempt).members():
         try:
-            _open_files(pid, found)
+            _open_files(pid, found, notes)
         except OSError:
             continue  # it has ended, or is another user's
     return {path: pid for path, pid in found.items() if not path.startswith(attempt.path + os.sep)}
 
 
-def _open_files(pid, found):
+def _open_files(pid, found, notes):
     for number in os.listdir("/proc/{0}/fd".format(pid)):
         link = "/proc/{0}/fd/{1}".format(pid, number)
         try:
-            path = os.readlink(link)
+            path, status = os.readlink(link), os.stat(link)
             with open("/proc/{0}/fdinfo/{1}".format(pid, number)) as handle:
                 flags = int(handle.read().partition("flags:")[2].split()[0], 8)
-            if flags & _WRITES and path.startswith("/") and stat.S_ISREG(os.stat(link).st_mode):
-                found[path] = pid
         except FileNotFoundError:
             continue  # closed meanwhile
+        if not (flags & _WRITES and path.startswith("/") and stat.S_ISREG(status.st_mode) and status.st_nlink):
+            continue
+        place = _from_here(pid, path, status)
+        if place is not None:
+            found[place] = pid
+        elif kinds.may_be(path) and len(notes) < _MOST_NOTES:
+            notes.append(
+                "{0} is open in a sandbox or a container of the job, and cannot be read from here".format(path)
+            )
+
+
+def _from_here(pid, path, status):
+    """Where a file that a process has open is found from here, None where it is not.
+
+    In a sandbox or a container its path is another file here, or none at all.
+    """
+    for place in (path, "/proc/{0}/root{1}".format(pid, path)):
+        try:
+            other = os.stat(place)
+        except OSError:
+            continue
+        if (other.st_dev, other.st_ino) == (status.st_dev, status.st_ino):
+            return place
+    return None

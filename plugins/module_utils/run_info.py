@@ -40,14 +40,22 @@ def look(state, request):
     # First how the job stands, then its files: what it wrote before its end is then in the answer.
     seen = observe(attempt)
     notes = []
-    folder, found = run_files.sources(attempt, state, request.get("path"), notes)
+    kept = _kept(attempt)
+    paths = {one["path"] for one in kept.values()}
+    folder, found = run_files.sources(attempt, state, request.get("path"), paths, notes)
     since, full = request.get("since"), bool(request.get("full"))
-    known = _cursor(since, attempt) if since is not None else {} if full else _kept(attempt)
+    known = _cursor(since, attempt) if since is not None else {} if full else kept
     files = {source.key: _File(source, known.get(source.key), since is not None, full) for source in found}
-    read, ended = 0, seen["state"] in _OVER
-    for one in files.values():
-        one.grow(ended)
-        read += one.read_bytes
+    ended = seen["state"] in _OVER
+    for key, one in list(files.items()):
+        try:
+            one.grow(ended)
+        except OSError as problem:
+            # What was read of it before may be half mended by now.
+            del files[key]
+            known.pop(key, None)
+            run_files.unreadable(one.source.path, problem, notes)
+    read = sum(one.read_bytes for one in files.values())
     machine = run_machine.look(attempt, state) if request.get("machine") else None
     cursor = _packed_cursor(attempt, {key: one.place() for key, one in files.items()})
     if since is None and not full and read:
@@ -102,22 +110,25 @@ class _File:
         self.restarted = []
         self.read_bytes = 0
         known = known or {}
+        if source.kind in tail.KINDS and not tail.is_state(known.get("at")):
+            known = {}  # where reading went on is not known, so neither is what was counted
         self.at = known.get("at")
         # An answer that has only what is new begins with no figures.
+        self.stamp = None
         self.head = {} if fresh else known.get("head") or {}
         self.metrics = {} if fresh else {name: Digest.of(one) for name, one in (known.get("metrics") or {}).items()}
         self.counts = known.get("counts") or {}
 
-    def grow(self, ended):
-        """Read what is new; `ended`: nobody writes to it any more."""
+    def grow(self, ended=False):
+        """Read what is new; `ended`: nobody writes to it any more. Raises OSError."""
+        self.stamp = run_files.Stamp(self.source.path)
         if self.source.kind in tail.KINDS:
             self._grow_by_tail(ended)
             return
-        stamp = run_files.Stamp(self.source.path)
-        at = {"stamp": stamp.mark}
+        at = {"stamp": self.stamp.mark}
         if self.at != at:
             self._take_whole(self._whole())
-            self.read_bytes += stamp.bytes
+            self.read_bytes += self.stamp.bytes
         self.at = at
 
     def _take_whole(self, reading):
@@ -182,14 +193,16 @@ class _File:
 
     def report_head(self, folder):
         """What is known of the file beside its metrics."""
-        source, stamp = self.source, run_files.Stamp(self.source.path)
+        source, stamp, unread = self.source, self.stamp, []
+        beside = _beside(os.path.dirname(source.path), unread)
+        self.head.setdefault("notes", []).extend(unread)
         if self.restarted:
             self.head.setdefault("notes", []).append(
                 "{0} was read from its beginning: {1}".format(source.place, self.restarted[-1])
             )
         return dict(
             self.head, kind=source.kind, path=source.path, place=source.place, run=source.run, held=source.held,
-            bytes=stamp.bytes, changed=stamp.changed, beside=_beside(os.path.dirname(source.path)),
+            bytes=stamp.bytes, changed=stamp.changed, beside=beside,
         )  # fmt: skip
 
 
@@ -206,14 +219,17 @@ def _beyond(series, count, sorted_by_step):
     return [None if column is None else [column[place] for place in places] for column in columns]
 
 
-def _beside(folder):
+def _beside(folder, notes):
     """The settings that lie next to the metrics, as text."""
     found = {}
     for name in _BESIDE:
         path = os.path.join(folder, name)
-        if os.path.isfile(path) and os.path.getsize(path) <= _LARGEST_TEXT:
-            with open(path, encoding="utf-8", errors="replace") as handle:
-                found[name] = handle.read()
+        try:
+            if os.path.isfile(path) and os.path.getsize(path) <= _LARGEST_TEXT:
+                with open(path, encoding="utf-8", errors="replace") as handle:
+                    found[name] = handle.read()
+        except OSError as problem:
+            run_files.unreadable(path, problem, notes)
     return found
 
 
@@ -257,16 +273,23 @@ def _packed_cursor(attempt, places):
     return base64.urlsafe_b64encode(zlib.compress(data, 9)).decode("ascii")
 
 
+def _is_place(one):
+    """Whether something is what `_File.place` gives."""
+    at, counts = one["at"], one["counts"]
+    known = at is None or tail.is_state(at) or list(at) == ["stamp"]
+    return known and all(type(count) is int and count >= 0 for count in counts.values())
+
+
 def _cursor(text, attempt):
     """Where an earlier answer ended. Raises NodeError for what is no cursor of this attempt."""
     try:
         held = json.loads(zlib.decompressobj().decompress(base64.urlsafe_b64decode(text.encode("ascii")), 1 << 22))
-        if held["version"] == _VERSION and isinstance(held["files"], dict):
+        if held["version"] == _VERSION and all(map(_is_place, held["files"].values())):
             if (held["job"], held["attempt"]) == (attempt.job, attempt.number):
                 return held["files"]
             raise NodeError(
                 "bad_request", "this is a cursor of attempt {0} of {1}".format(held["attempt"], held["job"])
             )
-    except (ValueError, KeyError, TypeError, zlib.error):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, zlib.error):
         pass
     raise NodeError("bad_request", "this is no cursor", "take `cursor` of an earlier answer, or leave it out")

@@ -36,6 +36,8 @@ options:
   path:
     description:
       - Only this file, or what is in this folder; relative to the folder that the job runs in.
+      - It must lie below that folder, or have been seen open in the job's processes, and hold metrics or be called as a
+        log is.
       - By default what the job writes.
     type: str
   since:

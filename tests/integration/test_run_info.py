@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import os
+import tempfile
+import zlib
+from pathlib import Path
 from typing import Any
 
 import pytest
 from testbed import PlainNode, wait_until
-from testbed.node_side import NodeSide
+from testbed.node_side import OVER, NodeSide
 
 from stoker.analysis import remote
 from stoker.analysis.runs import Found
@@ -285,7 +289,19 @@ def test_a_cursor_of_something_else_is_refused(node: PlainNode) -> None:
     cursor = training.look()["run"]["cursor"]
     refused = training.side.ask("run_info", job="train-2", since=cursor)
     assert refused["error"]["message"] == "this is a cursor of attempt 1 of train-1"
-    for text in ("", "x", "eJw", "AAAA"):
+    held = json.loads(zlib.decompress(base64.urlsafe_b64decode(cursor)))
+    file, place = next(iter(held["files"].items()))
+    at = place["at"]
+    wrong: list[Any] = [
+        {**place, "at": {"at": 7}}, {**place, "at": {**at, "at": -1}}, {**place, "at": {**at, "header": 7}},
+        {**place, "counts": {"loss": "7"}}, {**place, "counts": None}, {"at": at}, {}, None, [],
+    ]  # fmt: skip
+
+    def packed(one: Any) -> str:
+        return base64.urlsafe_b64encode(zlib.compress(json.dumps({**held, "files": {file: one}}).encode())).decode()
+
+    assert training.side.ask("run_info", job="train-1", since=packed(place))["ok"]
+    for text in ("", "x", "eJw", "AAAA", *map(packed, wrong)):
         assert training.side.ask("run_info", job="train-1", since=text)["error"]["message"] == "this is no cursor"
 
 
@@ -299,6 +315,60 @@ def test_a_file_that_is_written_anew_is_read_from_its_beginning_and_that_is_said
     told = training.look()["run"]["files"][0]
     assert told["metrics"]["loss"]["count"] == 5
     assert any("was read from its beginning" in note for note in told["notes"])
+
+
+@pytest.mark.accepts("B01")
+def test_only_files_of_the_job_are_read(node: PlainNode) -> None:
+    """By their path, wherever a link leads to, and only metrics and logs among them."""
+    training = Training(node)
+    elsewhere = node.home / "elsewhere"
+    elsewhere.mkdir()
+    training.start("train-1", str(elsewhere / "metrics.jsonl"))
+    for name in ("other.log", "other.jsonl"):
+        (elsewhere / name).write_text('{"step": 1, "loss": 7, "is": "hidden"}\n')
+    (training.folder / "linked.log").symlink_to(elsewhere / "other.log")
+    for name in ("id_work", "key.pem", "config.ini"):
+        (training.folder / name).write_text("hidden\n")
+    (training.folder / "said.txt").write_text("step 5 loss 0.5\n")
+
+    def refused(path: str) -> str:
+        reply = training.side.ask("run_info", job="train-1", path=path)
+        assert "hidden" not in json.dumps(reply)
+        return str(reply["error"]["message"])
+
+    for path in (str(elsewhere / "other.log"), "../elsewhere/other.jsonl", "linked.log", str(elsewhere), "/etc/passwd"):
+        assert "is not of train-1: it is not below" in refused(path), path
+    assert "is not of train-1" in refused(f"{training.side.state_dir}/jobs")
+    for path in ("id_work", "key.pem"):
+        assert "looks like a file of keys or passwords" in refused(path)
+    assert "is no file of metrics, and not called as a log is" in refused("config.ini")
+    (told,) = training.look(path="said.txt")["run"]["files"]
+    assert (told["kind"], told["metrics"]["loss"]["final"]) == ("log", [5, 0.5])
+    # What it has open it may write anywhere; and that it had it open is known when it is over, too.
+    for _look in range(2):
+        (told,) = training.look(path=str(elsewhere / "metrics.jsonl"))["run"]["files"]
+        assert told["metrics"]["loss"]["count"] == 100
+        training.end(0)
+
+
+@pytest.mark.accepts("B01")
+def test_what_cannot_be_read_hides_nothing_else(node: PlainNode) -> None:
+    training = Training(node)
+    nobody = "/proc/sys/vm/compact_memory"  # not even root may read it
+    (training.folder / "loop.jsonl").symlink_to("loop.jsonl")
+    for name in ("run.wandb", "events.out.tfevents.1", "config.yaml", "train.log"):
+        (training.folder / name).symlink_to(nobody)
+    training.start()
+    reply = training.look(path=".")
+    (told,) = reply["run"]["files"]
+    assert (told["place"], told["metrics"]["loss"]["count"]) == ("metrics.jsonl", 100)
+    said = f"{training.folder}/%s cannot be read: Permission denied"
+    assert reply["run"]["notes"] == [
+        f"{training.folder}/loop.jsonl cannot be read: Too many levels of symbolic links",
+        said % "events.out.tfevents.1", said % "run.wandb", said % "train.log",
+    ]  # fmt: skip
+    assert said % "config.yaml" in told["notes"]
+    assert found(reply).run is not None
 
 
 @pytest.mark.accepts("B01")
@@ -316,6 +386,36 @@ def test_files_are_the_jobs_when_it_has_them_open_or_wrote_them_while_it_ran(nod
     assert [one["path"] for one in named] == [str(old)]
     missing = training.side.ask("run_info", job="train-1", path="nowhere")
     assert missing["error"]["message"] == f"there is no file or folder {training.folder}/nowhere on this node"
+
+
+@pytest.mark.accepts("B01")
+def test_of_a_sandbox_its_own_file_is_read_and_not_another_of_that_name(node: PlainNode) -> None:
+    side, folder = NodeSide(node), node.home / "proj"
+    folder.mkdir()
+    with tempfile.TemporaryDirectory(prefix="stoker-test-", dir="/tmp") as outside:
+        anothers = Path(outside, "metrics.jsonl")
+        anothers.write_text('{"step": 77, "loss": 7}\n')
+        # There /tmp is a folder of its own.
+        program = f"""
+import os, time
+os.mkdir({outside!r})
+file = open({str(anothers)!r}, "a")
+file.write('{{"step": 1, "loss": 3}}\\n')
+file.flush()
+print("written", flush=True)
+while not os.path.exists("end"):
+    time.sleep(0.05)
+"""
+        side.start("box-1", "/usr/bin/python3", "-c", program, sandbox="bwrap", workdir=str(folder))
+        seen = side.wait("box-1", lambda seen: seen["last_line"] == "written" or seen["state"] in OVER)
+        assert seen["state"] == "running", (seen, side.log("box-1"))
+        (told,) = side.ask("run_info", job="box-1")["run"]["files"]
+        assert (told["metrics"]["loss"]["count"], told["metrics"]["loss"]["final"]) == (1, [1, 3])
+        assert told["path"] == f"/proc/{told['held']}/root{anothers}"
+        (folder / "end").touch()
+        side.wait("box-1")
+        # Its folder is gone with it.
+        assert [one["place"] for one in side.ask("run_info", job="box-1")["run"]["files"]] == ["out.log"]
 
 
 @pytest.mark.accepts("B01")

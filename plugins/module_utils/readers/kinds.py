@@ -11,13 +11,16 @@ import json
 import os
 from collections.abc import Callable
 
-from . import mlflow_run, sqlite_store
+from . import mlflow_run, output_log, sqlite_store
 from .reading import STEP_KEYS, TIME_KEYS
 from .text_form import delimiter_of, text_of
 
 NEVER = {".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".cache", ".tox", "site-packages", ".dvc",
          ".trash"}  # fmt: skip
 LOGS = {"output.log", "out.log", "stdout.log", "train.log"}
+# What a log is called that somebody names; in a folder only LOGS are taken for some.
+NAMED_LOGS = (".log", ".out", ".err", ".txt")
+NO_RUN = "no file of metrics, and not called as a log is ({0})".format(", ".join(NAMED_LOGS))
 _LOOK = 64 * 1024
 _AXES = {*STEP_KEYS, *TIME_KEYS}
 
@@ -42,12 +45,34 @@ def kind_of(path: str) -> str | None:
     return "log" if name in LOGS else None
 
 
+def may_be(path: str) -> bool:
+    """Whether a file has a name by which `kind_of` may know it, without a look into it."""
+    name = os.path.basename(path)
+    ends = (".wandb", ".jsonl", ".ndjson", ".csv", *sqlite_store.ENDINGS)
+    return ".tfevents." in name or name.endswith(ends) or name in LOGS or name in ("trainer_state.json", "meta.yaml")
+
+
 def files_of(path: str) -> list[str]:
     """A file, and those that are written instead of it: MLflow's of each metric, SQLite's log of what was committed."""
     name = os.path.basename(path)
     if name == "meta.yaml":
         return mlflow_run.files_of(path)
     return [path, path + "-wal"] if name.endswith(sqlite_store.ENDINGS) else [path]
+
+
+def kind_of_named(path: str) -> str | None:
+    """What a file that somebody named is, None for one that is neither metrics nor a log. Raises OSError.
+
+    Not every text is a log: whoever may look at runs is not to read any file.
+    """
+    kind = kind_of(path)
+    if kind is not None:
+        return kind
+    if path.endswith((".jsonl", ".ndjson")) or begins_with_object(path):
+        return "jsonl"
+    if path.endswith(".csv"):
+        return "csv"
+    return "log" if path.endswith(NAMED_LOGS) or output_log.has_metrics(path) else None
 
 
 def _has_axis(path: str, keys_of: Callable[[str], set[str]]) -> bool:

@@ -198,6 +198,19 @@ def _begin() -> dict[str, Any]:
             "broken": False, "encoding": "utf-8", "delimiter": ","}  # fmt: skip
 
 
+def is_state(state: Any) -> bool:
+    """Whether something is the state of a Tail: it has been with somebody else meanwhile."""
+    begin = _begin()
+    if not isinstance(state, dict) or state.keys() != begin.keys():
+        return False
+    whole = all(type(state[name]) is int and state[name] >= 0 for name in ("at", "mark", "rows"))
+    number = type(state["step"]) in (int, float) and type(state["broken"]) is bool
+    texts = [state["step_key"], *(state["header"] if isinstance(state["header"], list) else [state["header"]])]
+    file = state["file"] is None or (isinstance(state["file"], list) and len(state["file"]) == 2)
+    form = state["encoding"] in text_form.ENCODINGS and state["delimiter"] in text_form.DELIMITERS
+    return whole and number and file and form and all(text is None or isinstance(text, str) for text in texts)
+
+
 def _still_written(reading: Reading) -> None:
     """A record that has not ended is the next one's, and no damage."""
     reading.skipped.pop("incomplete last record", None)

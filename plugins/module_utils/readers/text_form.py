@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 _LOOK = 64
 _OTHERS = (";", "\t")
+ENCODINGS, DELIMITERS = ["utf-8", "utf-16-le", "utf-16-be"], [",", *_OTHERS]
 
 
 def encoding_of(head: bytes) -> str:

@@ -360,18 +360,34 @@ def test_tables_in_markdown_have_as_many_cells_in_each_row(two: Path, wandb_runs
 @pytest.mark.accepts("R41")
 def test_each_table_is_csv_with_all_its_rows(two: Path, wandb_runs: Path, stoker: Asked) -> None:
     """Every command that shows a table: nothing but CSV on standard output, and each line has as many cells."""
-    a, b = two / "a", two / "b"
+    a, b, seeds = two / "a", two / "b", with_seeds(two.with_name(f"{two.name}-seeds"))
     for asked, rows in (
         (("list", wandb_runs), 3), (("find", "", wandb_runs), 3), (("keys", a), 4), (("config", a), 3),
         (("notes", "failed", "--folder", wandb_runs), None), (("history", a, "-n", 7), 7), (("stats", a), 4),
         (("stability", a), 4), (("best", "train/loss", two), 2), (("query", "lr > 0", two), 2), (("cost", two), 2),
         (("compare", a, b), 4), (("why", a, b), 2),
+        (("seeds", "train/loss", seeds), None), (("eta", a, "--steps", 5000), None),
     ):  # fmt: skip
         said = stoker(*asked, "--format", "csv")
         head, *lines = csv.reader(io.StringIO(said.out))
         assert len(lines) == (len(lines) if rows is None else rows), asked
         assert lines, asked
         assert {len(line) for line in lines} == {len(head)}, asked
+
+
+@pytest.mark.accepts("R41")
+def test_csv_of_what_is_to_come_and_of_seeds_is_exact(two: Path, stoker: Asked) -> None:
+    said = stoker("eta", two / "a", "--steps", 50_000, "--format", "csv")
+    whole = stoker("eta", two / "a", "--steps", 50_000, "--json").value["projections"]
+    told = list(csv.DictReader(io.StringIO(said.out)))
+    assert [(row["metric"], float(row["value"]), float(row["step"])) for row in told] == [
+        (projection["metric"], projection["value"], projection["step"]) for projection in whole
+    ]
+    assert told
+    assert "from its newest point on" in said.err
+    (group,) = csv.DictReader(io.StringIO(stoker("seeds", "train/loss", with_seeds(two), "--format", "csv").out))
+    (known,) = stoker("seeds", "train/loss", with_seeds(two), "--json").value["groups"]
+    assert (float(group["mean"]), group["runs"].split()) == (known["mean"], known["runs"])
 
 
 def test_csv_is_nothing_but_csv(two: Path, stoker: Asked) -> None:

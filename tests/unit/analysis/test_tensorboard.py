@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.stoker.fleet.plugins.module_utils.readers import crc32c, tfevents
+from stoker.analysis import events
 from stoker.analysis.checksums import damaged
+from stoker.analysis.events import read_event_file
 
 
 @pytest.mark.accepts("R19")
@@ -114,3 +119,73 @@ def test_a_summary_of_events(event_files: Path, stoker: Asked) -> None:
     assert said.code == 0
     assert "this format records no end" in said.out
     assert "train/loss 37.38 ▁▂▃▄▄▅▆▇" in said.out
+
+
+def event(step: int, content: bytes) -> bytes:
+    number = b""
+    while step >= 0x80:
+        number, step = number + bytes([step & 0x7F | 0x80]), step >> 7
+    body = b"\x09" + struct.pack("<d", 1.7e9 + step / 7) + b"\x10" + number + bytes([step])
+    return body + b"\x2a" + bytes([len(content)]) + content
+
+
+def point(tag: bytes, value: float, extra: bytes = b"") -> bytes:
+    inner = b"\x0a" + bytes([len(tag)]) + tag + b"\x15" + struct.pack("<f", value) + extra
+    return b"\x0a" + bytes([len(inner)]) + inner
+
+
+def framed(records: list[bytes]) -> bytes:
+    made = b""
+    for record in records:
+        head = struct.pack("<Q", len(record))
+        made += head + struct.pack("<I", crc32c.masked(head)) + record + struct.pack("<I", crc32c.masked(record))
+    return made
+
+
+def told(reading: Any) -> Any:
+    columns = {
+        name: [list(map(repr, map(float, column))) for column in (series.steps, series.values, series.times)]
+        for name, series in reading.series.items()
+    }
+    return columns, reading.rows, reading.skipped, reading.notes, reading.config, reading.info
+
+
+STRETCHES = st.lists(
+    st.tuples(
+        st.sampled_from([b"loss", b"acc1", b"val/loss", b"\xff\xfe12", b"\xfe\xff12", b""]),
+        st.sampled_from([0, 100, 120, 16_380, 2_097_150, 2**34, 2**40]),
+        st.integers(1, 90),
+        st.sampled_from([b"", b"", b"", b"\x4a\x00", b"\x18\x01"]),
+    ),
+    max_size=6,
+)
+
+
+@pytest.mark.accepts("R19")
+@settings(deadline=None, max_examples=60)
+@given(stretches=STRETCHES, turns=st.booleans(), damage=st.one_of(st.none(), st.integers(0, 10**6)), cut=st.booleans())
+def test_rows_of_records_are_read_as_one_record_after_the_other(
+    stretches: Any, turns: bool, damage: int | None, cut: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    runs = [
+        [event(first + n, point(tag, math.nan if n == 3 else n / 3, extra)) for n in range(count)]
+        for tag, first, count, extra in stretches
+    ]
+    mixed = [one for row in itertools.zip_longest(*runs) for one in row if one is not None]
+    data = framed([event(0, b"")[:9], *(mixed if turns else itertools.chain(*runs))])
+    if damage is not None:
+        at = damage % len(data)
+        data = data[:at] if cut else data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+    path = tmp_path_factory.mktemp("rows") / "events.tfevents.1"
+    path.write_bytes(data)
+    assert told(read_event_file(str(path))) == told(tfevents.read_tfevents(str(path)))
+
+
+@pytest.mark.accepts("R19")
+def test_a_usual_file_is_read_by_rows(write: object, tmp_path: Path) -> None:
+    write("event_files", tmp_path, 20_000, 0)  # type: ignore[operator]
+    (path,) = (found for found in tmp_path.rglob("*.tfevents.*"))
+    data = framed([event(step, point(b"loss" if step % 2 else b"acc1", step / 3)) for step in range(3000)])
+    reading = events._read("x", data)
+    assert {name: len(series.values) for name, series in reading.series.items()} == {"loss": 1500, "acc1": 1500}
+    assert told(read_event_file(str(path))) == told(tfevents.read_tfevents(str(path)))

@@ -110,5 +110,21 @@ def test_git_that_cannot_answer_is_not_taken_for_no_repository(project: Path) ->
 
 
 def test_the_rules_for_secrets() -> None:
-    assert all(map(is_secret, [b".ENV", b"a/prod.env", b"k.key", b"id_rsa.bak", b".aws/credentials", b"x/.pgpass"]))
-    assert not any(map(is_secret, [b"env.py", b"id_rsa.pub", b"ids", b"keys.py", b"pem/readme", b"a.envelope"]))
+    assert all(
+        map(
+            is_secret,
+            [
+                b".ENV",
+                b"a/prod.env",
+                b"k.key",
+                b"id_rsa.bak",
+                b".aws/credentials",
+                b"x/.pgpass",
+                b"credentials",
+                b"a/Credentials.json",
+            ],
+        )
+    )
+    assert not any(
+        map(is_secret, [b"env.py", b"id_rsa.pub", b"ids", b"keys.py", b"pem/readme", b"a.envelope", b"credentials.py"])
+    )

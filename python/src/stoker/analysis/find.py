@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from ansible_collections.stoker.fleet.plugins.module_utils.project_files import looks_secret
 from ansible_collections.stoker.fleet.plugins.module_utils.readers import kinds, sqlite_store
 from stoker.analysis import aim, neptune
 from stoker.analysis.errors import NotThere, Unreadable
@@ -174,15 +175,15 @@ def _of_store(kind: Kind, path: Path, where: str, problems: list[str] | None = N
 
 
 def _of_file(path: Path) -> list[Source]:
-    """A file that was named is what its name says; else lines of JSON or of a log, whatever it begins with."""
+    """A file that was named: metrics of any kind, or a log. Raises Unreadable for another one, OSError."""
+    if any(looks_secret(str(name)) for name in (path.absolute(), path.resolve())):
+        raise Unreadable(f"{path} looks like a file of keys or passwords, and is not read as a run")
     kind = _kind(path)
     if kind is None:
         _refuse(path)
+        kind = cast("Kind | None", kinds.kind_of_named(str(path)))
+    if kind is None:
+        raise Unreadable(f"{path} is {kinds.NO_RUN}", next_step="name a run's file or folder; stoker runs list FOLDER")
     if kind in ("trackio", "mlflow") and path.name != "meta.yaml":
         return list(_of_store(kind, path, ""))
-    if kind is None:
-        if path.name.endswith((".jsonl", ".ndjson")) or kinds.begins_with_object(str(path)):
-            kind = "jsonl"
-        else:
-            kind = "csv" if path.name.endswith(".csv") else "log"
     return [Source(kind, (path,), path.name)]

@@ -145,9 +145,9 @@ def _reading(source: Source, path: Path) -> Reading:
         # Only where there is no history does anybody need the last values, and they cost as much to read.
         return reading if reading.rows else read_wandb(str(path))
     if kind == "tensorboard":
-        from stoker.analysis.checksums import damaged
+        from stoker.analysis.events import read_event_file
 
-        return read_tfevents(str(path), damaged)
+        return read_event_file(str(path))
     if kind == "jsonl":
         from stoker.analysis.tables import read_jsonl
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from stoker.analysis.forecasts import Idle, RunForecast, SeedGroup, SeedReport
 from stoker.cli import format as fmt
 from stoker.cli.out import Out
+from stoker.cli.render_runs import records
 
 
 def forecast(value: RunForecast, out: Out) -> None:
@@ -17,7 +18,9 @@ def forecast(value: RunForecast, out: Out) -> None:
         out.remark(fmt.one_line(_time(value)))
     if value.stopped_s:
         out.remark(f"it stood still for {fmt.duration(value.stopped_s)}, which is not in its speed")
-    if value.projections:
+    if out.form == "csv":
+        records(out, value.projections)
+    elif value.projections:
         rows = [
             (p.metric, fmt.number(p.value), _between(p.low, p.high), fmt.number(p.step), f"{p.backtest:.2g}")
             for p in value.projections
@@ -25,7 +28,10 @@ def forecast(value: RunForecast, out: Out) -> None:
         out.table(("METRIC", "AT THE END", f"IN {value.projections[0].level:.0%} BETWEEN", "STEP", "BACKTEST"), rows)
     if value.remark and value.projections:
         out.remark(fmt.one_line(f"! {value.remark}"))
-    if value.idle:
+    if out.form == "csv":  # one table alone is CSV
+        for entry in value.idle:
+            out.remark(f"{entry.metric}: watched {entry.watched_h} h, idle {entry.idle_h} h")
+    elif value.idle:
         out.table(("GPU USE", "WATCHED", "IDLE", "SHARE"), [_idle(entry) for entry in value.idle])
     for advice in value.advice:
         spent = "" if advice.seconds is None else f"; {fmt.duration(advice.seconds)} went past it"
@@ -72,7 +78,9 @@ def seeds(value: SeedReport, out: Out) -> None:
     """`stoker runs seeds`."""
     for warning in value.warnings:
         out.remark(fmt.one_line(f"! {warning}"))
-    if value.groups:
+    if out.form == "csv":
+        records(out, value.groups)
+    elif value.groups:
         heads = (
             "SETTINGS",
             "RUNS",
@@ -85,7 +93,7 @@ def seeds(value: SeedReport, out: Out) -> None:
             "AGAINST THE BEST",
         )
         out.table(heads, [_group(group) for group in value.groups])
-    else:
+    if not value.groups:
         out.remark(f"no two runs differ by their seed alone ({value.alone} have {value.key})")
     if value.alone and value.groups:
         out.remark((f"{value.alone} runs have no other of their settings", "dim"))

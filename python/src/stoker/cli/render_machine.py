@@ -7,6 +7,7 @@ import time
 from stoker.analysis.machine_values import MachineEvent, RunMachine
 from stoker.cli import format as fmt
 from stoker.cli.out import Out
+from stoker.cli.render_runs import records
 
 _BAR = 8
 
@@ -25,7 +26,9 @@ def machine(value: RunMachine, out: Out) -> None:
         figures = (fmt.number(round(part.step)), f"{fmt.number(part.rate)} {bar}", fmt.number(part.loss))
         slow = ", ".join(part.throttled) or ("-" if part.gpu_percent is not None else "unknown")
         rows.append((_clock(part.at - ahead), *figures, load, heat, slow, cpu, disk))
-    if rows or out.form != "text":
+    if out.form == "csv" and value.parts:
+        records(out, value.parts)
+    elif rows or out.form != "text":
         loss = fmt.one_line(value.loss or "LOSS")
         out.table(("FROM", "STEP", "STEPS/S", loss, "GPU", "HEAT", "THROTTLED", "CPU", "DISK WAIT"), rows)
     for one in value.meetings:

@@ -250,6 +250,8 @@ def _columns(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from (("run", inner["id"]), ("name", inner["name"]))
         elif isinstance(inner, dict):
             yield from _columns(inner, f"{prefix}{name}_")
+        elif isinstance(inner, list) and not any(isinstance(one, dict | list) for one in inner):
+            yield prefix + name, " ".join(map(str, inner))
         else:
             yield prefix + name, inner
 

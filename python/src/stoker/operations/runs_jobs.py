@@ -111,7 +111,7 @@ def one_and_reply(session: Session, job: JobRun, **request: Any) -> tuple[Found,
     if not found:
         raise UsageError(
             f"{job.job} has written no metrics on {job.node} yet",
-            next_step=f"stoker logs {job.job}, or name the file: {job.job}:/path/there",
+            next_step=f"stoker logs {job.job}, or name a file below its folder: {job.job}:FILE",
         )
     places = ", ".join(run.sources[0].place for run in found[:_NAMED])
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
