@@ -14,9 +14,9 @@ import zlib
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.text.formatters import human_to_bytes
 
-from ansible_collections.stoker.fleet.plugins.module_utils import project_files
+from ansible_collections.stoker.fleet.plugins.module_utils import own_files, project_files
 from ansible_collections.stoker.fleet.plugins.module_utils.project_files import shown
-from ansible_collections.stoker.fleet.plugins.plugin_utils import own_files, rsync, rsync_place
+from ansible_collections.stoker.fleet.plugins.plugin_utils import rsync, rsync_place
 from ansible_collections.stoker.fleet.plugins.plugin_utils.node_call import NodeAction
 
 _NAMED = 5

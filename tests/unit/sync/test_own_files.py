@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.stoker.fleet.plugins.plugin_utils.own_files import is_own
+from ansible_collections.stoker.fleet.plugins.module_utils.own_files import is_own
 
 
 @pytest.mark.parametrize(

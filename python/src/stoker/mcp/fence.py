@@ -64,7 +64,7 @@ class Fence:
             raise UsageError(f"{shown} looks like a secret, and no assistant is shown it", next_step="another file")
 
     def _is_own(self, path: Path) -> bool:
-        from ansible_collections.stoker.fleet.plugins.plugin_utils.own_files import is_own
+        from ansible_collections.stoker.fleet.plugins.module_utils.own_files import is_own
 
         inventory = self._session.inventory_path
         return bool(is_own(os.fsencode(path.absolute()), [os.fsencode(inventory)] if inventory else []))
