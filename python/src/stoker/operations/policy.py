@@ -202,10 +202,13 @@ def _shown(name: str, value: Any) -> Any:
 
 def unchecked(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The same for a call that the operation cannot take: nobody knows what is what, so only the types are kept."""
-    return {
-        str(name)[:_LONGEST_SHOWN] if _NAME.fullmatch(str(name)) else "?": {"type": type(value).__name__}
-        for name, value in arguments.items()
-    }
+    from stoker import credentials
+
+    def called(name: str) -> str:
+        shown_as = str(credentials.redacted(name))[:_LONGEST_SHOWN]
+        return shown_as if _NAME.fullmatch(shown_as) else "?"
+
+    return {called(str(name)): {"type": type(value).__name__} for name, value in arguments.items()}
 
 
 def without_passwords(text: str) -> str:
