@@ -277,7 +277,7 @@ def _is_place(one):
     """Whether something is what `_File.place` gives."""
     at, counts = one["at"], one["counts"]
     known = at is None or tail.is_state(at) or list(at) == ["stamp"]
-    return known and all(type(count) is int and count >= 0 for count in counts.values())
+    return known and all(isinstance(count, int) and count >= 0 for count in counts.values())
 
 
 def _cursor(text, attempt):

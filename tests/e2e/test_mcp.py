@@ -182,8 +182,8 @@ def test_nobody_makes_himself_administrator_by_a_node(here: Cli, helper: Assista
     before = (here.folder / "stoker.yml").read_bytes() if (here.folder / "stoker.yml").exists() else None
     assert helper.value("nodes_change", do="exec", node="here", script=put)["exit_code"] == 0
     asked = {"do": "sync pull", "on": "here", "remote": str(source), "local": ".", "with_secrets": True, "force": True}
-    plan = helper.value("files_change", **asked)
-    pulled = helper.value("files_change", **asked, confirm=plan["confirm"])["value"]["nodes"][0]
+    plan = helper.value("nodes_change", **asked)
+    pulled = helper.value("nodes_change", **asked, confirm=plan["confirm"])["value"]["nodes"][0]
     assert [change["name"] for change in pulled["changes"] if change["change"] == "new"] == ["result.txt"]
     assert any(note.startswith("stoker.yml is not fetched") for note in pulled["notes"])
     assert (here.folder / "result.txt").exists()

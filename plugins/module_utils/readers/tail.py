@@ -203,8 +203,8 @@ def is_state(state: Any) -> bool:
     begin = _begin()
     if not isinstance(state, dict) or state.keys() != begin.keys():
         return False
-    whole = all(type(state[name]) is int and state[name] >= 0 for name in ("at", "mark", "rows"))
-    number = type(state["step"]) in (int, float) and type(state["broken"]) is bool
+    whole = all(isinstance(state[name], int) and state[name] >= 0 for name in ("at", "mark", "rows"))
+    number = isinstance(state["step"], (int, float)) and isinstance(state["broken"], bool)
     texts = [state["step_key"], *(state["header"] if isinstance(state["header"], list) else [state["header"]])]
     file = state["file"] is None or (isinstance(state["file"], list) and len(state["file"]) == 2)
     form = state["encoding"] in text_form.ENCODINGS and state["delimiter"] in text_form.DELIMITERS

@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "services": ("service", "status", "nowhere"), "runs": ("runs", "list"), "dispatch": ("dispatchers",),
     "queue": ("queue", "list"), "workflows": ("workflow", "list"), "store": ("store", "check"),
     "access": ("token", "list"), "skills": ("skill", "list"), "setup": ("init",),
+    "memory": ("memory", "list"), "threads": ("thread", "list"), "sessions": ("session", "list"),
+    "notify": ("notify", "list"), "inbox": ("inbox", "list"), "config": ("config", "check"),
 }  # fmt: skip
 
 

@@ -66,7 +66,7 @@ def test_who_is_allowed_gets_answers_and_what_destroys_is_confirmed(session: Ses
     assert (call.who, call.via, call.operation, call.outcome) == ("telegram:4711", "telegram", "jobs.stop", "ok")
 
 
-@pytest.mark.accepts("C54")
+@pytest.mark.accepts("C54", "C70")
 def test_nobody_else_is_answered_and_a_role_is_a_role(session: Session, chats: Chats, job: str) -> None:
     chats.write(STRANGER, f"/stop {job} yes")
     chats.write(STRANGER, "/jobs")

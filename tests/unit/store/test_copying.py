@@ -81,6 +81,16 @@ def test_the_number_of_an_event_is_never_given_twice(store: Store, other: Store)
     assert other.add_job("next", {"argv": ["true"]}).number > newest
 
 
+@pytest.mark.accepts("C26")
+def test_calls_are_numbered_on_in_the_copy(store: Store, other: Store) -> None:
+    for written in (store, other):
+        for _ in range(3):
+            written.calls.begin(via="mcp", who="a", role="read", operation="jobs.list", arguments={}, outcome="done")
+        if written is store:
+            store.copy_to(other)
+    assert [call.seq for call in reversed(other.calls.newest(9))] == [1, 2, 3, 4, 5, 6]
+
+
 @pytest.mark.accepts("C30")
 def test_history_can_be_left_out_and_nothing_else(store: Store, other: Store) -> None:
     fill(store)

@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 # Areas that one asks in one breath. An area that stands nowhere here is a group of its own.
 _GROUPS: Mapping[str, tuple[str, ...]] = {
     "jobs": ("jobs", "agents", "templates", "queue", "dead", "events", "inbox"),
-    "nodes": ("nodes",),
+    "nodes": ("nodes", "sync", "environments"),
     "runs": ("runs",),
     "workflows": ("workflows", "dispatch"),
     "services": ("containers", "services"),
-    "files": ("sync", "environments"),
     "memory": ("memory", "threads", "sessions"),
     "administration": ("store", "setup", "config", "notify", "access", "plugins", "skills"),
 }
 _SUBJECTS: Mapping[str, str] = {
     "jobs": "Jobs on GPU nodes, their logs, queues, templates and events",
-    "nodes": "The machines: state, GPUs, disks, members",
+    "nodes": "The machines: state, GPUs, disks, members, a project's files and environments",
     "runs": "Trainings: metrics, verdicts, comparisons, read from a folder of the server's machine",
     "workflows": "Jobs that depend on each other; dispatch rounds",
     "services": "Containers, and services with a health endpoint",
-    "files": "A project's files and environments on nodes",
     "memory": "What is remembered: threads, facts, other sessions",
     "administration": "The store, tokens, plugins, skills",
 }
+# Asked for seldom: their lists name the arguments, and `help` alone has the types.
+_SELDOM = frozenset({"services", "memory", "administration"})
 CHANGE = "_change"
 HELP = "help"
 # What to do about a confirmation that is none.
@@ -117,7 +117,7 @@ def listed(tool: Tool) -> Listed:
 
     properties: dict[str, Any] = {"do": {"enum": [operation.command for operation in tool.operations]}}
     by_name: dict[str, list[Mapping[str, Any]]] = {}
-    for operation in tool.operations:
+    for operation in () if tool.name.removesuffix(CHANGE) in _SELDOM else tool.operations:
         for name, parameter in operation.signature().parameters.items():
             by_name.setdefault(name, []).append(arguments.of_parameter(parameter))
     properties |= {name: arguments.merged(schemas) for name, schemas in by_name.items()}
@@ -128,16 +128,11 @@ def listed(tool: Tool) -> Listed:
         name=tool.name,
         description="\n".join([f"{tool.subject}.", *(_line(operation) for operation in tool.operations)]),
         input_schema={"type": "object", "properties": properties, "required": ["do"]},
-        output_schema=OUTPUT,
         # What is as the protocol presumes is not said: that a tool changes things, destroys, and is not idempotent.
         annotations=ToolAnnotations(
             read_only_hint=tool.only_reads or None, destructive_hint=None if destructive or tool.only_reads else False
         ),
     )
-
-
-# The schema of each answer's `value` is in `help`.
-OUTPUT = {"type": "object"}
 
 
 def helper() -> Listed:

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from stoker.operations.session import Session
 
 # What these do is done on the controller.
-_NO_NODES = frozenset({"access", "plugins", "setup", "skills", "store"})
+_NO_NODES = frozenset(
+    {
+        "access", "config", "inbox", "memory", "notify", "plugins", "sessions", "setup", "skills", "store", "threads",
+    }
+)  # fmt: skip
 # These ask for a job that is somewhere, and for nothing else. Another one of `retry`, say, may start anywhere.
 _OF_JOBS = frozenset(
     {"jobs.get", "jobs.wait", "jobs.stop", "jobs.logs", "jobs.signal", "jobs.watch", "jobs.compare", "runs.machine"}

@@ -106,7 +106,7 @@ class ListenStream:
         caller = policy.Caller(f"telegram:{written.user}", role, "telegram")
         try:
             policy.admit(self._session, caller, found, {"words": words})
-        except policy.DeniedError as denied:
+        except StokerError as denied:  # also where its plugin is off
             return found.command, "denied", denied.message
         if found.destroys is True and not sure:
             return found.command, "asked", f"To do that, write: {written.text.strip()} {YES}"

@@ -190,7 +190,8 @@ _added_groups: dict[str, str] = {}
 # The built-in plugins: the areas of the modules above.
 AREAS = (
     "jobs", "agents", "dead", "templates", "events", "nodes", "sync", "environments", "containers", "services", "runs",
-    "dispatch", "queue", "workflows", "store", "access", "plugins", "skills", "setup",
+    "dispatch", "queue", "workflows", "memory", "threads", "sessions", "store", "access", "notify", "inbox", "config",
+    "plugins", "skills", "setup",
 )  # fmt: skip
 
 
