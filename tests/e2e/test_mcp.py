@@ -491,7 +491,9 @@ def test_the_inspector_of_the_protocol_lists_and_calls_the_tools(here: Cli) -> N
         )  # fmt: skip
         if got.returncode:
             pytest.skip(f"{INSPECTOR} cannot be had here: {got.stderr.strip()[-200:]}")
-    server = [str(program), "--cli", sys.executable, "-m", "stoker", "mcp"]
+    # It gives a server an environment of its own: the store of whoever runs the tests is none of theirs.
+    told = [f"{name}={value}" for name, value in here.env.items()]
+    server = [str(program), "--cli", "env", *told, sys.executable, "-m", "stoker", "mcp"]
 
     def inspected(*options: str) -> Any:
         ended = subprocess.run(
