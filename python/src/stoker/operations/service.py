@@ -44,6 +44,22 @@ def watchdog_s() -> float | None:
 
 
 @contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait until the block has ended, which is short. Outside of the main thread nothing comes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda _number, _frame: came.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came.is_set():
+            signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
 def ended_by(*signals: signal.Signals) -> Iterator[threading.Event]:
     """An event that these signals set, in place of what they do otherwise; Ctrl-C sets it besides what it does.
 

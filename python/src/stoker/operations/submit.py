@@ -16,6 +16,7 @@ from stoker.operations.find import job_row
 from stoker.operations.options import JobOptions, Named, RunOptions, named_job, names_only, one_command
 from stoker.operations.registry import Command, Short, operation
 from stoker.operations.rounds import make_round
+from stoker.operations.service import uninterrupted
 from stoker.operations.session import Session
 from stoker.operations.values import Job, Problem, Submitted
 from stoker.operations.views import job_of, jobs_of
@@ -209,10 +210,15 @@ def _submit(
     **more: Any,
 ) -> Submitted:  # fmt: skip
     """Write the job down, then make rounds until it is on a node or the reason why not is known."""
-    row = _written(session, name, spec, target, retries, **more)
+    row = None
     try:
+        # Whoever interrupts is told of the job as soon as there is one.
+        with uninterrupted():
+            row = _written(session, name, spec, target, retries, **more)
         problems = _place(session, [row]) + results.fetch(session, [row.id])
     except KeyboardInterrupt:
+        if row is None:
+            raise
         session.say(f"\nstoker: {row.id} is accepted: stoker job --live {row.id} shows, stoker stop {row.id} ends it")
         raise
     return Submitted(job_of(session, job_row(session, row.id)), time.monotonic() - began, problems)
