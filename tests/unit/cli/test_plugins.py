@@ -160,6 +160,23 @@ def test_rules_of_nodes_hold_for_what_a_call_names(
 
 
 @pytest.mark.accepts("C70")
+def test_rules_of_nodes_hold_for_each_rank_and_for_files_of_jobs(ruled: Stoker) -> None:
+    store = ruled.session.store
+    gang = store.add_job("gang", {"argv": ["true"]}, ranks=2)
+    with store.write() as transaction:
+        for rank, node in zip(transaction.gang(gang.id), ("lab1", "prod1"), strict=True):
+            assert transaction.change_job(rank, {"node": node})
+    Path("stoker.yml").write_text(RULES.replace("operations: [jobs.*,", "operations: [jobs.*, runs.machine,"))
+    there = f"{gang.id}-1"
+    for command, given in (
+        ("stop", {"jobs": [gang.id]}), ("wait", {"job": gang.id}), ("job", {"job": gang.id}),
+        ("runs machine", {"run": there}), ("runs machine", {"run": f"{there}:metrics.jsonl"}),
+    ):  # fmt: skip
+        assert "on prod1" in ask(command, "operate", **given)["text"], (command, given)
+    assert "may not do" not in ask("runs machine", "operate", run="unheard-of:f")["text"]
+
+
+@pytest.mark.accepts("C70")
 def test_rules_of_nodes_hold_for_jobs_and_on_the_command_line(ruled: Stoker) -> None:
     denied = ruled("queue", "add", "--on", "prod1", "--", "true")
     assert denied.code == 1

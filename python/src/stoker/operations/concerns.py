@@ -23,6 +23,8 @@ _OF_JOBS = frozenset(
     {"jobs.get", "jobs.wait", "jobs.stop", "jobs.logs", "jobs.signal", "jobs.watch", "jobs.compare", "runs.machine"}
 )
 _NAMES_JOBS = ("job", "jobs", "a", "b", "run")
+# With a rank of a gang these are about all of its ranks.
+_OF_GANGS = frozenset({"jobs.get", "jobs.wait", "jobs.stop"})
 
 
 def nodes_of(session: Session, operation: Operation, arguments: Mapping[str, Any]) -> set[str]:
@@ -36,8 +38,12 @@ def nodes_of(session: Session, operation: Operation, arguments: Mapping[str, Any
             return everything if found is None else found
     if operation.name in _OF_JOBS:
         named = [job for name in _NAMES_JOBS for job in _texts(arguments.get(name))]
-        places = [_place_of(session, job) for job in named]
-        return {place for place in places if place} if named and None not in places else everything
+        if operation.area == "runs":  # JOB:FILE
+            named = [run.partition(":")[0] for run in named]
+        whole = operation.name in _OF_GANGS
+        places = [place for job in named for place in _places_of(session, job, whole=whole)]
+        found = {place for place in places if place is not None}
+        return found if named and None not in places else everything
     return everything
 
 
@@ -65,14 +71,15 @@ def _matched(session: Session, said: Any) -> set[str] | None:
     return names or None
 
 
-def _place_of(session: Session, job: str) -> str | None:
-    """The node of a job; None where it has none, empty where there is no such job."""
+def _places_of(session: Session, job: str, *, whole: bool) -> list[str | None]:
+    """The node of a job, or those of its `whole` gang; None for a rank without one, none where there is no such job."""
     from stoker.operations.find import job_row
 
     try:
-        return job_row(session, job).node
+        row = job_row(session, job)
     except NotFound:
-        return ""
+        return []
+    return [rank.node for rank in (session.store.gang(row.gang) if whole and row.gang is not None else [row])]
 
 
 def _texts(said: Any) -> list[str]:
