@@ -42,7 +42,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("runs report", {"run": ["good.jsonl"], "out": "{out}/report.html"}),
     ("runs init", {"path": "{out}", "template": "keras"}), ("store backup", {"file": "{out}/b.db"}),
     ("sync push", {"on": "n1", "local": "{out}"}), ("sync push", {"on": "n1", "project": "{out}"}),
-    ("sync pull", {"on": "n1", "local": "link"}),
+    ("sync pull", {"on": "n1", "local": "link"}), ("config diff", {"against": "{out}/w.yml"}),
+    ("store copy", {"to": "sqlite:///{out}/c.db"}), ("store copy", {"to": "sqlite:///link/c.db"}),
     ("run", {"argv": ["true"], "snapshot": True, "project": "{out}", "on": "n1"}),
 ]  # fmt: skip
 
@@ -67,6 +68,20 @@ def test_a_path_that_leads_elsewhere_is_refused(
         request = {"operation": command, "arguments": asked, "who": "a", "role": "administer", "via": "stdio"}
         allowed = perform(request, lambda _text: None, settings)
         assert ("not below" in allowed["text"]) is ("/etc/" in str(asked)), allowed["text"]
+
+
+@pytest.mark.accepts("C70")
+@pytest.mark.parametrize("path", ["~no-such-user/x", "a\0b"])
+def test_what_is_no_path_is_told(outside: Path, path: str) -> None:
+    for command, given in (("runs summary", {"run": path}), ("runs summary", {"run": "x", "folder": path})):
+        assert ask(command, given)["error"]
+
+
+@pytest.mark.accepts("C70")
+def test_the_file_of_a_store_is_named_plainly(outside: Path) -> None:
+    answered = ask("store copy", {"to": f"sqlite:///file:{outside}/c.db?uri=true"})
+    assert "has nothing behind a ?" in answered["text"]
+    assert not (outside / "c.db").exists()
 
 
 def test_what_looks_like_a_secret_is_not_shown(outside: Path) -> None:

@@ -16,9 +16,12 @@ from stoker.operations.session import Session
 _PATHS = frozenset({"file", "path", "folder", "local", "out", "output", "prompts"})
 # Of operations on runs also those that may be a path, an id or a name.
 _RUNS = frozenset({"run", "a", "b", "against", "from_run"})
+# The same of one operation alone.
+_ALONE = {"config diff": frozenset({"against"})}
 # What is called so, and lies on a node.
 _THERE = frozenset({("environments", "file")})
 _WRITTEN = frozenset({"out", "output"})
+_WRITES = ("store backup", "store copy")
 
 
 class Fence:
@@ -40,11 +43,11 @@ class Fence:
         for name, value in _named(operation, given):
             if operation.area == "runs" and _is_address(value):
                 continue
-            place = Path.cwd() / Path(value).expanduser()
+            place = _place(name, value)
             self._check(place, f"{name}: {value}")
             if name in _RUNS and given.get("folder"):
-                self._check(Path.cwd() / Path(str(given["folder"])).expanduser() / Path(value), f"{name}: {value}")
-            if (name in _WRITTEN or operation.command == "store backup") and self._is_own(place):
+                self._check(_place("folder", str(given["folder"])) / value, f"{name}: {value}")
+            if (name in _WRITTEN or operation.command in _WRITES) and self._is_own(place):
                 raise UsageError(
                     f"{name}: {value} tells the server what to do, and no assistant writes it", next_step="another name"
                 )
@@ -70,6 +73,28 @@ class Fence:
         return bool(is_own(os.fsencode(path.absolute()), [os.fsencode(inventory)] if inventory else []))
 
 
+def _place(name: str, value: str) -> Path:
+    """The path that an argument means. Raises UsageError for one that cannot be a path."""
+    try:
+        if "\0" not in value:
+            return Path.cwd() / Path(value).expanduser()
+    except RuntimeError:  # ~ of nobody
+        pass
+    raise UsageError(f"{name}: {value!r} is no path here", next_step="a path without ~")
+
+
+def _database(url: str) -> str | None:
+    """The file that the URL of a store means; None where it is none. Raises UsageError for what is no such URL."""
+    from stoker.store.engine import store_url
+
+    found = store_url(url)
+    if found.get_backend_name() != "sqlite":
+        return None
+    if found.query:  # with uri=true the name of the file is an address of its own
+        raise UsageError("to: the URL of a file has nothing behind a ?", next_step="sqlite:///stoker.db")
+    return found.database
+
+
 def _is_address(value: str) -> bool:
     """Whether it is a server of runs, not a path."""
     from stoker.analysis.errors import AnalysisError
@@ -83,7 +108,9 @@ def _is_address(value: str) -> bool:
 
 def _named(operation: Operation, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The arguments that may be paths, also those that are not given and have a default."""
-    names = _PATHS | (_RUNS if operation.area == "runs" else frozenset())
+    names = _PATHS | (_RUNS if operation.area == "runs" else frozenset()) | _ALONE.get(operation.command, frozenset())
+    if operation.command == "store copy" and given.get("to") and (file := _database(str(given["to"]))) is not None:
+        yield "to", file
     for name, parameter in operation.signature().parameters.items():
         if name not in names or (operation.area, name) in _THERE:
             continue
