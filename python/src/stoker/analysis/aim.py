@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.stoker.fleet.plugins.module_utils.readers.protobuf import WireError
 from ansible_collections.stoker.fleet.plugins.module_utils.readers.reading import Reading, Series
 from stoker.analysis.rocksdb import Damaged, read_database
 
@@ -23,6 +24,8 @@ _NONE, _BOOL, _INT, _FLOAT, _TEXT, _BYTES, _LIST, _MAPPING = range(8)
 _OWN = "__system_params"
 _SAMPLE = "__system__"
 _OBJECT = "value that is no number (object of Aim)"
+# Deeper no settings are, and longer no number is; what claims to be was not written by Aim.
+_DEEPEST, _LONGEST_INT = 100, 64
 Path_ = tuple[str | int, ...]
 
 
@@ -44,7 +47,7 @@ def read_run(current: Path, *, history: bool) -> Reading:
     reading.info["updated_at"] = max((file.st_mtime for file in files), default=None)
     entries = _entries(current.parent, reading)
     prefix: Path_ = ("meta", "chunks", run)
-    told = {path[3:]: value for path, value in entries if path[:3] == prefix}
+    told = {path[3:]: value for path, value in entries if path[:3] == prefix and len(path) > 3}
     _about(told, reading)
     _described(repository / "run_metadata.sqlite", run, reading)
     if history:
@@ -59,25 +62,35 @@ def read_run(current: Path, *, history: bool) -> Reading:
 def _entries(folder: Path, reading: Reading) -> list[tuple[Path_, Any]]:
     try:
         found = read_database(folder, reading.notes)
-        # An empty value is a blob's, which lies elsewhere.
-        return [(tuple(_path(key)), _value(value)) for key, value in found.items() if value]
-    except (Damaged, IndexError, struct.error, UnicodeDecodeError) as problem:
+    except (Damaged, WireError, IndexError, struct.error) as problem:
         reading.notes.append(f"the database in {folder} cannot be read: {problem}")
         reading.skip("database that is damaged")
         return []
+    entries = []
+    for key, value in found.items():
+        if not value:
+            continue  # a blob's, which lies elsewhere
+        try:
+            entries.append((tuple(_path(key)), _value(value)))
+        except (Damaged, struct.error, UnicodeDecodeError):
+            reading.skip("entry that is damaged")
+    return entries
 
 
 def _path(key: bytes) -> Iterator[str | int]:
     """A key is a path: texts, and numbers with a mark before them, each with the mark after it."""
-    at = 0
+    at = count = 0
     while at < len(key):
+        count += 1
+        if count > _DEEPEST:
+            raise Damaged(f"a key of more than {_DEEPEST} parts")
         if key[at] == _END:
             if at + 10 > len(key):
                 raise Damaged("a key that is cut")
             yield int.from_bytes(key[at + 1 : at + 9], "big", signed=True)
             at += 10
         else:
-            end = key.index(b"\xfe", at) if b"\xfe" in key[at:] else len(key)
+            end = found if (found := key.find(b"\xfe", at)) >= 0 else len(key)
             yield key[at:end].decode()
             at = end + 1
 
@@ -87,6 +100,8 @@ def _value(data: bytes) -> Any:
     if kind == _BOOL:
         return content == b"\1"
     if kind == _INT:
+        if len(content) > _LONGEST_INT:
+            raise Damaged(f"a number of {len(content)} bytes")
         return int.from_bytes(content, "little", signed=True)
     if kind == _FLOAT:
         return struct.unpack("<d", content)[0]

@@ -147,7 +147,7 @@ def _info(
         commit=text.get("commit"), state=state, started_at=entries[0].get("info", {}).get("started_at"),
         updated_at=max(entry["changed"] for entry in entries), bytes=sum(entry["bytes"] for entry in entries),
         segments=tuple(entry["path"] for entry in entries), config=config,
-        facts={key: info[key] for key in runs.FACTS if key in info}, seen=seen,
+        facts=runs.facts_of(info), seen=seen,
     )  # fmt: skip
 
 

@@ -6,8 +6,8 @@ Tables are in the block-based format (uncompressed or Snappy), the log and the m
 from __future__ import annotations
 
 import struct
-from bisect import bisect_left
 from collections.abc import Iterator
+from heapq import heappop, heappush
 from pathlib import Path
 
 from ansible_collections.stoker.fleet.plugins.module_utils.readers.crc32c import masked
@@ -21,6 +21,8 @@ _VALUE, _DELETION, _SINGLE_DELETION, _RANGE_DELETION = 1, 0, 7, 15
 _KINDS = (_VALUE, _DELETION, _SINGLE_DELETION, _RANGE_DELETION)
 # Fields of the manifest that are one number, and those that are bytes with their length.
 _NUMBERS, _BYTES = {2, 3, 4, 9, 10, 200, 203, 300}, {1, 201}
+# At least every 16th key of a block is written whole, so that all of them are at most so many times as long as it.
+_MOST_KEYS = 32
 
 
 class Damaged(ValueError):
@@ -32,7 +34,9 @@ def read_database(folder: Path, problems: list[str]) -> dict[bytes, bytes]:
     tables, first_log = _manifest(folder)
     newest: dict[bytes, tuple[int, int, bytes]] = {}
     ranges: list[tuple[bytes, bytes, int]] = []  # what is deleted from one key on, before another, up to a sequence
-    logs = sorted((int(path.stem), path) for path in folder.glob("*.log") if path.stem.isdigit())
+    logs = sorted(
+        (int(path.stem), path) for path in folder.glob("*.log") if path.stem.isascii() and path.stem.isdecimal()
+    )
     parts = [(folder / f"{number:06d}.sst", _table) for number in sorted(tables)]
     parts += [(path, _log) for number, path in logs if number >= first_log]
     for path, read in parts:
@@ -48,18 +52,31 @@ def read_database(folder: Path, problems: list[str]) -> dict[bytes, bytes]:
             problems.append(f"{path.name} is not there, so what it held is not read")
         except (Damaged, WireError, struct.error, IndexError) as problem:
             problems.append(f"{path.name} is damaged, and what follows in it is not read: {problem}")
-    keys = sorted(newest)
-    for first, end, before in ranges:
-        for key in keys[bisect_left(keys, first) : bisect_left(keys, end)]:
-            if newest[key][0] < before:
-                newest[key] = (before, _DELETION, b"")
-    return {key: value for key, (_sequence, kind, value) in newest.items() if kind == _VALUE}
+    deleted = _deleted(newest, ranges) if ranges else set()
+    return {k: value for k, (_sequence, kind, value) in newest.items() if kind == _VALUE and k not in deleted}
+
+
+def _deleted(newest: dict[bytes, tuple[int, int, bytes]], ranges: list[tuple[bytes, bytes, int]]) -> set[bytes]:
+    """The keys that a later deletion of a range is about; each range is looked at once, however many there are."""
+    found: set[bytes] = set()
+    waiting = sorted(ranges, reverse=True)
+    begun: list[tuple[int, bytes]] = []
+    for key in sorted(newest):
+        while waiting and waiting[-1][0] <= key:
+            _first, end, before = waiting.pop()
+            heappush(begun, (-before, end))
+        while begun and begun[0][1] <= key:
+            heappop(begun)
+        if begun and newest[key][0] < -begun[0][0]:
+            found.add(key)
+    return found
 
 
 def _manifest(folder: Path) -> tuple[set[int], int]:
     """The numbers of the tables that count, and of the first log whose content is in none of them."""
     name = (folder / "CURRENT").read_text(encoding="utf-8", errors="replace").strip()
-    if not name.startswith("MANIFEST-") or "/" in name:
+    number = name.removeprefix("MANIFEST-")
+    if number == name or not (number.isascii() and number.isdecimal()):
         raise Damaged("CURRENT names no manifest")
     tables: set[int] = set()
     first_log = 0
@@ -128,7 +145,9 @@ def _records(data: bytes) -> Iterator[bytes]:
                 raise Damaged(f"a checksum does not fit at byte {start + at}")
             at += head + length
             form = kind - 4 if kind >= 5 else kind
-            parts = [content] if form in (1, 2) else [*parts, content]
+            if form in (1, 2):
+                parts = []
+            parts.append(content)
             if form in (1, 4):
                 yield b"".join(parts)
 
@@ -161,17 +180,28 @@ def _table(data: bytes) -> Iterator[tuple[bytes, int, int, bytes]]:
     offset, at = varint(footer, at)
     size, at = varint(footer, at)
     version = int.from_bytes(footer[-12:-8], "little")
-    blocks = list(_handles(_block(data, offset, size, checked), version))
-    for name, value in _entries(_block(data, about, about_size, checked)):
-        if name == b"rocksdb.range_del":
-            start, at = varint(value, 0)
-            blocks.append((start, varint(value, at)[0]))
+    blocks = _apart(_handles(_block(data, offset, size, checked), version))
+    known = dict(_entries(_block(data, about, about_size, checked)))
+    if (value := known.get(b"rocksdb.range_del")) is not None:
+        start, at = varint(value, 0)
+        blocks.append((start, varint(value, at)[0]))
     for start, length in blocks:
         for key, value in _entries(_block(data, start, length, checked)):
             mark = int.from_bytes(key[-8:], "little")
             if mark & 0xFF not in _KINDS:
                 raise Damaged(f"an entry of kind {mark & 0xFF}")
             yield key[:-8], mark >> 8, mark & 0xFF, value
+
+
+def _apart(handles: Iterator[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The handles. Raises Damaged where one is listed twice or out of order: a few bytes may list it forever."""
+    found, after = [], 0
+    for offset, size in handles:
+        if offset < after or size < 0:
+            raise Damaged("its index does not list its blocks one after another")
+        found.append((offset, size))
+        after = offset + size + 5
+    return found
 
 
 def _block(data: bytes, offset: int, size: int, checked: bool) -> bytes:
@@ -194,11 +224,16 @@ def _end_of_entries(block: bytes) -> int:
 
 def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Keys and values; a key has as many bytes of the one before it as is said."""
-    at, end, key = 0, _end_of_entries(block), b""
+    at, end, key, left = 0, _end_of_entries(block), b"", _MOST_KEYS * len(block)
     while at < end:
         shared, at = varint(block, at)
         own, at = varint(block, at)
         length, at = varint(block, at)
+        if shared > len(key):
+            raise Damaged("a key has more of the one before it than there is")
+        left -= shared + own
+        if left < 0 or at + own + length > end:
+            raise Damaged("its keys are longer than its block can have them")
         key = key[:shared] + block[at : at + own]
         at += own
         yield key, block[at : at + length]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,10 +28,13 @@ from stoker.analysis.servers import Address, Server, server
 from stoker.analysis.settings import settings_beside
 from stoker.analysis.state import Writers, judge, writers
 from stoker.analysis.values import Kind, RunInfo, State
+from stoker.redaction import redact
 
 # Writers put the settings of a run first.
 _HEAD_BYTES = 65536
 EMPTY = "the file is empty"
+# Over https the name alone may be a token; `git@` of ssh is none.
+_LOGIN = re.compile(r"(https?://)[^/\s]*@", re.IGNORECASE)
 FACTS = ("remote", "gpu", "gpus", "os", "python", "cuda", "program", "runtime_s")
 
 
@@ -234,8 +238,16 @@ def _described(
         group=text.get("group"), job_type=text.get("job_type"), tags=tuple(info.get("tags", ())),
         notes=text.get("notes"), host=text.get("host"), commit=text.get("commit"), state=state, started_at=started,
         updated_at=info.get("updated_at") or changed, bytes=info.get("bytes") or size, segments=segments, config=config,
-        facts={key: info[key] for key in FACTS if key in info},
+        facts=facts_of(info),
     )  # fmt: skip
+
+
+def facts_of(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What else is known of a run. The remote is an address that somebody noted whole, with their password or token."""
+    found = {key: info[key] for key in FACTS if key in info}
+    if isinstance(found.get("remote"), str):
+        found["remote"] = redact(_LOGIN.sub(r"\1", found["remote"]))
+    return found
 
 
 def place_of(source: Source) -> str:
