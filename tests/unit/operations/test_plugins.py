@@ -9,10 +9,12 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from testbed.assistant import Wire
 from testbed.plugin_packages import ROOT, install, install_example
 
 ANSWERS = '''
@@ -202,6 +204,8 @@ def test_an_operation_that_raises_is_the_plugin_s_failure_until_it_goes_well(pla
                 how: well, badly, or otherwise.
             """
             print("printed by the plugin")
+            os.write(1, b"written by the plugin\\n")
+            os.system("echo said by a child")
             if how == "badly":
                 raise ZeroDivisionError("\\x1b[31mby zero\\nsecond line")
             if how == "silently":
@@ -216,13 +220,13 @@ def test_an_operation_that_raises_is_the_plugin_s_failure_until_it_goes_well(pla
     ''')  # fmt: skip
     good = place("flaky", "do", "--json")
     assert good.value() == {"text": "well"}
-    assert "printed by the plugin" in good.err
+    assert all(text in good.err for text in ("printed by the plugin", "written by the plugin", "said by a child"))
     bad = place("flaky", "do", "--how", "badly")
     assert bad.code == 1
     assert "the plugin flaky (stoker-flaky 0.1) failed in flaky do: ZeroDivisionError:" in bad.err
     assert "\x1b" not in bad.err
     assert "Traceback" not in bad.err
-    assert len(bad.err.splitlines()) == 2  # with what it printed
+    assert len(bad.err.splitlines()) == 4  # with what it printed
     listed = place.plugins()["flaky"]
     assert listed["state"] == "failed"
     assert listed["reason"].startswith("in flaky-do: ZeroDivisionError: ")
@@ -322,6 +326,81 @@ def test_host_and_group_variables_say_it_per_node(energy: Place) -> None:
     assert energy.python(script.format("n4")).out == "700.0\n"
     assert energy.python(script.format("n2")).out == "300.0\n"
     assert "is off on n3" in energy.python(script.format("n3")).err
+
+
+@pytest.mark.accepts("C34")
+def test_off_on_a_node_holds_for_defaults_and_lists_and_typos_are_checked(place: Place) -> None:
+    install(place.site, "many", '''
+        from collections.abc import Sequence
+
+        @operation("many", "read")
+        def many(session, node: str = "n1", *, on: Sequence[str] = ()) -> Said:
+            """Say.
+
+            Args:
+                node: A node.
+                on: Nodes.
+            """
+            return Said("well")
+
+        class Plugin:
+            """Says."""
+            @hookimpl
+            def stoker_operations(self):
+                return [many]
+    ''')  # fmt: skip
+    off = "{stoker_plugins: {many: {enabled: false}}}"
+    hosts = f"all: {{vars: {{ansible_connection: local}}, hosts: {{n1: {off}, n2: {{}}, n3: {off}}}}}\n"
+    place.write("inventory.yml", hosts)
+    place.write("stoker.yml", "inventory: inventory.yml\n")
+    assert "is off on n1" in place("many").err
+    assert "is off on n3" in place("many", "n2", "--on", "n2", "--on", "n3").err
+    assert place("many", "n2", "--on", "n2").code == 0
+    assert place("config", "check").code == 0
+    place.write("inventory.yml", hosts.replace("n3: {stoker_plugins: {many", "n3: {stoker_plugins: {mony"))
+    checked = place("config", "check")
+    assert checked.code == 2
+    assert "n3: stoker_plugins.mony: there is no plugin of this name. Did you mean 'many'?" in checked.err
+
+
+@pytest.mark.accepts("C33")
+def test_two_plugins_of_one_package_with_a_backend_are_both_there(place: Place) -> None:
+    install(place.site, "alpha", ANSWERS.format(name="alpha"))
+    info = place.site / "stoker_alpha-0.1.dist-info/entry_points.txt"
+    second = ANSWERS.format(name="beta").replace("class Plugin", "class Other").replace("say", "tell")
+    with (place.site / "stoker_alpha.py").open("a") as module:
+        module.write(textwrap.dedent(second))
+    more = "beta = stoker_alpha:Other\n\n[stoker.backends]\npolite = stoker_alpha:Plugin\n"
+    info.write_text(info.read_text() + more)
+    listed = place.plugins()
+    assert {name: listed[name]["state"] for name in ("alpha", "beta")} == {"alpha": "on", "beta": "on"}, listed
+
+
+@pytest.mark.accepts("C33")
+def test_what_a_plugin_prints_at_any_time_is_no_part_of_the_protocol(place: Place) -> None:
+    install(place.site, "chatty", '''
+        import threading
+
+        def chat(begun):
+            for _ in range(2000):
+                print("chat", flush=True)
+                begun.set()
+                time.sleep(0.002)
+
+        class Plugin:
+            """Talks."""
+            @hookimpl
+            def stoker_start(self, context):
+                begun = threading.Event()
+                threading.Thread(target=chat, args=(begun,), daemon=True).start()
+                begun.wait()
+    ''')  # fmt: skip
+    wire = Wire(place.env, place.folder / "here")
+    try:
+        wire.initialize()  # each line has to be a message
+        assert b"chat" in wire.errors
+    finally:
+        wire.close()
 
 
 def test_a_command_of_stoker_s_own_looks_for_no_plugin(place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,24 +37,36 @@ def serve(asked: Asked) -> int:
     from stoker.operations.plugin_lasting import lasting
 
     settings = config.load(asked.config)
+    wire = None if asked.http else _wire()
     # Before the worker: each call is to have them.
     plugin_loading.load(settings)
     named = [str(path.absolute()) if path is not None else None for path in (asked.inventory, asked.config)]
-    worker, session = Worker(settings), Session(asked.inventory, config_file=asked.config)
+    worker, session = Worker(settings, wire), Session(asked.inventory, config_file=asked.config)
     try:
         _refuse_missing()
         with lasting(session, _warn):
-            if asked.http:
+            if wire is None:
                 from stoker.mcp.http import serve_http
 
                 return serve_http(asked, worker, named[0], named[1], settings)
             from stoker.mcp.stdio import serve_stdio
 
             role = "read" if asked.read_only else settings.access.mcp
-            return serve_stdio(worker, named[0], named[1], settings, Caller(user(), role, "stdio"))
+            return serve_stdio(worker, named[0], named[1], settings, Caller(user(), role, "stdio"), wire)
     finally:
         session.close()
         worker.close()
+
+
+def _wire() -> int:
+    """The client's end, alone: whatever else is written to standard output from now on goes to standard error.
+
+    Until the process ends, since what a plugin began may print at any time.
+    """
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    return kept
 
 
 def _warn(problem: Problem) -> None:

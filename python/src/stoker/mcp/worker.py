@@ -28,15 +28,18 @@ _CALL = b"call"
 class Worker:
     """The process that forks one for each call. To be started before there are threads or an event loop.
 
-    Of `settings` who may do what holds for each call as it is now, whatever becomes of the file.
+    Of `settings` who may do what holds for each call as it is now, whatever becomes of the file. `wire` is the
+    descriptor of the protocol, which no call has.
     """
 
-    def __init__(self, settings: Config) -> None:
+    def __init__(self, settings: Config, wire: int | None = None) -> None:
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = here
         self.pid = os.fork()
         if self.pid == 0:
             here.close()
+            if wire is not None:
+                os.close(wire)
             _become_quiet()
             _serve(there, settings)
         there.close()

@@ -11,6 +11,7 @@ import functools
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
@@ -95,7 +96,9 @@ class Plugins:
         resources = tuple(self.ask(one, "stoker_resources") or ())
         others = [(other.name, other.operations, other.resources) for other in self.working if other is not one]
         refuse_backends(
-            one.backends, [(other.name, other.backends) for other in self.installed.values() if other is not one]
+            # Which plugin of a package a backend of it belongs to is not said anywhere.
+            one.backends,
+            [(other.name, other.backends) for other in self.installed.values() if other.package != one.package],
         )
         refuse_clash(one.name, operations, resources, others)
         one.operations, one.resources = operations, resources
@@ -181,9 +184,11 @@ def _guarded(one: Installed, said: Operation) -> Callable[..., Any]:
 
     @functools.wraps(said.function)
     def call(session: Session, *args: Any, **kwargs: Any) -> Any:
-        _refuse_nodes(session, one, said.signature().bind(*args, **kwargs).arguments)
+        bound = said.signature().bind(*args, **kwargs)
+        bound.apply_defaults()
+        _refuse_nodes(session, one, bound.arguments)
         try:
-            with contextlib.redirect_stdout(sys.stderr):
+            with quiet(), contextlib.redirect_stdout(sys.stderr):
                 value = said.function(session, *args, **kwargs)
             if not dataclasses.is_dataclass(value) or isinstance(value, type):
                 raise TypeError(f"it answered with {type(value).__name__}, which is no dataclass")
@@ -204,23 +209,40 @@ def _guarded(one: Installed, said: Operation) -> Callable[..., Any]:
 
 def _refuse_nodes(session: Session, one: Installed, given: Mapping[str, Any]) -> None:
     """Raise where the call names a node on which the plugin is off, or is told what it does not know."""
-    for pattern in (given.get(name) for name in ("on", "node")):
-        if isinstance(pattern, str):
-            for name in session.inventory.match(pattern):
-                node = session.inventory.node(name)
-                plugin_settings.refuse_unknown_on(node, installed().installed)
-                plugin_settings.of_node(node, one.name, one.node_settings)
+    for said in (given.get(name) for name in ("on", "node")):
+        patterns = [said] if isinstance(said, str) else said if isinstance(said, list | tuple) else []
+        for name in dict.fromkeys(name for pattern in patterns for name in session.inventory.match(pattern)):
+            node = session.inventory.node(name)
+            plugin_settings.refuse_unknown_on(node, installed().installed)
+            plugin_settings.of_node(node, one.name, one.node_settings)
+
+
+class _Diverted:
+    """Standard output while it is standard error. Several threads may ask for it: the first begins, the last ends."""
+
+    lock = threading.Lock()
+    asked = 0
+    kept = -1
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """What is printed meanwhile goes to standard error: on standard output is an answer, or a protocol."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
+    """What is written to standard output meanwhile, by a child or by C too, goes to standard error.
+
+    On standard output is an answer, or a protocol.
+    """
+    with _Diverted.lock:
+        if _Diverted.asked == 0:
+            sys.stdout.flush()
+            _Diverted.kept = os.dup(1)
+            os.dup2(2, 1)
+        _Diverted.asked += 1
     try:
         yield
-        sys.stdout.flush()
     finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+        with _Diverted.lock:
+            _Diverted.asked -= 1
+            if _Diverted.asked == 0:
+                sys.stdout.flush()
+                os.dup2(_Diverted.kept, 1)
+                os.close(_Diverted.kept)

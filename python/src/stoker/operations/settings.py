@@ -116,10 +116,14 @@ def change(session: Session, key: str, value: str | None = None, *, unset: bool 
 def check(session: Session, file: str | None = None) -> SettingList:
     """Check a stoker.yml, and list what it sets. Exit code 2 where something in it is wrong: file, line and field.
 
+    Of the one in use also what the variables of its hosts say of plugins.
+
     Args:
         file: The file; by default the one in use.
     """
     settings = reading.load(Path(file)) if file is not None else session.config
+    if file is None:
+        _check_hosts(session)
     if settings.file is None:
         raise NotFound("there is no stoker.yml to check", next_step="stoker init writes one")
     lines = _lines(settings)
@@ -127,6 +131,15 @@ def check(session: Session, file: str | None = None) -> SettingList:
     return SettingList(
         str(settings.file), tuple(Setting(dotted(loc), shown(loc, said[loc]), _line(lines, loc)) for loc in said)
     )
+
+
+def _check_hosts(session: Session) -> None:
+    """Raise ConfigError where the variables of a host speak of a plugin that is not there."""
+    from stoker.operations import plugin_loading, plugin_settings
+
+    nodes = session.whole_inventory.nodes if session.inventory_path is not None else ()
+    for node in (node for node in nodes if plugin_settings.VARIABLE in node.vars):
+        plugin_settings.refuse_unknown_on(node, plugin_loading.installed().installed)
 
 
 @operation("config", "config diff", "read")
