@@ -40,6 +40,7 @@ class ActionModule(NodeAction):
                 "with_secrets": {"type": "bool", "default": False, "no_log": False},
                 "max_size": {"type": "str", "default": "500M"},
                 "progress": {"type": "path"},
+                "settings": {"type": "path"},
             }
         )
         self._args, self._task_vars = args, task_vars
@@ -167,7 +168,9 @@ class ActionModule(NodeAction):
         """Which of these would change the settings or the inventory here."""
         sources = [os.fsencode(source) for source in self._task_vars.get("ansible_inventory_sources") or ()]
         there = [os.path.abspath(source) for source in sources if os.path.exists(source)]
-        return {name for name in names if own_files.is_own(os.path.join(os.path.abspath(local), name), there)}
+        settings = os.fsencode(os.path.abspath(self._args["settings"])) if self._args["settings"] else None
+        folder = os.path.abspath(local)
+        return {name for name in names if own_files.is_own(os.path.join(folder, name), there, settings)}
 
     def _newer(self, local, folder, found):
         """Which of these are newer here. rsync tells whole seconds; the node is asked about what is of the same one."""

@@ -37,6 +37,9 @@ options:
       - A folder on the controller. What rsync says is written into a file of the host's name there while it works, with
         its progress. By default nobody sees it.
     type: path
+  settings:
+    description: The file of settings in use on the controller, where its name is not V(stoker.yml). Never fetched.
+    type: path
   direction:
     description: V(push) sends files to the node, V(pull) fetches them from there.
     type: str

@@ -7,6 +7,9 @@ from typing import Any
 
 from stoker.errors import StokerError
 
+MOST_VALUES = 20_000
+DEEPEST = 20
+
 
 class ConfigError(StokerError):
     """A setting is wrong. The message begins with file, line and field. Exit code 2."""
@@ -21,13 +24,29 @@ def loaded(text: str, shown: str) -> Any:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        return YAML(typ="rt").load(text)
+        data = YAML(typ="rt").load(text)
     except MarkedYAMLError as problem:
         mark = problem.problem_mark or problem.context_mark
         line = mark.line + 1 if mark else None
         raise ConfigError(shown, line, f"not valid YAML: {problem.problem or problem}") from None
     except YAMLError as problem:
         raise ConfigError(shown, None, f"not valid YAML: {problem}") from None
+    except RecursionError:
+        raise ConfigError(shown, None, f"is more than {DEEPEST} deep") from None
+    _bounded(data, shown)
+    return data
+
+
+def _bounded(data: Any, shown: str) -> None:
+    """Refuse what unfolds without end: an alias may stand for all that was written before it."""
+    count, todo = 0, [(data, 0)]
+    while todo:
+        value, depth = todo.pop()
+        count += 1
+        if count > MOST_VALUES or depth > DEEPEST:
+            raise ConfigError(shown, 1, f"has more than {MOST_VALUES:,} values, or is more than {DEEPEST} deep")
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        todo += [(item, depth + 1) for item in inner]
 
 
 def plain(data: Any) -> Any:

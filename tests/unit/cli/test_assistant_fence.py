@@ -108,6 +108,13 @@ def test_no_assistant_writes_what_tells_the_server_what_to_do(outside: Path) -> 
     assert "tells the server what to do" in ask("store backup", {"file": "stoker.yml"})["text"]
 
 
+def test_no_assistant_writes_settings_of_another_name(outside: Path) -> None:
+    Path("fleet.yml").write_text("access: {}\n")
+    asked = {"operation": "store backup", "arguments": {"file": "fleet.yml"}, "config": "fleet.yml"}
+    who = {"who": "a", "role": "administer", "via": "stdio"}
+    assert "tells the server what to do" in perform({**asked, **who}, lambda _text: None)["text"]
+
+
 def test_rules_hold_as_they_were_read_at_the_start(stoker: Stoker) -> None:
     request = {"operation": "token list", "arguments": {}, "who": "a", "role": "operate", "via": "stdio"}
     Path("stoker.yml").write_text("access: {allow: {operate: ['*']}}\n")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -99,6 +100,41 @@ def test_folders_that_are_none_and_names_that_are_two_are_told(stoker: Stoker) -
     assert "holds no folder with a SKILL.md" in checked.err
     assert "stoker.yml:5: skills[3]: " in checked.err
     assert "cannot be read: No such file or directory" in checked.err
+
+
+@pytest.mark.accepts("C55")
+def test_what_cannot_be_a_skill_hides_no_other(stoker: Stoker) -> None:
+    write(Path("s/fine"), GOOD.format(name="fine"))
+    bomb = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{f'*a{n - 1}, ' * 9}]\n" for n in range(1, 9))
+    write(Path("s/bomb"), GOOD.format(name="bomb").replace("description", f"{bomb}description"))
+    write(Path("s/deep"), GOOD.format(name="deep").replace("description", f"metadata: {'[' * 5000}\ndescription"))
+    Path("s/pipe").mkdir()
+    os.mkfifo("s/pipe/SKILL.md")
+    Path("s/round").mkdir()
+    Path("s/round/SKILL.md").symlink_to("SKILL.md")
+    Path("stoker.yml").write_text("skills: ['~no-such-user/x', s]\n")
+    listed = stoker("skill", "list", "--json").json()["value"]
+    assert [skill["name"] for skill in listed["skills"]] == ["fine", "stoker"]
+    reasons = " ".join(fault["reason"] for fault in listed["left_out"])
+    for said in (
+        "skills[0]: ",
+        "more than 20,000 values",
+        "s/deep/SKILL.md: is more than 20 deep",
+        "no regular file",
+        "s/round: ",
+    ):
+        assert said in reasons, reasons
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every folder")
+def test_a_folder_that_is_shut_hides_no_other(stoker: Stoker) -> None:
+    write(Path("s/fine"), GOOD.format(name="fine"))
+    write(Path("s/shut"), GOOD.format(name="shut")).chmod(0)
+    Path("stoker.yml").write_text("skills: [s]\n")
+    listed = stoker("skill", "list", "--json").json()["value"]
+    Path("s/shut").chmod(0o700)
+    assert [skill["name"] for skill in listed["skills"]] == ["fine", "stoker"]
+    assert "s/shut: cannot be read: Permission denied" in listed["left_out"][0]["reason"]
 
 
 @pytest.mark.accepts("C55")

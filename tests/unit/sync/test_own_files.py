@@ -28,3 +28,12 @@ def test_settings_inventory_and_what_git_obeys_are_this_machines_own(tmp_path: P
     (tmp_path / "link").symlink_to(tmp_path)
     inventories = [os.fsencode(tmp_path / "hosts.yml"), os.fsencode(tmp_path / "inv")]
     assert is_own(os.fsencode(tmp_path / name), inventories) is own
+
+
+def test_settings_of_another_name_are_this_machines_own(tmp_path: Path) -> None:
+    (tmp_path / "real.yml").touch()
+    (tmp_path / "fleet.yml").symlink_to("real.yml")
+    (tmp_path / "link").symlink_to(tmp_path)
+    settings = os.fsencode(tmp_path / "fleet.yml")
+    for name, own in (("fleet.yml", True), ("real.yml", True), ("link/fleet.yml", True), ("other.yml", False)):
+        assert is_own(os.fsencode(tmp_path / name), [], settings) is own, name

@@ -69,8 +69,9 @@ class Fence:
     def _is_own(self, path: Path) -> bool:
         from ansible_collections.stoker.fleet.plugins.module_utils.own_files import is_own
 
-        inventory = self._session.inventory_path
-        return bool(is_own(os.fsencode(path.absolute()), [os.fsencode(inventory)] if inventory else []))
+        inventory, settings = self._session.inventory_path, self._session.config.file
+        own = os.fsencode(settings.absolute()) if settings is not None else None
+        return bool(is_own(os.fsencode(path.absolute()), [os.fsencode(inventory)] if inventory else [], own))
 
 
 def _place(name: str, value: str) -> Path:

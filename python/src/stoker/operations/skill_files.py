@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,11 @@ def folders(config: Config) -> Iterator[tuple[Path, str]]:
     yield own_folder(), "Stoker's own"
     base = config.file.parent if config.file is not None else Path.cwd()
     for at, name in enumerate(config.skills):
-        yield base / Path(name).expanduser(), place_of(config, "skills", at)
+        try:
+            folder = Path(name).expanduser()
+        except RuntimeError:  # ~ of nobody: as it is written it cannot be read, which is told
+            folder = Path(name)
+        yield base / folder, place_of(config, "skills", at)
 
 
 def own_folder() -> Path:
@@ -57,7 +62,7 @@ def read_all(config: Config) -> tuple[tuple[Skill, ...], tuple[SkillFault, ...]]
     faults: list[SkillFault] = []
     for folder, named_by in folders(config):
         try:
-            files = sorted(_files(folder))
+            files = sorted(_files(folder, faults))
         except OSError as problem:
             faults.append(SkillFault(str(folder), f"{named_by}: {folder} cannot be read: {problem.strerror}"))
             continue
@@ -74,17 +79,43 @@ def read_all(config: Config) -> tuple[tuple[Skill, ...], tuple[SkillFault, ...]]
     return tuple(skills[name] for name in sorted(skills)), tuple(faults)
 
 
-def _files(folder: Path) -> list[Path]:
-    """The SKILL.md of a folder that is a skill itself, or of those in it. Raises OSError."""
+def _files(folder: Path, faults: list[SkillFault]) -> list[Path]:
+    """The SKILL.md of a folder that is a skill itself, or of those in it. Raises OSError.
+
+    A folder in it that nobody here may look into hides no other; it is added to `faults`.
+    """
     if (folder / FILE).is_file():
         return [folder / FILE]
-    return [inner / FILE for inner in folder.iterdir() if inner.is_dir() and (inner / FILE).exists()]
+    found = []
+    for inner in sorted(folder.iterdir()):
+        try:
+            if inner.is_dir() and _is_there(inner / FILE):
+                found.append(inner / FILE)
+        except OSError as problem:
+            shown = shown_path(inner)
+            faults.append(SkillFault(shown, f"{shown}: cannot be read: {problem.strerror}"))
+    return found
+
+
+def _is_there(file: Path) -> bool:
+    """Unlike `exists` of newer Pythons it raises OSError where that cannot be seen."""
+    try:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def read(file: Path) -> Skill:
     """The skill of a SKILL.md. Raises ConfigError with file and line."""
     shown = shown_path(file)
     try:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            # A pipe would keep whoever reads it.
+            raise ConfigError(shown, None, "is no regular file")
+        if status.st_size > _LARGEST_BYTES:
+            raise ConfigError(shown, None, f"is larger than {_LARGEST_BYTES:,} bytes")
         data = file.read_bytes()
         text = data.decode("utf-8")
     except UnicodeDecodeError as problem:
@@ -92,8 +123,6 @@ def read(file: Path) -> Skill:
         raise ConfigError(shown, line, "is not a text in UTF-8") from None
     except OSError as problem:
         raise ConfigError(shown, None, f"cannot be read: {problem.strerror}") from None
-    if len(data) > _LARGEST_BYTES:
-        raise ConfigError(shown, None, f"is larger than {_LARGEST_BYTES:,} bytes")
     lines = text.removeprefix("\ufeff").splitlines()
     if not lines or lines[0].rstrip() != _EDGE:
         raise ConfigError(shown, 1, f"does not begin with {_EDGE} and its front matter")

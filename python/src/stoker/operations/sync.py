@@ -220,7 +220,9 @@ def _report(session: Session, on: str, request: Mapping[str, Any]) -> SyncReport
     if request["direction"] == "pull" and len(names) != 1:
         raise UsageError(f"{on} is {len(names)} nodes, and their files would lie in one folder", next_step="name one")
     with progress.shown(session, "sending to" if request["direction"] == "push" else "fetching from") as folder:
-        asked = {**request, "progress": folder} if folder else request
+        asked = {**request, **({"progress": folder} if folder else {})}
+        if session.config.file is not None:
+            asked["settings"] = str(session.config.file.absolute())
         answers, problems = ask_nodes(session, "stoker.fleet.sync", {"*": asked}, names)
     nodes = tuple(_synced(name, answers[name].res) for name in names if name in answers)
     return SyncReport(request["direction"], bool(request["dry_run"]), nodes, problems)
