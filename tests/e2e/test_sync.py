@@ -253,6 +253,19 @@ def test_a_link_in_the_place_of_a_folder_over_there_is_followed_or_named(
         assert (node.home / "big/x").read_text() == "1"
 
 
+def test_settings_of_another_name_do_not_come_from_a_node(
+    stoker: Callable[..., Cli], node: PlainNode, project: Path
+) -> None:
+    put(node.home / "proj", **{"fleet.yml": "access: {}\n", "other.yml": "x: 1\n"})
+    settings = project / "fleet.yml"
+    settings.write_text("{}\n")
+    os.utime(settings, (1_600_000_000, 1_600_000_000))
+    pulled = sync(stoker(node), "pull", "n1", "--local", str(project), "--remote", "proj", "--config", str(settings))
+    assert "other.yml" in names(pulled)
+    assert settings.read_text() == "{}\n"
+    assert any(note.startswith("fleet.yml is not fetched") for note in pulled["notes"]), pulled
+
+
 @pytest.mark.accepts("V04")
 def test_a_path_that_is_missing_is_a_warning_and_the_others_come(
     stoker: Callable[..., Cli], node: PlainNode, project: Path
