@@ -72,7 +72,9 @@ def kind_of_named(path: str) -> str | None:
         return "jsonl"
     if path.endswith(".csv"):
         return "csv"
-    return "log" if path.endswith(NAMED_LOGS) or output_log.has_metrics(path) else None
+    # An empty one has nothing to hide, and whoever named it is told that it is empty.
+    empty = os.path.getsize(path) == 0
+    return "log" if empty or path.endswith(NAMED_LOGS) or output_log.has_metrics(path) else None
 
 
 def _has_axis(path: str, keys_of: Callable[[str], set[str]]) -> bool:
