@@ -50,6 +50,7 @@ FOUND: list[tuple[str, str, str]] = [
     ("W&B key", "WANDB_API_KEY=" + HEX40, HEX40),
     ("W&B key", "wandb_v1_" + MIXED, MIXED),
     ("Slack token", "xoxb-" + "123456789012-abcdefABCDEF", "123456789012"),
+    ("Telegram token", "https://api.telegram.org/bot123456789:" + "AbC-1" * 7 + "/getMe", "AbC-1AbC-1"),
     ("Slack webhook", "https://hooks.slack.com/services/" + "T0000/B0000/" + MIXED, MIXED),
     ("named secret", "export VAST_API_KEY=" + "0a1b2c3d", "0a1b2c3d"),
     ("Stoker token", "stoker_" + (MIXED + MIXED)[:43], MIXED[:30]),
