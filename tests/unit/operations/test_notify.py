@@ -170,6 +170,14 @@ def test_a_target_that_fails_is_shown_tried_again_later_and_stops_no_other(
     assert next(one for one in notify.list_targets(session).targets if one.name == "bad").failing_since is None
 
 
+def test_numbers_that_no_store_holds_are_refused(session: Session) -> None:
+    huge = 99999999999999999999999
+    for act in (lambda: inbox.read(session, huge), lambda: inbox.list_inbox(session, limit=huge)):
+        with pytest.raises(StokerError, match="larger than a store can hold") as problem:
+            act()
+        assert problem.value.exit_code == 2
+
+
 def test_where_the_address_is_missing_the_target_is_not_marked_for_others(
     session: Session, chats: Chats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
