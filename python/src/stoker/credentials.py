@@ -26,7 +26,7 @@ _PLACEHOLDER = re.compile(
 _START = r"(?<![A-Za-z0-9_])"
 _AWS_ID = re.compile(_START + r"(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])")
 _NAME = (
-    r"[\w.-]{0,40}?(?:password|passwd|api[_-]?key|secret[_-]?(?:access[_-]?)?key|client[_-]?secret|auth[_-]?token"
+    r"[\w.-]{0,40}?(?:password|passwd|api[_-]?key|secret[_-]?(?:access[_-]?)?key|secret|db[_-]?pass|auth[_-]?token"
     r"|access[_-]?token|private[_-]?key)"
 )
 
@@ -151,6 +151,9 @@ def _walked(value: Any, place: str, found: list[Credential], depth: int, name: s
         )
     if isinstance(value, str):
         return _text(value, place, found, depth, name)
+    if isinstance(value, int) and not isinstance(value, bool) and (kind := _by_name(str(value), name)):
+        found.append(Credential(kind, place))
+        return _MARK.format(kind)
     if isinstance(value, Mapping):
         new: dict[Any, Any] = {}
         pair = _has_access_key(value.values())
@@ -205,7 +208,11 @@ def _by_name(text: str, name: str) -> str | None:
     last = words[-1] if words else ""
     if "wandb" in name.lower() and _WANDB_KEY.fullmatch(text) and re.search(r"key|token", last, re.IGNORECASE):
         return "W&B key"
-    if _SECRET_NAME.fullmatch(last) and len(text) >= 4 and not re.search(r"\s", text) and _not_a_placeholder(text):
+    if last.lower() == "value" and len(words) > 1:  # {"password": {"value": ...}}
+        last = words[-2]
+    # A password may be several words; under another name these are a remark.
+    whole = not re.search(r"\s", text) or re.search(r"passw(?:or)?d$", last, re.IGNORECASE)
+    if _SECRET_NAME.fullmatch(last) and len(text) >= 4 and whole and _not_a_placeholder(text):
         return "named secret"
     return None
 
