@@ -53,8 +53,10 @@ def with_setting(text: str, loc: Loc, value: Any) -> str:
     if isinstance(loc[-1], int) and loc[-1] == len(holder):
         holder.append(value)
     else:
-        holder[loc[-1]] = value
-    return head + _minimal(body, before, _dumped(body, data))
+        holder[key_of(holder, loc[-1])] = value
+    fresh = _minimal(body, before, _dumped(body, data))
+    _check_alone(body, fresh, loc)
+    return head + fresh
 
 
 def without_setting(text: str, loc: Loc) -> str:
@@ -65,12 +67,21 @@ def without_setting(text: str, loc: Loc) -> str:
     for end in range(len(loc), 0, -1):
         try:
             holder = _holder(data, loc[:end], make=False)
-            del holder[loc[end - 1]]
+            del holder[key_of(holder, loc[end - 1])]
         except (LookupError, TypeError, UsageError):
             raise UsageError(f"{dotted(loc)} is not set in the file: its default holds") from None
         if holder:  # of what would hold nothing, the name goes, too
             break
-    return head + (_minimal(body, before, _dumped(body, data)) if data else "")
+    fresh = _minimal(body, before, _dumped(body, data)) if data else _remarks(body)
+    _check_alone(body, fresh, loc)
+    return head + fresh
+
+
+def key_of(data: Any, part: int | str) -> Any:
+    """`part` as `data` has it: YAML reads some names as numbers or dates, 4711 for one."""
+    if isinstance(data, dict) and part not in data:
+        return next((key for key in data if str(key) == part), part)
+    return part
 
 
 def flat(value: Any, loc: Loc = ()) -> dict[Loc, Any]:
@@ -91,7 +102,8 @@ def _holder(data: Any, loc: Loc, *, make: bool) -> Any:
 
     for index, part in enumerate(loc[:-1]):
         _check_holds(data, part, loc[:index])
-        missing = part not in data if isinstance(part, str) else part >= len(data)
+        part = key_of(data, part)
+        missing = part >= len(data) if isinstance(data, list) else part not in data
         if missing and (not make or isinstance(part, int)):
             raise UsageError(f"{dotted(loc[: index + 1])} is not set")
         if missing or (data[part] is None and make):
@@ -109,6 +121,30 @@ def _check_holds(data: Any, part: int | str, loc: Loc) -> None:
         raise UsageError(
             f"{where} is not a {'mapping' if isinstance(part, str) else 'list'}: there is no {part!r} in it"
         )
+
+
+def _check_alone(old: str, new: str, loc: Loc) -> None:
+    """Raises UsageError where a change of `loc` would change something else, too: by an alias both are one."""
+    before, after = (_leaves(plain(_read(text))) for text in (old, new))
+    # What became empty is told by its own name, and is above `loc`.
+    related = [at for at in {*before, *after} if at[: len(loc)] != loc and loc[: len(at)] != at]
+    other = sorted(dotted(at) for at in related if (at in before, before.get(at)) != (at in after, after.get(at)))
+    if other:
+        raise UsageError(
+            f"{dotted(loc)} cannot be changed alone: the file says {other[0]} by the same words (an alias: & and *)",
+            next_step="write the value out in both places, then change it",
+        )
+
+
+def _leaves(value: Any, loc: Loc = ()) -> dict[Loc, Any]:
+    """What YAML says, value by value, those of lists among them."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return {at: one for part, inner in inside for at, one in _leaves(inner, (*loc, part)).items()} or {loc: value}
+
+
+def _remarks(text: str) -> str:
+    """The comments of a file whose last setting was taken out."""
+    return "".join(line for line in text.splitlines(keepends=True) if not line.strip() or line.lstrip()[0] == "#")
 
 
 def _nested(loc: Loc, value: Any) -> Any:

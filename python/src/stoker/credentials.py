@@ -26,7 +26,7 @@ _PLACEHOLDER = re.compile(
 _START = r"(?<![A-Za-z0-9_])"
 _AWS_ID = re.compile(_START + r"(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])")
 _NAME = (
-    r"[\w.-]{0,40}?(?:password|passwd|api[_-]?key|secret[_-]?(?:access[_-]?)?key|client[_-]?secret|auth[_-]?token"
+    r"[\w.-]{0,40}?(?:password|passwd|api[_-]?key|secret[_-]?(?:access[_-]?)?key|secret|db[_-]?pass|auth[_-]?token"
     r"|access[_-]?token|private[_-]?key)"
 )
 
@@ -54,6 +54,11 @@ def _mixed(found: str) -> bool:
     return any(c.isdigit() for c in found) and any(c.isalpha() for c in found)
 
 
+def _mixed_case(found: str) -> bool:
+    """A token of three dozen characters has both; a digest, a number and a time have not."""
+    return _mixed(found) and found.lower() != found != found.upper()
+
+
 def _not_a_placeholder(found: str) -> bool:
     return len(found) >= 3 and _PLACEHOLDER.fullmatch(found) is None
 
@@ -62,6 +67,10 @@ def _assigned(found: str) -> bool:
     return len(found) >= 6 and _not_a_placeholder(found) and _mixed(found)
 
 
+# A port is no password: http://host:80/a@b. Its groups: what stands before the password, and that.
+URL_PASSWORD = re.compile(
+    r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@'\"]{0,200}):(?!\d{1,5}(?:[/?#]|$))([^\s'\"]{1,400})@", re.IGNORECASE
+)
 _FORMS = (
     _Form(
         "private key",
@@ -103,12 +112,11 @@ _FORMS = (
     _Form("Stoker token", re.compile(_START + r"stoker_[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])")),
     _Form("JSON web token", re.compile(_START + r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}")),
     _Form("bearer token", re.compile(r"(?i:\bbearer)\s+([A-Za-z0-9._~+/-]{12,}=*)"), 1, _mixed),
-    # A port is no password: http://host:80/a@b.
     _Form(
-        "password in a URL",
-        re.compile(r"(?i:\b[a-z][a-z0-9+.-]{0,30})://[^\s:/@'\"]{0,200}:(?!\d{1,5}(?:[/?#]|$))([^\s'\"]{1,400})@"), 1,
-        _not_a_placeholder,
+        "Telegram token", re.compile(r"(?<![A-Za-z0-9])(?:bot)?([0-9]{8,10}:[A-Za-z0-9_-]{35})(?![A-Za-z0-9_-])"), 1,
+        _mixed_case,
     ),
+    _Form("password in a URL", URL_PASSWORD, 2, _not_a_placeholder),
     _Form("password", re.compile(r"(?i:\b(?:password|passwd|pwd))=[\"']?([^\s'\",;&]+)"), 1, _not_a_placeholder),
     _Form("named secret", re.compile(rf"(?i:\b{_NAME})[\"']?\s*[=:]\s*[\"']?([^\s'\",;]+)"), 1, _assigned),
 )  # fmt: skip
@@ -143,6 +151,9 @@ def _walked(value: Any, place: str, found: list[Credential], depth: int, name: s
         )
     if isinstance(value, str):
         return _text(value, place, found, depth, name)
+    if isinstance(value, int) and not isinstance(value, bool) and (kind := _by_name(str(value), name)):
+        found.append(Credential(kind, place))
+        return _MARK.format(kind)
     if isinstance(value, Mapping):
         new: dict[Any, Any] = {}
         pair = _has_access_key(value.values())
@@ -197,7 +208,11 @@ def _by_name(text: str, name: str) -> str | None:
     last = words[-1] if words else ""
     if "wandb" in name.lower() and _WANDB_KEY.fullmatch(text) and re.search(r"key|token", last, re.IGNORECASE):
         return "W&B key"
-    if _SECRET_NAME.fullmatch(last) and len(text) >= 4 and not re.search(r"\s", text) and _not_a_placeholder(text):
+    if last.lower() == "value" and len(words) > 1:  # {"password": {"value": ...}}
+        last = words[-2]
+    # A password may be several words; under another name these are a remark.
+    whole = not re.search(r"\s", text) or re.search(r"passw(?:or)?d$", last, re.IGNORECASE)
+    if _SECRET_NAME.fullmatch(last) and len(text) >= 4 and whole and _not_a_placeholder(text):
         return "named secret"
     return None
 

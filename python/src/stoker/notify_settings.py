@@ -12,7 +12,10 @@ from stoker.setting import FORBID, Is, Name, OnOff, Positive, Role, Seconds
 # The target that is always there: the messages in the store, which `stoker inbox` shows.
 INBOX = "inbox"
 # The first words of all events; a rule for anything else would wait for ever.
-SUBJECTS = ("alert", "attempt", "dispatcher", "job", "message", "node", "queue", "step", "template", "workflow")
+SUBJECTS = (
+    "alert", "attempt", "context", "dispatcher", "job", "message", "node", "queue", "session", "step", "template",
+    "thread", "workflow",
+)  # fmt: skip
 # Names for what has several, or another one in the store.
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "job.ended": ("job.succeeded", "job.failed", "job.cancelled", "job.lost", "job.dead"),

@@ -170,6 +170,30 @@ def test_a_target_that_fails_is_shown_tried_again_later_and_stops_no_other(
     assert next(one for one in notify.list_targets(session).targets if one.name == "bad").failing_since is None
 
 
+def test_numbers_that_no_store_holds_are_refused(session: Session) -> None:
+    huge = 99999999999999999999999
+    for act in (lambda: inbox.read(session, huge), lambda: inbox.list_inbox(session, limit=huge)):
+        with pytest.raises(StokerError, match="larger than a store can hold") as problem:
+            act()
+        assert problem.value.exit_code == 2
+
+
+def test_where_the_address_is_missing_the_target_is_not_marked_for_others(
+    session: Session, chats: Chats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(session, {"hook": chats.webhook}, monkeypatch)
+    happened(session, "job.failed", "one")
+    monkeypatch.delenv("HOOK_URL")
+    (problem,) = notify.send(session).problems
+    assert problem.message == "no message from here to hook: the variable HOOK_URL is not set here"
+    view = notify.list_targets(session).targets[0]
+    assert (view.due, view.failing_since, view.next_try) == (1, None, None)
+    monkeypatch.setenv("HOOK_URL", chats.webhook)
+    assert [said["title"] for _, said in chats.taken] == []
+    notify.send(session)
+    assert [said["title"] for _, said in chats.taken] == ["job one failed on n1"]
+
+
 def test_a_server_that_does_not_answer_holds_up_nothing_for_long(
     session: Session, chats: Chats, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,3 +150,10 @@ def test_without_a_bot_or_users_nothing_listens(session: Session, text: str, sen
         listen(session)
     assert sentence in str(problem.value)
     assert problem.value.exit_code == (1 if "variable" in sentence else 2)
+
+
+def test_each_bot_has_its_own_place(session: Session, chats: Chats) -> None:
+    session.store.notices.begin(["@telegram:987654321"], 10**9)  # another bot, whose numbers are far ahead
+    chats.write(OPERATOR, "hello")
+    assert [outcome for *_, outcome in heard(session)] == ["kept"]
+    assert session.store.notices.targets()["@telegram:123456789"].seen > 0

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from stoker import config
+from stoker.config_edit import parsed, parts_of, with_setting, without_setting
 from stoker.errors import NotFound, StokerError, UsageError
 from stoker.marked import ConfigError
 from stoker.operations import policy, settings
@@ -112,6 +113,50 @@ def test_a_setting_is_taken_out_and_its_default_holds(session: Session, file: Pa
         settings.change(session, "launcher.idle_s", unset=True)
     with pytest.raises(UsageError, match="or --unset"):
         settings.change(session, "launcher.idle_s")
+
+
+@pytest.mark.accepts("D39")
+def test_names_that_yaml_reads_as_numbers_are_found(session: Session) -> None:
+    file = Path("stoker.yml")
+    file.write_text("notify:\n  telegram:\n    allow:\n      4711: administer  # Jo\n      12: read\n")
+    (said,) = settings.get(session, "notify.telegram.allow.4711").settings
+    assert (said.value, said.line) == ("administer", 4)
+    changed = settings.change(session, "notify.telegram.allow.4711", "read")
+    assert (changed.before, changed.after) == ("administer", "read")
+    assert file.read_text().count("4711") == 1
+    assert settings.change(session, "notify.telegram.allow.4711", unset=True).after is None
+    assert "4711" not in file.read_text()
+    assert session.config.notify.telegram.allow == {"12": "read"}
+
+
+@pytest.mark.accepts("D39")
+@pytest.mark.parametrize(
+    ("text", "key", "other"),
+    [
+        ("launcher: &x\n  idle_s: 5\nwarmer: *x\n", "launcher.idle_s", "warmer"),
+        ("launcher: &x {idle_s: 5}\nwarmer: {<<: *x, more: 1}\n", "launcher.idle_s", "warmer"),
+        ("l: [&x {a: 1}, *x]\n", "l[0].a", "l[1]"),
+    ],
+)
+def test_what_an_alias_stands_for_is_not_changed_by_the_way(text: str, key: str, other: str) -> None:
+    with pytest.raises(UsageError) as problem:
+        with_setting(text, parts_of(key), 7)
+    assert f"{key} cannot be changed alone: the file says {other}" in str(problem.value)
+    with pytest.raises(UsageError):
+        without_setting(text, parts_of(key))
+
+
+def test_what_was_merged_in_is_said_anew_where_it_is_changed() -> None:
+    text = "launcher: &x {idle_s: 5}\nwarmer: {<<: *x, more: 1}\n"
+    fresh = with_setting(text, parts_of("warmer.idle_s"), 9)
+    assert parsed(fresh)["warmer"]["idle_s"] == 9
+    assert parsed(fresh)["launcher"]["idle_s"] == 5
+
+
+def test_comments_outlive_the_only_setting(session: Session) -> None:
+    Path("stoker.yml").write_text("# ours\n\n# how often\nforks: 3  # few\n# the end\n")
+    settings.change(session, "forks", unset=True)
+    assert Path("stoker.yml").read_text() == "# ours\n\n# how often\n# the end\n"
 
 
 @pytest.mark.parametrize("text", ["", "# nothing but words\n", "# no line end"])

@@ -18,11 +18,15 @@ _GOOD = frozenset({"succeeded", "online", "reachable", "resumed", "cleared", "ap
 _BAD = frozenset({"failed", "lost", "dead", "offline", "raised", "unreachable"})
 # What of an event's data a person wants to read, in this order; the rest is in the store.
 _TOLD = ("evidence", "message", "text", "reason", "detail", "name", "key", "exit_code", "state", "by", "offline_s")
+# What an event that is of no job and no node may be of.
+_ABOUT = (
+    "key", "workflow", "step", "part", "queue", "template", "dispatcher", "project", "thread", "session", "from", "to",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Message:
-    """What is told of an event. `topic` is the same for the same of the same job or node; `mood`: how it is shown."""
+    """What is told of an event. `topic` is the same for the same of the same job, node, workflow; `mood`: its look."""
 
     title: str
     body: str
@@ -84,7 +88,8 @@ def told(event: EventRow, job: JobRow | None = None) -> Message:
     lines = [] if job is None else [f"command: {' '.join(_command(job))}"]
     lines += [f"{key.replace('_', ' ')}: {event.data[key]}" for key in _TOLD if event.data.get(key) not in (None, "")]
     lines.append(f"event {event.seq}" + (f", attempt {event.attempt}" if event.attempt else ""))
-    topic = ":".join((event.type, event.job_id or "", event.node or "", str(event.data.get("key") or "")))
+    about = (str(event.data.get(part) or "") for part in _ABOUT)
+    topic = ":".join((event.type, event.job_id or "", event.node or "", *about))
     mood = "success" if what in _GOOD else "failure" if what in _BAD else "info"
     return Message(_calm(title.replace("\n", " "), MOST_TITLE), _calm("\n".join(lines), MOST_BODY), topic, mood)
 
@@ -107,7 +112,8 @@ def _any(name: str | None, patterns: Sequence[str]) -> bool:
 
 
 def _of_data(data: Mapping[str, Any]) -> str:
-    return str(data.get("workflow") or data.get("queue") or data.get("template") or data.get("dispatcher") or "")
+    names = ("workflow", "queue", "template", "dispatcher", "thread", "session")
+    return next((str(data[name]) for name in names if data.get(name)), "")
 
 
 def _command(job: JobRow) -> list[str]:

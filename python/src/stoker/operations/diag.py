@@ -86,7 +86,9 @@ class _Collected:
 
     def document(self, name: str, value: Any) -> None:
         plain = json.loads(json.dumps(value, default=str))
-        self.files[name] = json.dumps(redacted(plain, self.secrets), indent=1, ensure_ascii=False).encode()
+        self.files[name] = json.dumps(redacted(plain, self.secrets), indent=1, ensure_ascii=False).encode(
+            errors="replace"
+        )
 
     def text(self, name: str, text: str) -> None:
         self.files[name] = redact(text, self.secrets).encode(errors="replace")
@@ -98,7 +100,7 @@ class _Collected:
         """What fails is told in the bundle and stops nothing else of it."""
         try:
             act()
-        except (StokerError, OSError) as problem:
+        except (StokerError, OSError, ValueError) as problem:
             self.lack(what, str(problem))
 
 

@@ -24,8 +24,8 @@ COMMAND_S = 120.0
 # A command that was written before is not carried out: whoever wrote it may have done something else meanwhile.
 TOO_OLD_S = 300.0
 _PAUSE_S = 10.0
-# In the store's list of who was told how far; no target can be called so.
-_PLACE = "@telegram"
+# In the store's list of who was told how far, with the bot's number: each counts its own. No target can be called so.
+_PLACE = "@telegram:"
 # What may be asked, each with options that go along.
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "jobs": (), "job": (), "logs": ("--tail", "30"), "status": (), "nodes": (), "gpus": (), "events": (), "stop": (),
@@ -60,13 +60,14 @@ class ListenStream:
     def __init__(self, session: Session, bot: Bot, once: bool) -> None:
         self._session, self._bot, self._once = session, bot, once
         self._strangers: set[str] = set()
-        session.store.notices.begin([_PLACE], 0)
+        self._place = _PLACE + bot.number
+        session.store.notices.begin([self._place], 0)
 
     def __iter__(self) -> Iterator[Heard]:
         notices = self._session.store.notices
         while True:
             try:
-                found = self._bot.written(notices.targets()[_PLACE].seen, 0.0 if self._once else WAIT_S)
+                found = self._bot.written(notices.targets()[self._place].seen, 0.0 if self._once else WAIT_S)
             except StokerError as problem:
                 if self._once:
                     raise
@@ -75,7 +76,7 @@ class ListenStream:
                 continue
             for written in found:
                 # Noted first: who is killed after this does not carry a command out twice.
-                if notices.reached(_PLACE, written.number):
+                if notices.reached(self._place, written.number):
                     yield self._heard(written)
             if self._once and not found:
                 return

@@ -95,7 +95,8 @@ def send(session: Session, within_s: float) -> tuple[Problem, ...]:
         try:
             ready[name] = address(name, target)
         except StokerError as problem:
-            problems.append(_failed(session, name, problem.message))
+            # Another machine may have the address: here it is told, and the target is not marked for all.
+            problems.append(Problem(None, f"no message from here to {problem.message}", problem.next_step))
     minute = time.localtime(now).tm_hour * 60 + time.localtime(now).tm_min
     quiet = [name for name in ready if is_quiet(settings.targets[name].quiet, minute)]
     rows = notices.claim(list(ready), MOST_AT_ONCE, now + 2 * within_s + 30, now=now, urgent_only=quiet)

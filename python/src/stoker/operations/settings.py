@@ -9,7 +9,7 @@ from typing import Any
 
 from stoker import config as reading
 from stoker.config import Config
-from stoker.config_edit import Loc, flat, parsed, parts_of, with_setting, without_setting
+from stoker.config_edit import Loc, flat, key_of, parsed, parts_of, with_setting, without_setting
 from stoker.errors import NotFound, StokerError, UsageError
 from stoker.marked import dotted, line_of, loaded, shown_path
 from stoker.operations.find import near
@@ -223,10 +223,11 @@ def _lines(settings: Config) -> Any:
 
 def _line(data: Any, loc: Loc) -> int | None:
     """The line that sets `loc` itself or what holds it as a whole; None: the file does not say it."""
-    at = data
-    for part in loc:
+    at, own = data, list(loc)
+    for index, part in enumerate(loc):
         try:
-            at = at[part]
+            own[index] = key_of(at, part)
+            at = at[own[index]]
         except (LookupError, TypeError):
             return None
-    return line_of(data, loc)
+    return line_of(data, tuple(own))

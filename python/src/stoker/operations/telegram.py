@@ -36,6 +36,8 @@ class Bot:
 
     def __init__(self, token: str) -> None:
         self._token = token
+        # What stands before the colon is no secret: it is the bot's id.
+        self.number = token.partition(":")[0] if ":" in token else ""
         self._opener = urllib.request.build_opener()
 
     def written(self, after: int, wait_s: float) -> list[Written]:

@@ -198,6 +198,10 @@ def speaking(url: URL) -> Iterator[None]:
         raise StokerError(
             f"the store {shown(url)} needs the Python package {problem.name}", next_step=f"pip install {problem.name}"
         ) from problem
+    except OverflowError as problem:
+        raise UsageError(
+            "a number is larger than a store can hold", next_step=f"give one of {2**63 - 1} or less"
+        ) from problem
     except DBAPIError as problem:
         message, next_step = _sentence(problem)
         raise StokerError(f"the store {shown(url)} {message}", next_step=next_step) from problem
