@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stoker.errors import UsageError
+from stoker.redaction import URL_PASSWORD
 
 # Deeper than anything a person or a program writes; Python's own reader of JSON ends not far beyond.
 DEEPEST = 100
@@ -67,10 +68,6 @@ def _assigned(found: str) -> bool:
     return len(found) >= 6 and _not_a_placeholder(found) and _mixed(found)
 
 
-# A port is no password: http://host:80/a@b. Its groups: what stands before the password, and that.
-URL_PASSWORD = re.compile(
-    r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@'\"]{0,200}):(?!\d{1,5}(?:[/?#]|$))([^\s'\"]{1,400})@", re.IGNORECASE
-)
 _FORMS = (
     _Form(
         "private key",

@@ -10,9 +10,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from stoker.credentials import URL_PASSWORD
-
 GONE = "[redacted]"
+# A port is no password: http://host:80/a@b. Its groups: what stands before the password, and that.
+URL_PASSWORD = re.compile(
+    r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@'\"]{0,200}):(?!\d{1,5}(?:[/?#]|$))([^\s'\"]{1,400})@", re.IGNORECASE
+)
 # The shortest value that is looked for as it is: a shorter one stands in other words by chance.
 _SHORTEST = 8
 _NAMED = (
