@@ -101,7 +101,7 @@ def _next(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool | None, now:
     if row.phase == "stopping":
         return _stopping(row, now)
     if row.problem in BROKEN:
-        return _broken(row, now)
+        return _broken(row, use, now)
     if row.phase in ("loading", "reachable"):
         return _booting(row, seen, use, pool, now)
     return _ready(row, use, pool, now)
@@ -289,7 +289,7 @@ def _bid(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool, now: float) 
     return _finish(row, "destroy", chosen.why, now, lost=use.unpulled)
 
 
-def _broken(row: InstanceRow, now: float) -> Step:
+def _broken(row: InstanceRow, use: Use, now: float) -> Step:
     """The provider shows it in a state in which no job runs: waited for where it may come back, else ended."""
     since = now - (row.problem_since or now)
     patience = PATIENCE_S.get(row.problem or "", 0.0)
@@ -298,7 +298,7 @@ def _broken(row: InstanceRow, now: float) -> Step:
         return Step("confirm", what, f"{row.label}: {what}" if since > ALERT_S else None)
     if since < patience:
         return Step("wait", f"{what}; given up after {patience:.0f} s")
-    return Step("destroy", what)
+    return _finish(row, "destroy", what, now, lost=use.unpulled)
 
 
 def _booting(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool, now: float) -> Step:
