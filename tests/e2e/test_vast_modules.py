@@ -130,17 +130,20 @@ def test_a_machine_is_rented_used_and_given_back(double: Double, plays: Plays, b
 def test_without_an_sshd_it_is_not_ready_and_is_kept_or_destroyed(double: Double, plays: Plays, bed: Bed) -> None:
     double.fault("port-closed")
     offer = double.offers[0]["id"]
-    first = wanted(plays, bed, f"offers: [{offer}]", "timeout: 5", "wait: ssh")
-    second = wanted(plays, bed, "timeout: 5", "wait: ssh", "on_failure: destroy")
+    rent = wanted(plays, bed, f"offers: [{offer}]", "wait: running")
+    keep, destroy = (wanted(plays, bed, "wait: ssh", "timeout: 1", f"on_failure: {how}") for how in ("keep", "destroy"))
     done = plays.run(
         f"""
-        - stoker.fleet.vast_instance: {first}
+        - stoker.fleet.vast_instance: {rent}
+          register: made
+        - stoker.fleet.vast_instance: {keep}
           register: kept
-        - stoker.fleet.vast_instance: {second}
+        - stoker.fleet.vast_instance: {destroy}
           register: destroyed
         """,
         hosts="localhost",
     ).results["localhost"]
+    assert done["made"]["created"]
     assert "ssh does not answer at 127.0.0.1:" in done["kept"]["msg"]
     assert "it was kept and is billed" in done["kept"]["msg"]
     assert "it was destroyed" in done["destroyed"]["msg"]
