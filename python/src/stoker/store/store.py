@@ -35,6 +35,7 @@ from stoker.store.workflows import Workflows
 
 if TYPE_CHECKING:
     from stoker.store.copying import TableCopy
+    from stoker.store.instances import Instances
     from stoker.store.memory import Memory
     from stoker.store.read_only import ReadOnly
     from stoker.store.sessions import Sessions
@@ -84,6 +85,13 @@ class Store:
     # What few calls need is imported by these.
 
     @cached_property
+    def instances(self) -> Instances:
+        """Rented machines, and what they cost."""
+        from stoker.store.instances import Instances
+
+        return Instances(self)
+
+    @cached_property
     def memory(self) -> Memory:
         """Threads, thoughts and facts."""
         from stoker.store.memory import Memory
@@ -128,6 +136,7 @@ class Store:
             return self
         fenced = copy(self)
         fenced._epoch = epoch
+        fenced.__dict__.pop("instances", None)  # those of this store would write without the epoch
         return fenced
 
     @contextmanager
