@@ -24,7 +24,7 @@ def made(commands: list[list[str]], timeout_s: float) -> str:
     return ""
 
 
-def programs_of(name: str, wanted: Path, programs: str, *, by_pip: bool = False, timeout_s: float = 140) -> Path:
+def programs_of(name: str, wanted: Path, programs: str, *, by_pip: bool = False, timeout_s: float = 600) -> Path:
     """The Python of an environment with these programs, made once and kept in .cache.
 
     `by_pip`: pip alone knows where they are to be had here.
