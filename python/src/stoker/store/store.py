@@ -51,6 +51,11 @@ def open_store(url: str | None = None) -> Store:
     return Store(connect(store_url(url)))
 
 
+def _file_of(engine: Engine) -> str | None:
+    """The file of an SQLite database, None for another one."""
+    return engine.url.database if engine.url.get_backend_name() == "sqlite" else None
+
+
 class Store:
     """One open store.
 
@@ -63,7 +68,7 @@ class Store:
         self._engine = engine
         self.url = shown(engine.url)
         self.log_copies = LogCopies(state_dir() / "logs")
-        self.snapshots = Snapshots(state_dir() / "snapshots")
+        self.snapshots = Snapshots(state_dir() / "snapshots", _file_of(engine))
         self.templates = Templates(self)
         self.queues = Queues(self)
         self.members = Members(self)
