@@ -24,6 +24,7 @@ from stoker.errors import UsageError
 from stoker.operations import (
     access,
     agents,
+    alerts,
     benchmark,
     clean,
     compare,
@@ -221,6 +222,8 @@ class Nodes(Namespace):
     benchmark = bound(benchmark.benchmark)
     disks = bound(disk.disks)
     telemetry = bound(telemetry.telemetry)
+    squelch = bound(alerts.squelch)
+    alerts = bound(alerts.alerts)
     top = bound(top.top)
     execute = bound(nodes.execute)
     diag = bound(diag.diag)

@@ -47,7 +47,8 @@ class Rule:
     """Which events go to which targets. An event that several rules name is sent once to each target.
 
     `events` are patterns of types (`job.ended`, `node.*`); `jobs`, `nodes` and `projects` (the names of their folders)
-    narrow them. The same of the same job or node is left out for `cooldown_s` seconds.
+    narrow them. The same of the same job or node is left out for `cooldown_s` seconds; by default 300 where it tells of
+    the state of a node, else 0.
     """
 
     __pydantic_config__ = FORBID
@@ -57,7 +58,7 @@ class Rule:
     jobs: Annotated[tuple[Name, ...], _IS_PATTERNS] = ()
     nodes: Annotated[tuple[Name, ...], _IS_PATTERNS] = ()
     projects: Annotated[tuple[Name, ...], _IS_PATTERNS] = ()
-    cooldown_s: Seconds = 0.0
+    cooldown_s: Seconds | None = None
     urgent: OnOff = False
 
 

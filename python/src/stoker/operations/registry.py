@@ -45,6 +45,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.gpus": ("gpus", "gpu release"),
     "stoker.operations.disk": ("disk",),
     "stoker.operations.telemetry": ("telemetry",),
+    "stoker.operations.alerts": ("alerts", "squelch"),
     "stoker.operations.top": ("top",),
     "stoker.operations.sync": _of("sync", "push pull diff"),
     "stoker.operations.environments": ("environment", "environments"),

@@ -28,6 +28,7 @@ from stoker.store.queues import Queues
 from stoker.store.rows import LIVE_STATES, AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
 from stoker.store.samples import Samples
 from stoker.store.snapshots import Snapshots
+from stoker.store.squelches import Squelches
 from stoker.store.stopping import request_stop, where_of
 from stoker.store.templates import Templates
 from stoker.store.transaction import Transaction
@@ -80,6 +81,7 @@ class Store:
         self.tokens = Tokens(self)
         self.calls = Calls(self)
         self.notices = Notices(self)
+        self.squelches = Squelches(self)
         self._epoch: int | None = None
 
     # What few calls need is imported by these.
