@@ -13,8 +13,8 @@ from stoker.setting import FORBID, Is, Name, OnOff, Positive, Role, Seconds
 INBOX = "inbox"
 # The first words of all events; a rule for anything else would wait for ever.
 SUBJECTS = (
-    "alert", "attempt", "budget", "context", "dispatcher", "instance", "job", "message", "node", "queue", "session",
-    "step", "template", "thread", "workflow",
+    "alert", "attempt", "budget", "context", "dispatcher", "instance", "job", "message", "node", "queue", "run",
+    "session", "step", "template", "thread", "workflow",
 )  # fmt: skip
 # Names for what has several, or another one in the store.
 ALIASES: Mapping[str, tuple[str, ...]] = {
@@ -80,7 +80,10 @@ class Telegram:
 
 @dataclass(frozen=True)
 class Notify:
-    """Messages to people. One that could not be sent within `max_age_s` seconds, or `tries` tries, is given up."""
+    """Messages to people. One that could not be sent within `max_age_s` seconds, or `tries` tries, is given up.
+
+    `findings_s`: how often, in seconds, the runs of jobs are looked at where a rule names `run.finding`.
+    """
 
     __pydantic_config__ = FORBID
 
@@ -91,6 +94,7 @@ class Notify:
     telegram: Annotated[Telegram, Is("a mapping with token_env, token_file, allow")] = field(default_factory=Telegram)
     max_age_s: Positive = 86400.0
     tries: Annotated[int, Is("a whole number, 1 or more", least=1)] = 10
+    findings_s: Positive = 300.0
 
 
 def faults(settings: Notify) -> Iterator[tuple[tuple[int | str, ...], str]]:

@@ -132,7 +132,8 @@ def told(event: EventRow, job: JobRow | None = None) -> Message:
     lines = [] if job is None else [f"command: {' '.join(_command(job))}"]
     lines += [f"{key.replace('_', ' ')}: {event.data[key]}" for key in _TOLD if event.data.get(key) not in (None, "")]
     lines.append(f"event {event.seq}" + (f", attempt {event.attempt}" if event.attempt else ""))
-    mood = "success" if what in _GOOD else "failure" if what in _BAD else "info"
+    bad = what in _BAD or event.data.get("severity") == "error"
+    mood = "success" if what in _GOOD else "failure" if bad else "info"
     return Message(
         _calm(title.replace("\n", " "), MOST_TITLE), _calm("\n".join(lines), MOST_BODY), topic_of(event), mood
     )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from stoker.errors import StokerError, UsageError
 from stoker.operations import quantities
 from stoker.operations.loop import LEASE_S, DispatchLoop, pause_s
+from stoker.operations.noted_findings import note_findings
 from stoker.operations.notify_sending import tell
 from stoker.operations.plugin_lasting import tell_once
 from stoker.operations.registry import operation
@@ -41,7 +42,7 @@ class RoundStream:
         return make_round(self._session, "dispatch", probe=True)
 
     def _tell(self) -> tuple[Problem, ...]:
-        return tell(self._session)
+        return note_findings(self._session) + tell(self._session)
 
     def _pause_s(self, report: RoundReport, interval_s: float) -> float:
         return pause_s(self._session, interval_s)
@@ -77,7 +78,7 @@ class _LoopRound(RoundStream):
 
     def _tell(self) -> tuple[Problem, ...]:
         # Only who leads: two at once would do half of it each, and wait for the same target.
-        return tell(self._session) if self._epoch is not None else ()
+        return super()._tell() if self._epoch is not None else ()
 
     def _make(self) -> tuple[Problem, ...]:
         return make_round(self._session, "dispatch", jobs=self._jobs, epoch=self._epoch, probe=self._jobs is None)
