@@ -145,6 +145,7 @@ def start(
     """
     where = _check(session, node, name)
     patience = quantities.seconds(start_period if wait is None else wait, "--wait")
+    session.may_hand(secret)
     before = _one(session, where, name)
     if before is not None and before.state not in ("stopped", "failed"):
         return ServiceChange(_healthy(session, before, patience), False, "running")

@@ -51,6 +51,9 @@ inventory: inventory.yml
 #   cli: administer    # read, operate, spend or administer
 #   mcp: operate
 #   deny: {operate: [nodes.execute]}
+# mcp:                      # what assistants may use of the machine of their server
+#   secrets: [WANDB_API_KEY]
+#   servers: ['mlflow.example:5000']
 
 # Messages to people; see docs/notify.md. The address of a target is in a variable, or a file (url_file).
 # notify:

@@ -115,6 +115,8 @@ def completed(session: Session, named: Named) -> tuple[dict[str, Any], str | Non
     Raises UsageError for a node that is not there, and for a secret without a value.
     """
     settings, given = session.config.defaults, named.spec
+    # Those that stoker.yml gives to an agent come with it, whoever asks.
+    session.may_hand(given.get("secret_env") or ())
     if given.get("agent"):
         given = {**given, **agent_options.completed(session.config.agents, given)}
     target = named.on if named.on is not None else settings.on
@@ -195,6 +197,8 @@ def _again(session: Session, row: JobRow, env: Mapping[str, str]) -> tuple[JobRo
         )
     spec = {key: value for key, value in row.spec.items() if key not in ("job", "uid")}
     spec["env"] = {**(spec.get("env") or {}), **env}
+    agent = session.config.agents.get((spec.get("agent") or {}).get("name") or "")
+    session.may_hand([name for name in spec.get("secret_env") or () if agent is None or name not in agent.secret])
     if spec.get("agent"):
         # What may run is for stoker.yml of today to say, not for that of the day it ran.
         spec |= agent_options.completed(session.config.agents, spec)
