@@ -75,11 +75,16 @@ class Notices:
             transaction.change(delete(_table).where(_table.c.state != "due", _table.c.ended_at < at - KEEP_S, old))
         return due
 
-    def reached(self, name: str, seen: int) -> bool:
-        """Note that what comes from `name` was taken up to that number. False: somebody else was faster."""
+    def reached(self, name: str, seen: int, *, now: float | None = None, anew: int | None = None) -> bool:
+        """Note that what comes from `name` was taken up to that number. False: somebody else was faster.
+
+        `anew`: its numbers began again below this one, up to which they were taken before.
+        """
+        before = _targets.c.seen < seen if anew is None else _targets.c.seen == anew
         with self._store.touch() as connection:
-            newer = update(_targets).where(_targets.c.name == name, _targets.c.seen < seen)
-            return connection.execute(newer.values(seen=seen)).rowcount == 1
+            newer = update(_targets).where(_targets.c.name == name, before)
+            values = {"seen": seen, "sent_at": time.time() if now is None else now}
+            return connection.execute(newer.values(values)).rowcount == 1
 
     def receive(self, who: str, text: str, *, now: float | None = None) -> int:
         """Put what a person wrote into the inbox; the number of its event, which says from whom it is."""
