@@ -197,3 +197,16 @@ def test_only_servers_that_stoker_yml_names_are_asked_for_an_assistant(stoker: S
     request = {"operation": "runs list", "arguments": {"path": server}, "who": "a", "role": "read", "via": "stdio"}
     answered = perform(request, lambda _text: None, Config(mcp=Mcp(servers=(f"127.0.0.1:{port}",))))
     assert "cannot be asked" in answered["text"], answered["text"]
+
+
+@pytest.mark.accepts("C70")
+def test_a_job_that_is_run_again_gets_no_variable_that_assistants_may_not_hand_on(
+    stoker: Stoker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEAM_KEY", "hunter2")
+    job = stoker.session.store.add_job("env", {"argv": ["env"], "secret_env": ["TEAM_KEY"]}).id
+    assert stoker("stop", job).code == 0
+    before = len(stoker.session.store.jobs())
+    answered = ask("retry", {"job": job, "env": {"LD_PRELOAD": "x.so"}}, role="operate")
+    assert "TEAM_KEY is none that assistants may hand to jobs" in answered["text"]
+    assert len(stoker.session.store.jobs()) == before
