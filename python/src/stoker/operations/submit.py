@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from stoker.errors import UsageError
-from stoker.operations import agent_options, files, result_cache, results, selection
+from stoker.operations import agent_options, datasets, files, result_cache, results, selection
 from stoker.operations.find import job_row
 from stoker.operations.options import JobOptions, Named, RunOptions, named_job, names_only, one_command
 from stoker.operations.registry import Command, Short, operation
@@ -57,10 +57,16 @@ def prepared(session: Session, named: Named, options: RunOptions) -> Named:
     )  # fmt: skip
     if options.get("environment"):
         spec = {**spec, "env": _activated(session, spec, named.on)}
+    wants = named.wants
+    if dataset := options.get("dataset"):
+        spec = {**spec, "dataset": datasets.described(session, dataset)}
+        # Nodes where a job ran with it have it.
+        wants = {**(wants or {}), "data": {**((wants or {}).get("data") or {}), datasets.label(spec["dataset"]): 1}}
+        datasets.brought(session, spec["dataset"], named.on)
     if options.get("force") and not options.get("cached"):
         raise UsageError("--force runs what --cached would not, and there is no --cached")
     cached = bool(options.get("cached")) and not options.get("force")
-    return replace(named, spec=spec, results=wanted, ranks=ranks_of(options), cached=cached)
+    return replace(named, spec=spec, results=wanted, ranks=ranks_of(options), cached=cached, wants=wants)
 
 
 def ranks_of(options: RunOptions) -> int:
