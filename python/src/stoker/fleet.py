@@ -39,6 +39,7 @@ from stoker.operations import (
     environments,
     events,
     gpus,
+    hub,
     inbox,
     jobs,
     logs,
@@ -248,6 +249,13 @@ class Sync(Namespace):
     push = bound(sync.push)
     pull = bound(sync.pull)
     diff = bound(sync.diff)
+
+
+class Hub(Namespace):
+    """`fleet.hub`: models and data of the Hugging Face hub, fetched by the nodes themselves."""
+
+    area = "hub"
+    fetch = bound_job(hub.fetch)
 
 
 class Environments(Namespace):
@@ -560,6 +568,7 @@ class Fleet:
         )
         self.jobs = Jobs(self._session)
         self.checkpoints = Checkpoints(self._session)
+        self.hub = Hub(self._session)
         self.dead = Dead(self._session)
         self.agents = Agents(self._session)
         self.templates = Templates(self._session)
