@@ -49,7 +49,7 @@ class ActionModule(ActionBase):
                     dry_run=self._task.check_mode,
                 )
                 snapshots = needed_snapshots(requests, store)
-                locks = str(store.snapshots.locks()) if snapshots else None
+                locks = str(store.snapshots.locks_of_data()) if needed_of(requests, "dataset") else None
         except StokerError as problem:
             raise AnsibleActionFail(sentence(problem)) from problem
         claimed = any(order["order"] == "start" for request in requests.values() for order in request["orders"])

@@ -124,7 +124,7 @@ class ActionModule(NodeAction):
         return self._asked_about(digest, folder, "snapshot_look", delete=delete, verify=verify)
 
     def _asked_about(self, digest, folder, op, **more):
-        above = os.path.dirname(self._place_of_locks(folder))
+        above = os.path.dirname(self._place_of_locks(digest, folder))
         more = dict(more, quick=True) if digest in self._datasets else more
         # A word for this machine and its state folder.
         source = hashlib.sha256(platform.node().encode() + above).hexdigest()[:16]
@@ -132,10 +132,10 @@ class ActionModule(NodeAction):
 
     def _lock_file(self, digest, folder):
         host = hashlib.sha256(self._task_vars["inventory_hostname"].encode()).hexdigest()[:16]
-        if self._args["locks"]:
+        if digest in self._datasets:
             host = "{0}-{1}".format(host, digest[:16])
-        return os.path.join(self._place_of_locks(folder), "stage-{0}.lock".format(host).encode())
+        return os.path.join(self._place_of_locks(digest, folder), "stage-{0}.lock".format(host).encode())
 
-    def _place_of_locks(self, folder):
+    def _place_of_locks(self, digest, folder):
         """A folder of Stoker's own: beside the files of a snapshot; data lies where its user has it."""
-        return os.path.dirname(folder) if not self._args["locks"] else os.fsencode(self._args["locks"])
+        return os.fsencode(self._args["locks"]) if digest in self._datasets else os.path.dirname(folder)

@@ -138,7 +138,7 @@ datasets:
   type: dict
   sample: {}
 locks:
-  description: The folder on the controller for locks while they are brought; null where none are needed.
+  description: The folder on the controller for locks while data is brought; null where none is needed.
   returned: success
   type: str
   sample: null

@@ -48,7 +48,7 @@ options:
     elements: str
     default: []
   locks:
-    description: Folder on the controller for locks; by default the one above each snapshot.
+    description: Folder on the controller for locks while data is brought. Needed with O(datasets).
     type: path
   progress:
     description: Folder on the controller for a file that shows how far rsync is.

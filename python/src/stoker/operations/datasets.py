@@ -61,7 +61,7 @@ def brought(session: Session, dataset: Mapping[str, Any], on: str | None) -> Non
         return
     request = {
         "snapshots": {dataset["digest"]: dataset["folder"]}, "datasets": [dataset["digest"]],
-        "locks": str(session.store.snapshots.locks()),
+        "locks": str(session.store.snapshots.locks_of_data()),
     }  # fmt: skip
     with progress.shown(session, "bringing data to") as folder:
         asked = {**request, **({"progress": folder} if folder else {})}

@@ -85,9 +85,9 @@ class Snapshots:
         """Where the files of a snapshot are."""
         return self.root / digest / "tree"
 
-    def locks(self) -> Path:
-        """The folder for locks while snapshots are brought to nodes."""
-        return private_folder(private_folder(self.root) / "locks")
+    def locks_of_data(self) -> Path:
+        """The folder for locks while data is brought to nodes: that lies where its user has it."""
+        return private_folder(private_folder(self.root.parent / "datasets") / "locks")
 
     def take(self, folder: Path, *, max_bytes: int, say: Callable[[str], None] | None = None) -> Snapshot:
         """A snapshot of the project in `folder`: what `stoker sync push` would send.
