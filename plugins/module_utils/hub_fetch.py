@@ -41,7 +41,7 @@ class _SameHost(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         new = super().redirect_request(req, fp, code, msg, headers, newurl)
-        if new is not None and urllib.parse.urlsplit(newurl).netloc != urllib.parse.urlsplit(req.full_url).netloc:
+        if new is not None and urllib.parse.urlsplit(newurl)[:2] != urllib.parse.urlsplit(req.full_url)[:2]:
             new.remove_header("Authorization")
         return new
 
@@ -87,7 +87,7 @@ class Hub:
         headers.update(more or {})
         request = urllib.request.Request(self.endpoint + path, headers=headers)
         if self.token:
-            request.add_unredirected_header("Authorization", "Bearer " + self.token)
+            request.add_header("Authorization", "Bearer " + self.token)
         try:
             return _opener.open(request, timeout=TIMEOUT_S)
         except urllib.error.HTTPError as problem:
