@@ -26,6 +26,7 @@ from stoker.operations import (
     agents,
     alerts,
     benchmark,
+    checkpoints,
     clean,
     compare,
     container_images,
@@ -39,6 +40,7 @@ from stoker.operations import (
     environments,
     events,
     gpus,
+    hub,
     inbox,
     jobs,
     logs,
@@ -184,6 +186,14 @@ class Jobs(Namespace):
         return Job(self._session, jobs.get(self._session, job).job)
 
 
+class Checkpoints(Namespace):
+    """`fleet.checkpoints`: what is kept of the checkpoints of jobs."""
+
+    area = "checkpoints"
+    list = bound(checkpoints.list_checkpoints)
+    pull = bound(checkpoints.pull_checkpoint)
+
+
 class Dead(Namespace):
     """`fleet.dead`: jobs that were given up."""
 
@@ -242,6 +252,13 @@ class Sync(Namespace):
     push = bound(sync.push)
     pull = bound(sync.pull)
     diff = bound(sync.diff)
+
+
+class Hub(Namespace):
+    """`fleet.hub`: models and data of the Hugging Face hub, fetched by the nodes themselves."""
+
+    area = "hub"
+    fetch = bound_job(hub.fetch)
 
 
 class Environments(Namespace):
@@ -553,6 +570,8 @@ class Fleet:
             config_file=Path(config) if config is not None else None,
         )
         self.jobs = Jobs(self._session)
+        self.checkpoints = Checkpoints(self._session)
+        self.hub = Hub(self._session)
         self.dead = Dead(self._session)
         self.agents = Agents(self._session)
         self.templates = Templates(self._session)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from stoker.errors import UsageError
-from stoker.operations import agent_options, files, results, selection
+from stoker.operations import agent_options, datasets, files, result_cache, results, selection
 from stoker.operations.find import job_row
 from stoker.operations.options import JobOptions, Named, RunOptions, named_job, names_only, one_command
 from stoker.operations.registry import Command, Short, operation
@@ -57,12 +57,26 @@ def prepared(session: Session, named: Named, options: RunOptions) -> Named:
     )  # fmt: skip
     if options.get("environment"):
         spec = {**spec, "env": _activated(session, spec, named.on)}
-    return replace(named, spec=spec, results=wanted, ranks=ranks_of(options))
+    wants = named.wants
+    if dataset := options.get("dataset"):
+        spec = {**spec, "dataset": datasets.described(session, dataset)}
+        # Nodes where a job ran with it have it.
+        wants = {**(wants or {}), "data": {**((wants or {}).get("data") or {}), datasets.label(spec["dataset"]): 1}}
+        datasets.brought(session, spec["dataset"], named.on)
+    if options.get("force") and not options.get("cached"):
+        raise UsageError("--force runs what --cached would not, and there is no --cached")
+    cached = bool(options.get("cached")) and not options.get("force")
+    return replace(named, spec=spec, results=wanted, ranks=ranks_of(options), cached=cached, wants=wants)
 
 
 def ranks_of(options: RunOptions) -> int:
     """On how many nodes at once a job is to run. Raises UsageError for what is no such number."""
     ranks = options.get("nodes")
+    if (ranks or 1) > 1 and options.get("checkpoints"):
+        raise UsageError(
+            "--checkpoints are kept of one job, and --nodes makes several",
+            next_step="have rank 0 write to a folder that all nodes share",
+        )
     if ranks is not None and not 1 <= ranks <= MOST_RANKS:
         raise UsageError(f"--nodes: {ranks} is not a number of 1 to {MOST_RANKS}")
     return ranks or 1
@@ -80,6 +94,10 @@ def submit(
     wants = wants_of(named)
     more: dict[str, Any] = {"template": template, "retry_on": named.retry_on, "results": named.results, "wants": wants}
     selection.refuse_impossible(session, target, wants or {})
+    if named.cached:
+        _refuse_later(queue is not None)
+        if (stored := result_cache.found(session, named, result_cache.key_of(spec, wants))) is not None:
+            return Submitted(job_of(session, stored), time.monotonic() - began, cached=True)
     if queue is not None:
         row = _written(session, named.title, spec, target, most, queue=queue, priority=priority, **more)
         return Submitted(job_of(session, row), time.monotonic() - began)
@@ -90,6 +108,7 @@ def submit_all(
     session: Session, jobs: Sequence[Named], queue: str | None
 ) -> tuple[tuple[Job, ...], tuple[Problem, ...]]:
     """Submit several jobs as one: none is written down before all are checked, and the same rounds offer them all."""
+    _refuse_later(any(named.cached for named in jobs))
     done = [(named, *completed(session, named)) for named in jobs]
     for named, _, target, _ in done:
         selection.refuse_impossible(session, target, wants_of(named) or {})
@@ -102,6 +121,11 @@ def submit_all(
     ]  # fmt: skip
     problems = () if queue is not None else _place(session, rows)
     return jobs_of(session, [job_row(session, row.id) for row in rows]), problems
+
+
+def _refuse_later(later: bool) -> None:
+    if later:
+        raise UsageError("--cached is for a command that runs now", next_step="stoker run --snapshot --cached -- ...")
 
 
 def wants_of(named: Named) -> dict[str, Any] | None:
@@ -154,15 +178,21 @@ def _preflight(session: Session, spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @operation("jobs", "retry", "operate", follow=True)
-def retry(session: Session, job: str, *, env: Annotated[Mapping[str, str] | None, Short("-e")] = None) -> Submitted:
+def retry(
+    session: Session, job: str, *, env: Annotated[Mapping[str, str] | None, Short("-e")] = None, fresh: bool = False
+) -> Submitted:
     """Run a finished job again: same command, files, environment and resources; a new job that names the old one.
+
+    One that did not succeed and has --checkpoints goes on from the newest one.
 
     Args:
         job: Id of the job, or the beginning of it.
         env: An environment variable to set differently, KEY=VALUE. Repeatable.
+        fresh: Begin at the beginning, whatever checkpoints there are.
     """
     began = time.monotonic()
     row, spec, more = _again(session, job_row(session, job), env or {})
+    more["fresh"] = fresh or row.state == "succeeded"
     return _submit(session, row.name, spec, row.target, row.max_retries, began, **more)
 
 
@@ -239,13 +269,18 @@ def _written(
 
 
 def _added(session: Session, name: str, spec: dict[str, Any], target: str | None, retries: int, **more: Any) -> JobRow:
-    ranks = int((more.get("wants") or {}).get("ranks") or 1)
-    return session.store.add_job(name, spec, target, retries, ranks=ranks, **more)
+    wants = more.get("wants") or {}
+    key = result_cache.key_of(spec, wants)
+    return session.store.add_job(name, spec, target, retries, ranks=int(wants.get("ranks") or 1), cache_key=key, **more)
 
 
 def _use_files(session: Session, row: JobRow) -> None:
     if snapshot := row.spec.get("snapshot"):
         session.store.snapshots.use(snapshot["digest"], session.store.url, row.id)
+    if row.retry_of is not None and row.spec.get("checkpoints"):
+        from stoker.operations.checkpoint_pulls import use
+
+        use(session, row.id)
 
 
 def _place(session: Session, rows: Sequence[JobRow]) -> tuple[Problem, ...]:

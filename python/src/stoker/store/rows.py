@@ -31,7 +31,8 @@ class JobRow:
     the same `gang`, which is the id of `rank` 0; `rank_env` is what its newest attempt finds in its environment of the
     others. `passed` counts later jobs that took room it waits for, `blocked_since` is when it first found none.
     `put_back`: why its attempt is stopped to be followed by another one elsewhere, None: it is not.
-    `moves` is how often it went elsewhere because a lease ran out.
+    `moves` is how often it went elsewhere because a lease ran out. Jobs with the same `cache_key` have the same result
+    (`stoker.operations.result_cache`), None: that is not known.
     """
 
     id: str
@@ -77,6 +78,7 @@ class JobRow:
     blocked_since: float | None = None
     put_back: str | None = None
     moves: int | None = None
+    cache_key: str | None = None
 
     @property
     def turn(self) -> tuple[int, float, int]:
@@ -96,7 +98,8 @@ class AttemptRow:
     `observation` is the newest that the node sent, None: it never told. `confirmed_at` is when the node first showed
     that it knows the attempt. The log copy holds the bytes [`log_start`, `log_end`) of the node's log.
     `lease` is what was promised to it (`stoker.dispatch.leases`), None: nothing. `stop_due`: the job went on without it
-    while its node was away; when that answers again, what is left of the attempt is ended.
+    while its node was away; when that answers again, what is left of the attempt is ended. `resume` is the checkpoint
+    that it goes on from (as in its spec), None: it began at the beginning.
     """
 
     job_id: str
@@ -120,11 +123,62 @@ class AttemptRow:
     log_end: int
     lease: Mapping[str, Any] | None = None
     stop_due: bool | None = None
+    resume: Mapping[str, Any] | None = None
 
     @property
     def live(self) -> bool:
         """Whether the attempt may still be under way: nothing has proved its end."""
         return self.state in LIVE_STATES
+
+
+@dataclass(frozen=True)
+class CheckpointRow:
+    """A checkpoint that came whole, kept for `job_id`.
+
+    Attempt `attempt` of `of_job` wrote it on `node`. `place` is the machine and the folder that has its files; `name`
+    the file or folder, `step` the training step that names tell. `mark` stands for how the files were on the node,
+    `written_at` (by the node's clock) is when the newest was written, `at` when it was fetched. `damaged`: why it is of
+    no use any more.
+    """
+
+    seq: int
+    job_id: str
+    of_job: str
+    attempt: int
+    node: str
+    place: str
+    digest: str
+    mark: str
+    name: str
+    step: int | None
+    files: int
+    bytes: int
+    written_at: float | None
+    at: float
+    damaged: str | None
+
+    def resume(self) -> dict[str, Any]:
+        """As the spec of an attempt that goes on from it says it."""
+        return {
+            "digest": self.digest, "name": self.name, "step": self.step, "job": self.of_job, "attempt": self.attempt,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PullRow:
+    """How fetching the checkpoints of a job stands.
+
+    Until `until` somebody does it, under the `epoch`-th claim. The next try is due at `next_at`; of attempts up to
+    `settled` nothing more is to be fetched. `problem` is why the newest try brought none.
+    """
+
+    job_id: str
+    tried_at: float | None
+    next_at: float | None
+    until: float | None
+    epoch: int
+    settled: int
+    problem: str | None
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,10 @@ class Snapshots:
         """Where the files of a snapshot are."""
         return self.root / digest / "tree"
 
+    def locks_of_data(self) -> Path:
+        """The folder for locks while data is brought to nodes: that lies where its user has it."""
+        return private_folder(private_folder(self.root.parent / "datasets") / "locks")
+
     def take(self, folder: Path, *, max_bytes: int, say: Callable[[str], None] | None = None) -> Snapshot:
         """A snapshot of the project in `folder`: what `stoker sync push` would send.
 
@@ -125,7 +129,7 @@ class Snapshots:
         users = self.root / digest / "users"
         try:
             users.mkdir(mode=0o700, exist_ok=True)
-            (users / f"{_store_mark(store)}.{job}").touch(mode=0o600)
+            (users / f"{mark_of_store(store)}.{job}").touch(mode=0o600)
             os.utime(self.root / digest)
         except FileNotFoundError:
             raise UsageError(
@@ -141,7 +145,7 @@ class Snapshots:
 
         `jobs` are those that the store at `store` has. What other stores' jobs use stays.
         """
-        mark, known, removed = _store_mark(store), set(jobs), list[tuple[str, int]]()
+        mark, known, removed = mark_of_store(store), set(jobs), list[tuple[str, int]]()
         before = time.time() - max(unused_s, LEAST_AGE_S)
         try:
             for digest in sorted(self.here()):
@@ -246,7 +250,8 @@ def _freed(folder: Path) -> int:
     return total
 
 
-def _store_mark(url: str) -> str:
+def mark_of_store(url: str) -> str:
+    """A short word for a store, the same for the same URL."""
     return sha256(url.encode()).hexdigest()[:12]
 
 

@@ -17,6 +17,8 @@ from stoker.paths import state_dir
 from stoker.store import schema
 from stoker.store.access import Calls, Tokens
 from stoker.store.benchmarks import Benchmarks
+from stoker.store.checkpoint_files import CheckpointFiles
+from stoker.store.checkpoints import Checkpoints, inherit
 from stoker.store.dispatchers import Dispatchers, refuse_superseded
 from stoker.store.due import DueResults
 from stoker.store.engine import connect, shown, speaking, store_url
@@ -78,6 +80,7 @@ class Store:
         self.samples = Samples(self)
         self.dispatchers = Dispatchers(self)
         self.due = DueResults(self)
+        self.checkpoints = Checkpoints(self, CheckpointFiles(state_dir() / "checkpoints"))
         self.tokens = Tokens(self)
         self.calls = Calls(self)
         self.notices = Notices(self)
@@ -187,6 +190,8 @@ class Store:
         results: Mapping[str, Any] | None = None,
         wants: Mapping[str, Any] | None = None,
         ranks: int = 1,
+        fresh: bool = False,
+        cache_key: str | None = None,
         now: float | None = None,
         within: Transaction | None = None,
     ) -> JobRow:
@@ -195,7 +200,7 @@ class Store:
         With `ranks` above 1 it is a gang of so many jobs, all of this spec; rank 0, which gives it its id, is returned.
 
         `spec` is a stoker.spec/1; job, uid and name are filled in here. A `queue` that is not there is made. `results`
-        are due when their `asked` is true.
+        are due when their `asked` is true. It goes on from the checkpoints of the job `retry_of`, but when `fresh`.
 
         Raises UsageError for a spec that is not valid, or that holds values of secrets (only their names belong in it).
         """
@@ -214,7 +219,7 @@ class Store:
                         "retry_of": retry_of, "submitted_by": submitted_by, "template": template, "queue": queue,
                         "retry_on": retry_on, "results": results,
                         "results_due": True if results and results.get("asked") else None,
-                        "wants": wants, "gang": job_id if ranks > 1 else None,
+                        "cache_key": cache_key, "wants": wants, "gang": job_id if ranks > 1 else None,
                     }  # fmt: skip
                     if queue is not None:
                         self.queues.ensure(transaction, queue, at)
@@ -223,6 +228,8 @@ class Store:
                              {**more, "rank": rank if ranks > 1 else None}, at)
                         for rank, each in enumerate(checked)
                     ]  # fmt: skip
+                    if retry_of is not None and not fresh:
+                        inherit(transaction, retry_of, rows[0].id)
                     return rows[0]
         raise UsageError(
             f"no free job id begins with {job_id[:-5]!r}: there are too many jobs of this name",
@@ -270,6 +277,13 @@ class Store:
             query = query.limit(limit)
         with self.read() as connection:
             return [JobRow(**row) for row in connection.execute(query).mappings()]
+
+    def succeeded_with(self, cache_key: str, limit: int) -> list[str]:
+        """Ids of jobs with this key that ended well, newest first."""
+        table = schema.jobs
+        query = select(table.c.id).where(table.c.cache_key == cache_key, table.c.state == "succeeded")
+        with self.read() as connection:
+            return list(connection.execute(query.order_by(table.c.number.desc()).limit(limit)).scalars())
 
     def gang(self, gang: str) -> list[JobRow]:
         """The ranks of a gang, in order."""
