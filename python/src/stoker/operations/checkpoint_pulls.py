@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SOON_S, AWAY_S = 5.0, 60.0
 ASK_S = 30.0
 END_S = 10.0
+_LOOK_S = 0.5
 Outcome = Literal["fetched", "same", "none", "refused", "busy"]
 
 
@@ -46,10 +47,14 @@ class Pulled:
 def pull_due(session: Session, jobs: Sequence[str] | None = None) -> tuple[Pulled, ...]:
     """Fetch what is due, of `jobs` or of all."""
     due = [row for row in session.store.checkpoints.due() if jobs is None or row.id in jobs]
-    known = {node.name for node in session.inventory.nodes} if due else set[str]()
-    # The node of an attempt that is followed by another one is in its own row.
-    placed = [(row, attempt.node) for row in due for attempt in session.store.newest_attempts([row.id])]
-    return tuple(pull(session, row, node) for row, node in placed if node in known)
+    return tuple(pull(session, row, node) for row, node in _placed(session, due))
+
+
+def _placed(session: Session, rows: Sequence[JobRow]) -> list[tuple[JobRow, str]]:
+    """Each with the node of its newest attempt, where the inventory has that: one that waits for its next has none."""
+    known = {node.name for node in session.inventory.nodes} if rows else set[str]()
+    nodes = {attempt.job_id: attempt.node for attempt in session.store.newest_attempts([row.id for row in rows])}
+    return [(row, nodes[row.id]) for row in rows if nodes.get(row.id) in known]
 
 
 def pull(session: Session, row: JobRow, node: str, *, ask: bool | None = None) -> Pulled:
@@ -158,9 +163,21 @@ class _Pull:
 
 def last(session: Session, jobs: Sequence[str]) -> tuple[Problem, ...]:
     """Fetch what attempts of these jobs wrote last that are over; which of their nodes could not be asked."""
-    ended = [row.id for row in session.store.checkpoints.due() if row.id in jobs and row.state != "running"]
-    told = pull_due(session, ended) if ended else ()
-    return tuple(one.problem for one in told if one.problem is not None)
+    told: dict[str, Pulled] = {}
+    while open_ones := [row for row in session.store.checkpoints.unsettled(jobs) if row.id not in told]:
+        placed = _placed(session, open_ones)
+        done = [pull(session, row, node) for row, node in placed]
+        told.update((one.job, one) for one in done if one.outcome != "busy")
+        told.update((row.id, _nowhere(row)) for row in open_ones if row.id not in {each.id for each, _ in placed})
+        if any(one.outcome == "busy" for one in done):
+            time.sleep(_LOOK_S)  # whoever has it renews its claim, or that runs out
+    return tuple(one.problem for one in told.values() if one.problem is not None)
+
+
+def _nowhere(row: JobRow) -> Pulled:
+    why = "its node is not in the inventory"
+    text = f"the newest checkpoint of {row.id} could not be fetched: {why}"
+    return Pulled(row.id, "refused", why, Problem(None, text, f"stoker checkpoint pull {row.id}"))
 
 
 def use(session: Session, job: str) -> None:
@@ -243,6 +260,11 @@ class Keeper:
                 to.write(json.dumps(asked).encode())
         except BrokenPipeError:
             return  # it could not begin: what is due stays so
+
+    def finish(self) -> None:
+        """Let the process end by itself: the job is over, and what it fetches is wanted."""
+        if self._process is not None:
+            self._process.wait()
 
     def close(self) -> None:
         """End the process: what came of a file is kept for the next try."""

@@ -122,7 +122,7 @@ def _waited(session: Session, ranks: Sequence[str], limit: float | None, keeper:
         # Of a gang the one that did not end well speaks for all.
         view = next((each for each in views if each.state != "succeeded"), views[0])
         if all(each.finished for each in views):
-            keeper.close()
+            keeper.finish()
             problems += fetch(session, ranks)
             return Ended(job_of(session, job_row(session, view.id)), problems=problems)
         left = None if limit is None else limit - time.monotonic()

@@ -110,6 +110,7 @@ class LogStream:
             for piece in self._pieces():
                 empty = False
                 yield piece
+            self._keeper.finish()
         self._refresh()
         if empty and not self.follow:
             attempt = self._named_attempt or self._row.attempt

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Text, delete, func, insert, select, type_coerce, update
+from sqlalchemy import ColumnElement, Connection, Text, and_, delete, func, insert, select, type_coerce, update
 
 from stoker.store import schema
 from stoker.store.checkpoint_files import CheckpointFiles
@@ -54,20 +54,31 @@ class Checkpoints:
             return pulls(connection, job_ids)
 
     def due(self, now: float | None = None) -> list[JobRow]:
-        """Jobs of which a checkpoint may be there to fetch now.
+        """Jobs of which a checkpoint may be there to fetch now, and nobody is at it.
 
         Those that run, when their interval is over; those whose newest attempt ended other than well, until what it
         wrote last was fetched.
         """
         at = time.time() if now is None else now
         jobs, pull = schema.jobs, schema.checkpoint_pulls
+        turn = func.coalesce(pull.c.next_at, 0.0) <= at
+        # What it wrote last does not wait for the interval, only for another try where the one before failed.
+        turn |= and_(jobs.c.state != "running", pull.c.problem.is_(None))
+        return self._unsettled(turn, func.coalesce(pull.c.until, 0.0) <= at)
+
+    def unsettled(self, job_ids: Iterable[str]) -> list[JobRow]:
+        """Those of these jobs whose newest attempt ended other than well, and wrote something that may be fetched."""
+        jobs = schema.jobs
+        return self._unsettled(jobs.c.id.in_(list(job_ids)), jobs.c.state != "running")
+
+    def _unsettled(self, *more: ColumnElement[bool]) -> list[JobRow]:
+        jobs, pull = schema.jobs, schema.checkpoint_pulls
         query = (
             select(jobs).outerjoin(pull, pull.c.job_id == jobs.c.id)
             .where(
                 type_coerce(jobs.c.spec, Text).contains(_HAS, autoescape=True), jobs.c.attempt > 0,
                 jobs.c.state != "succeeded", jobs.c.state != "starting",
-                func.coalesce(pull.c.settled, 0) < jobs.c.attempt, func.coalesce(pull.c.next_at, 0.0) <= at,
-                func.coalesce(pull.c.until, 0.0) <= at,
+                func.coalesce(pull.c.settled, 0) < jobs.c.attempt, *more,
             )
             .order_by(jobs.c.number)
         )  # fmt: skip
@@ -147,13 +158,6 @@ class Checkpoints:
             transaction.change(delete(table).where(table.c.seq.in_([row.seq for row in gone])))
             left = {row.digest for row in before if row not in gone} | {values["digest"]}
             return sorted({row.digest for row in gone if row.place == self.files.place} - left)
-
-    def settle(self, job_id: str, attempt: int) -> None:
-        """Of that attempt no checkpoint comes any more, whoever is fetching."""
-        table = schema.checkpoint_pulls
-        with self._store.write() as transaction:
-            if not transaction.change(update(table).where(table.c.job_id == job_id).values(settled=attempt)):
-                transaction.change(insert(table).values(job_id=job_id, epoch=0, settled=attempt))
 
 
 def kept(connection: Connection, job_ids: Iterable[str]) -> dict[str, list[CheckpointRow]]:
