@@ -284,6 +284,8 @@ def clean_report(value: CleanReport, out: Out) -> None:
         out.line(f"next: stoker wait {value.unfetched[0]}, or stoker clean --unfetched to delete them")
     if value.snapshots or value.node_snapshots:
         out.line(f"snapshots that no job uses, {verb}: {value.snapshots} here, {value.node_snapshots} on the nodes")
+    if value.checkpoints:
+        out.line(f"checkpoints that no job has any more, {verb}: {value.checkpoints}")
 
 
 def adopt_report(value: AdoptReport, out: Out) -> None:

@@ -312,7 +312,7 @@ class CleanReport:
     """What was really deleted. `kept`: finished jobs that stayed: too recent, or their node did not answer.
 
     Of these `unfetched` (job ids) wait for their results to be fetched. `snapshots` went here, `node_snapshots` on
-    the nodes.
+    the nodes, `checkpoints` here.
     """
 
     removed: tuple[Removed, ...]
@@ -322,6 +322,7 @@ class CleanReport:
     unfetched: tuple[str, ...] = ()
     snapshots: int = 0
     node_snapshots: int = 0
+    checkpoints: int = 0
 
 
 @dataclass(frozen=True)
