@@ -251,11 +251,15 @@ class JobList:
 
 @dataclass(frozen=True)
 class Submitted:
-    """A job that was just written to the store, after the round that offered it to the nodes."""
+    """A job that was just written to the store, after the round that offered it to the nodes.
+
+    `cached`: none was; this one ended well before, with the same files, command, environment and data.
+    """
 
     job: Job
     elapsed_s: float
     problems: tuple[Problem, ...] = ()
+    cached: bool = False
 
 
 @dataclass(frozen=True)
