@@ -22,9 +22,7 @@ def refuse_impossible(session: Session, target: str | None, wants: Mapping[str, 
     if not conditions and ranks == 1:
         return
     inventory = session.inventory
-    nodes = [
-        inventory.node(name) for name in (inventory.match(target) if target else [n.name for n in inventory.nodes])
-    ]
+    nodes = [inventory.node(name) for name in inventory.meant(target)]
     left = nodes
     for each in conditions:
         left = [node for node in left if each.lacks(node.vars) is None]

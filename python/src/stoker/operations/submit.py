@@ -289,9 +289,8 @@ def _activated(session: Session, named: Mapping[str, Any], on: str | None) -> di
 
 def _chosen(session: Session, target: str | None) -> list[InventoryNode]:
     """The nodes that `target` means. Raises UsageError for a name that the inventory does not have."""
-    if target is None:
-        return list(session.whole_inventory.nodes)
-    return [session.whole_inventory.node(name) for name in session.whole_inventory.match(target)]
+    inventory = session.whole_inventory
+    return [inventory.node(name) for name in inventory.meant(target)]
 
 
 def _workdir(spec: Mapping[str, Any], nodes: Sequence[InventoryNode]) -> str | None:
