@@ -95,6 +95,7 @@ class Session:
     @cached_property
     def runner(self) -> Runner:
         """The door to Ansible."""
+        from stoker.operations.rented_hosts import sources
         from stoker.runner import Runner
 
         # The launcher is a process of its own, started when a run needs it: it reads its settings from the environment.
@@ -104,6 +105,7 @@ class Session:
             launcher=self.config.launcher.enabled,
             forks=self.config.forks,
             connect_timeout_s=self.config.connect_timeout_s,
+            more=lambda: sources(self),
         )
 
     @property
