@@ -19,6 +19,8 @@ from stoker.errors import NotFound, UsageError
 from stoker.marked import ConfigError, dotted, line_of, loaded, plain, shown_path
 from stoker.notify_settings import Notify
 from stoker.notify_settings import faults as notify_faults
+from stoker.pool_settings import Budget, Pool
+from stoker.pool_settings import faults as pool_faults
 from stoker.setting import FORBID as _FORBID
 from stoker.setting import IS_ROLE as _IS_ROLE
 from stoker.setting import MOST as MOST
@@ -297,6 +299,10 @@ class Config:
     notify: Annotated[Notify, Is("a mapping with targets, rules, telegram, max_age_s, tries")] = field(
         default_factory=Notify
     )
+    pools: Annotated[Mapping[str, Pool], Is("a mapping of names to {price, image, gpu, kind, min, max, ...}")] = field(
+        default_factory=dict
+    )
+    budget: Annotated[Budget, Is("a mapping with per_job, per_day, per_project")] = field(default_factory=Budget)
     plugins: Annotated[Mapping[str, Plugin], Is("a mapping of plugins to {enabled, settings}")] = field(
         default_factory=dict
     )
@@ -394,8 +400,9 @@ def validated(text: str, path: Path) -> Config:
     except ValidationError as problem:
         _raise_first(shown, data, problem.errors(include_url=False)[0])
     _check_values(shown, data, config, ())
-    for where, words in notify_faults(config.notify):
-        loc = ("notify", *where)
+    faults = [(("notify", *where), words) for where, words in notify_faults(config.notify)]
+    faults += [(("pools", *where), words) for where, words in pool_faults(config.pools)]
+    for loc, words in faults:
         raise ConfigError(shown, line_of(data, loc), f"{dotted(loc)}: {words}")
     return replace(config, file=path.resolve())
 

@@ -17,10 +17,10 @@ from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, 
 from sqlalchemy.types import TypeDecorator
 
 from stoker.errors import StokerError, UsageError
-from stoker.store import memory_tables, schema
+from stoker.store import instance_tables, memory_tables, schema
 
-# Of all tables: also those of `memory_tables`, which only few calls import.
-_METADATA = memory_tables.threads.metadata
+# Of all tables: also those that only few calls import.
+(_METADATA,) = {instance_tables.instances.metadata, memory_tables.threads.metadata}
 # Tables of history: a store without their rows is whole.
 HISTORY = ("events", "samples")
 _ROWS = 500

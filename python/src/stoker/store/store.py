@@ -35,6 +35,7 @@ from stoker.store.workflows import Workflows
 
 if TYPE_CHECKING:
     from stoker.store.copying import TableCopy
+    from stoker.store.instances import Instances
     from stoker.store.memory import Memory
     from stoker.store.read_only import ReadOnly
     from stoker.store.sessions import Sessions
@@ -77,6 +78,13 @@ class Store:
         self._epoch: int | None = None
 
     # What few calls need is imported by these.
+
+    @cached_property
+    def instances(self) -> Instances:
+        """Rented machines, and what they cost."""
+        from stoker.store.instances import Instances
+
+        return Instances(self)
 
     @cached_property
     def memory(self) -> Memory:

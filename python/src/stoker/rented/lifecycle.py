@@ -1,0 +1,323 @@
+"""What comes next for an instance: one step, and why. Whoever tends carries it out, notes what came of it, asks again.
+
+Each step is safe to be killed in: `asked` is written before a create leaves, so that an `intended` instance was surely
+never asked for, and one that is `asked` may be there until the provider proves the contrary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from stoker.pool_settings import Pool
+from stoker.rented import bids
+from stoker.rented.provided import BROKEN, Seen, observed, settled
+from stoker.store.instance_rows import InstanceRow
+
+__all__ = ["PATIENCE_S", "RETRY_S", "Seen", "Step", "Use", "asking", "created", "demand", "destroying", "looked",
+           "lost_for", "next_step", "observed", "probed", "provisioned", "pulled", "refused", "released", "settled",
+           "starting", "stopping"]  # fmt: skip
+
+Do = Literal[
+    "create", "reconcile", "wait", "probe", "provision", "use", "pull", "stop", "start", "rebid", "destroy", "confirm",
+    "alert", "none",
+]  # fmt: skip
+# For how long what may come back by itself is waited for: a host that is offline, an instance that is not listed.
+PATIENCE_S: Mapping[str, float] = {"offline": 300.0, "unknown": 120.0, "absent": 60.0, "frozen": 300.0}
+# After what time something that was asked for and did not happen is asked for again, and told of.
+RETRY_S, ALERT_S = 30.0, 300.0
+# How long results are fetched from a machine before it is ended without them.
+PULL_S = 1800.0
+# What is the matter with a machine when its job has to go elsewhere.
+LOSSES = (*BROKEN, "stopped", "outbid", "taken", "gone")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to do, and why. `alert`: what somebody should be told beside that, for as long as it is so.
+
+    `create` and all that follows are the words of the module `stoker.rented`: `reconcile` looks for the label,
+    `confirm` asks for the instance by its number, `pull` lets what runs there write a checkpoint and end (`drain`),
+    then fetches. `use`: jobs may run on it. `alert`: nothing can be done but to tell. `none`: it is over.
+    """
+
+    do: Do
+    why: str
+    alert: str | None = None
+    drain: bool = False
+    price: float | None = None
+
+
+@dataclass(frozen=True)
+class Use:
+    """What an instance is needed for, as the store knows it.
+
+    `busy`: a job is under way on it. `wanted`: jobs wait that it could run, or the pool holds as many as this.
+    `unpulled`: results lie there that nobody fetched. `trouble`: why it could not be provisioned. `limit`: which limit
+    of the budget is reached (`stoker.rented.budget.exceeded`). `end`: a person asked to `stop` or to `destroy` it.
+    """
+
+    busy: bool = False
+    wanted: bool = False
+    unpulled: bool = False
+    trouble: str | None = None
+    limit: str | None = None
+    end: Literal["stop", "destroy"] | None = None
+
+
+def next_step(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool | None, now: float) -> Step:
+    """The next step of an instance whose row is up to date with `seen` (`observed`); None: the provider did not answer.
+
+    `pool` None: the settings have none of this name any more, and what is not busy is ended.
+    """
+    if not row.live:
+        return Step("none", f"it is {row.phase}")
+    if row.phase == "intended":
+        wanted = use.wanted and pool is not None and use.end is None and use.limit is None and now < row.expires_at
+        return Step("create", "its intent is written down") if wanted else Step("destroy", _unwanted(use, pool))
+    if row.provider_id is None:
+        return _unanswered(row, seen, now)
+    if row.phase == "destroying":
+        return _destroying(row, seen, now)
+    if row.phase == "stopped":
+        return _stopped(row, seen, use, pool, now)
+    ending = _ending(row, use, pool, now)
+    if ending is not None:
+        return _end(row, ending[0], ending[1], use, now)
+    if pool is None:
+        return Step("use", "a job is under way on it; the settings have no such pool any more")
+    if row.phase == "stopping":
+        return _stopping(row, now)
+    if row.problem in BROKEN or row.problem == "gone":
+        return _broken(row, now)
+    if row.phase in ("loading", "reachable"):
+        return _booting(row, seen, use, pool, now)
+    return _ready(row, use, pool, now)
+
+
+def demand(pool: Pool, rows: Iterable[InstanceRow], waiting: int) -> int:
+    """How many more to rent for a pool: as many as jobs wait or it always holds, up to its `max`.
+
+    `rows` are its instances that are live; those that end are not counted as help, but as held.
+    """
+    live = [row for row in rows if row.live]
+    helping = [row for row in live if row.phase not in ("stopping", "destroying")]
+    free = sum(1 for row in helping if row.job is None or row.phase != "ready")
+    missing = max(waiting - free, pool.min - len(helping))
+    return max(0, min(missing, pool.max - len(live)))
+
+
+def lost_for(rows: Iterable[InstanceRow]) -> int:
+    """How many machines a job has lost: it gets no more than its pool's `max_respawns` others."""
+    return sum(1 for row in rows if row.problem in LOSSES)
+
+
+# ---- what is written down around each step ----
+
+
+def asking(now: float) -> Mapping[str, Any]:
+    """Written before a create leaves: from here on it may be there."""
+    return {"phase": "asked", "asked_at": now, "booted_at": now}
+
+
+def created(provider_id: int) -> Mapping[str, Any]:
+    """The provider answered a create with its number."""
+    return {"phase": "loading", "provider_id": provider_id, "evidence": f"created as {provider_id}"}
+
+
+def refused(row: InstanceRow, why: str, now: float, provider_id: int | None = None) -> Mapping[str, Any]:
+    """The provider refused a create, in so many words. Where it made an instance all the same, that one is to go."""
+    if provider_id is not None:
+        return {"phase": "destroying", "provider_id": provider_id, "problem": "refused", "evidence": why}
+    if row.phase == "asked" or row.phase == "intended":
+        return {"phase": "failed", "problem": "refused", "evidence": why, "ended_at": now}
+    return {"problem": "refused", "evidence": why}
+
+
+def probed(host_key: str) -> Mapping[str, Any]:
+    """Its ssh answered with this key."""
+    return {"phase": "reachable", "host_key": host_key, "evidence": "ssh answered"}
+
+
+def provisioned(row: InstanceRow, node: str, now: float) -> Mapping[str, Any]:
+    """It takes jobs as `node`."""
+    return {"phase": "ready", "node": node, "ready_at": row.ready_at or now, "idle_since": now, "problem": None}
+
+
+def looked(row: InstanceRow, use: Use, now: float) -> Mapping[str, Any]:
+    """Since when it has no job: kept right at each look."""
+    if use.busy or row.phase != "ready":
+        return {} if row.idle_since is None else {"idle_since": None}
+    return {"idle_since": now} if row.idle_since is None else {}
+
+
+def pulled(row: InstanceRow) -> Mapping[str, Any]:
+    """Results are being fetched from it; no job begins there."""
+    return {} if row.phase == "pulling" else {"phase": "pulling"}
+
+
+def stopping() -> Mapping[str, Any]:
+    """Written before a stop leaves."""
+    return {"phase": "stopping"}
+
+
+def starting(now: float) -> Mapping[str, Any]:
+    """Written before a start leaves; its address will be another."""
+    return {"phase": "loading", "booted_at": now, "host": None, "port": None}
+
+
+def destroying(row: InstanceRow, now: float) -> Mapping[str, Any]:
+    """Written before a destroy leaves. What was never asked for is over at once."""
+    if row.phase == "intended":
+        return {"phase": "failed", "evidence": "it was not asked for", "ended_at": now}
+    return {"phase": "destroying", "destroy_asked_at": now}
+
+
+def released(row: InstanceRow) -> Mapping[str, Any]:
+    """Its job is over: it is held for nobody."""
+    return {} if row.job is None else {"job": None}
+
+
+# ---- the rules, one for each part of its way ----
+
+
+def _unanswered(row: InstanceRow, seen: Seen | None, now: float) -> Step:
+    """A create left and nobody knows its number: it is looked for by its label, never sent again."""
+    asked = now - (row.asked_at or row.phase_since)
+    why = f"its create of {asked:.0f} s ago was not answered: whether it is there is looked for by its label"
+    alert = f"{row.label} may be billed: {why}" if asked > ALERT_S else None
+    return Step("reconcile", why if seen is not None else f"{why}; the provider could not be asked", alert)
+
+
+def _destroying(row: InstanceRow, seen: Seen | None, now: float) -> Step:
+    since = row.destroy_asked_at
+    late = now - row.phase_since
+    alert = None
+    if late > ALERT_S:
+        alert = f"{row.label} ({row.provider_id}) may still be billed: it was to be destroyed {late:.0f} s ago"
+    if since is None or (now - since >= RETRY_S and (seen is None or seen.there)):
+        return Step("destroy", "it is not needed any more" if since is None else "it is still there", alert)
+    return Step("confirm", "only the provider can show that it is gone", alert)
+
+
+def _ending(row: InstanceRow, use: Use, pool: Pool | None, now: float) -> tuple[Literal["stop", "destroy"], str] | None:
+    """How an instance is to be ended, and why; None: not now."""
+    if use.end is not None:
+        return use.end, "somebody asked for it"
+    if now >= row.expires_at:
+        return "destroy", f"its time to live is over since {now - row.expires_at:.0f} s"
+    if use.limit is not None:
+        return (pool.after if pool is not None else "destroy"), use.limit
+    if pool is None and not use.busy:
+        return "destroy", f"the settings have no pool {row.pool} any more"
+    return None
+
+
+def _end(row: InstanceRow, how: Literal["stop", "destroy"], why: str, use: Use, now: float) -> Step:
+    """End it by `how`; first what runs there may write a checkpoint, and its results are fetched, where it answers."""
+    answers = row.phase in ("ready", "pulling") and row.problem is None
+    if answers and (use.busy or use.unpulled):
+        pulling_s = now - row.phase_since if row.phase == "pulling" else 0.0
+        if pulling_s < PULL_S:
+            return Step("pull", why, drain=use.busy)
+        return _finish(row, how, f"{why}; its results could not be fetched in {PULL_S:.0f} s", now, lost=True)
+    return _finish(row, how, why, now, lost=use.unpulled)
+
+
+def _finish(row: InstanceRow, how: Literal["stop", "destroy"], why: str, now: float, *, lost: bool = False) -> Step:
+    alert = f"results on {row.node or row.label} were not fetched" if lost else None
+    if how == "stop" and row.phase == "stopping":
+        return _stopping(row, now)
+    return Step(how, why, alert)
+
+
+def _stopping(row: InstanceRow, now: float) -> Step:
+    late = now - row.phase_since
+    alert = f"{row.label} was to be stopped {late:.0f} s ago and is still shown running" if late > ALERT_S else None
+    if late > 2 * ALERT_S:
+        return Step("destroy", f"it does not stop ({late:.0f} s)", alert)
+    return Step("stop", "it was to be stopped; it is not shown stopped yet", alert)
+
+
+def _stopped(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool | None, now: float) -> Step:
+    """Its disk is billed until it is destroyed: by the time to live, or `stop_keep_s` after the stop."""
+    ending = _ending(row, use, pool, now)
+    if ending is not None and ending[0] == "destroy":
+        return _finish(row, "destroy", ending[1], now, lost=use.unpulled)
+    kept_s = now - row.phase_since
+    keep_s = pool.stop_keep_s if pool is not None else 0.0
+    if ending is None and pool is not None and row.kind == "bid" and row.problem in ("outbid", "stopped"):
+        if use.busy or use.wanted or use.unpulled:
+            return _bid(row, seen, use, pool, now)
+    elif ending is None and pool is not None and (use.wanted or use.unpulled):
+        if row.problem != "taken":
+            return Step("start", "a job waits for it" if use.wanted else "results lie on it", None)
+        why = f"its GPUs are somebody else's since {now - (row.problem_since or now):.0f} s"
+        return _finish(row, "destroy", why, now, lost=use.unpulled)
+    if kept_s >= keep_s:
+        return _finish(row, "destroy", f"it is stopped for {kept_s:.0f} s", now, lost=use.unpulled)
+    return Step("wait", f"it is stopped, and kept for {keep_s - kept_s:.0f} s more")
+
+
+def _bid(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool, now: float) -> Step:
+    chosen = bids.decide(row, seen.min_bid if seen is not None else None, pool, now)
+    if chosen.do == "rebid":
+        return Step("rebid", chosen.why, price=chosen.price)
+    if chosen.do == "wait":
+        return Step("wait", chosen.why)
+    return _finish(row, "destroy", chosen.why, now, lost=use.unpulled)
+
+
+def _broken(row: InstanceRow, now: float) -> Step:
+    """The provider shows it in a state in which no job runs: waited for where it may come back, else ended."""
+    since = now - (row.problem_since or now)
+    patience = PATIENCE_S.get(row.problem or "", 0.0)
+    what = f"the provider says it is {row.problem} since {since:.0f} s: {row.evidence or 'no reason given'}"
+    if row.problem in ("absent", "gone"):
+        return Step("confirm", what, f"{row.label}: {what}" if since > ALERT_S else None)
+    if since < patience:
+        return Step("wait", f"{what}; given up after {patience:.0f} s")
+    return Step("destroy", what)
+
+
+def _booting(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool, now: float) -> Step:
+    waited = now - (row.booted_at or row.phase_since)
+    if use.trouble is not None:
+        return Step("destroy", f"it could not be made ready: {use.trouble}")
+    if waited > pool.boot_timeout_s:
+        return Step(
+            "destroy", f"it took no job within {pool.boot_timeout_s:.0f} s: {row.evidence or 'no reason given'}"
+        )
+    if not use.wanted and not use.busy:
+        return _finish(row, "destroy", "nothing waits for it any more", now, lost=use.unpulled)
+    if row.phase == "reachable":
+        return Step("provision", "its ssh answers")
+    if row.host is not None and seen is not None and seen.phase == "running":
+        return Step("probe", "the provider says it runs; only an answer of its ssh proves that")
+    return Step("wait", f"it is loading for {waited:.0f} s: {row.evidence or 'no reason given'}")
+
+
+def _ready(row: InstanceRow, use: Use, pool: Pool, now: float) -> Step:
+    if use.busy and row.phase == "ready":
+        return Step("use", "a job is under way on it")
+    if use.unpulled:
+        return (
+            _end(row, pool.after, "its job is over", use, now)
+            if row.phase == "pulling"
+            else Step("pull", "its job is over")
+        )
+    if row.phase == "pulling":
+        return _finish(row, pool.after, "its results are fetched", now)
+    if use.wanted:
+        return Step("use", "jobs wait for it")
+    idle = now - (row.idle_since or row.phase_since)
+    if idle >= pool.idle_s:
+        return _finish(row, pool.after, f"it had no job for {idle:.0f} s", now)
+    return Step("wait", f"it has no job for {idle:.0f} s, and is kept for {pool.idle_s - idle:.0f} s more")
+
+
+def _unwanted(use: Use, pool: Pool | None) -> str:
+    if use.limit is not None:
+        return use.limit
+    return "nothing waits for it any more" if pool is not None else "the settings have no such pool any more"
