@@ -15,6 +15,8 @@ import zipfile
 from importlib.metadata import entry_points
 
 BACKENDS = "stoker.backends"
+# What only the controller has a use for.
+_NOT_FOR_NODES = ("__pycache__", "vast")
 _SOURCE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "module_utils")
 # In the syntax of any Python 3, so that an old one can say what is wrong instead of failing to parse.
 _ENTRY = b"""import sys
@@ -36,7 +38,7 @@ class BackendError(Exception):
 def _files(backend):
     yield "__main__.py", _ENTRY
     for folder, names, files in os.walk(_SOURCE):
-        names[:] = sorted(name for name in names if name != "__pycache__")
+        names[:] = sorted(name for name in names if name not in _NOT_FOR_NODES)
         for name in sorted(files):
             if name.endswith(".py"):
                 path = os.path.join(folder, name)

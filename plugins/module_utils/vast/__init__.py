@@ -1,0 +1,5 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Rented machines of vast.ai, as seen from the controller. Never part of what is pushed to a node."""
