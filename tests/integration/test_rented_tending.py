@@ -1,0 +1,89 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rented machines from the intent to their end, against the contract's provider with real machines behind it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from contracts.vast import Boot, Double, vast_double
+from testbed import PlainNode
+
+from stoker.operations.rented_tending import Tended, tend
+from stoker.operations.session import Session
+from stoker.store import JobRow
+from stoker.store.instance_rows import InstanceRow
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="rented machines are logged in to as root")
+
+SETTINGS = """
+pools:
+  cheap: {price: 0.5, image: "pytorch/pytorch:2.4", max: 2, idle_s: 60, max_respawns: 1, setup: ["touch was-set-up"]}
+"""
+
+
+@pytest.fixture
+def machines(nodes: Callable[..., list[PlainNode]]) -> list[PlainNode]:
+    return nodes(2)
+
+
+@pytest.fixture
+def double(machines: list[PlainNode], monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
+    with vast_double(machines=machines) as double:
+        double.boot = Boot(1, 2, 5)
+        for name, value in double.environment.items():
+            monkeypatch.setenv(name, value)
+        yield double
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("STOKER_STATE_HOME", str(tmp_path / "state"))
+    Path("stoker.yml").write_text(SETTINGS)
+    session = Session(store_url=f"sqlite:///{tmp_path}/store.db")
+    yield session
+    session.close()
+
+
+def job(session: Session, name: str = "train") -> JobRow:
+    return session.store.add_job(name, {"argv": ["true"]}, "pool:cheap")
+
+
+def turn(session: Session, double: Double) -> Tended:
+    return tend(session, now=double.now)
+
+
+def until(session: Session, double: Double, *phases: str, seconds: float = 5.0) -> list[InstanceRow]:
+    """Turns, with time between them, until the instances are in these phases."""
+    deadline = time.monotonic() + 120
+    seen: list[str] = []
+    while time.monotonic() < deadline:
+        tended = turn(session, double)
+        rows = session.store.instances.all(live=False)
+        if [row.phase for row in rows] == list(phases):
+            return rows
+        seen.append(f"{[(row.phase, row.problem, row.evidence) for row in rows]} {tended.problems} {tended.steps}")
+        double.advance(seconds)
+    raise AssertionError("\n".join(seen[-4:]))
+
+
+def test_a_machine_is_rented_for_a_job_made_ready_and_ended_when_nobody_needs_it(
+    session: Session, double: Double, machines: list[PlainNode]
+) -> None:
+    row = job(session)
+    [ready] = until(session, double, "ready")
+    assert (ready.job, ready.node) == (row.id, f"vast-{ready.provider_id}")
+    assert session.runner.inventory().match("pool:cheap") == [ready.node]
+    assert any((node.home / "was-set-up").exists() for node in machines)
+    session.store.request_stop(row.id)
+    [over] = until(session, double, "gone", seconds=30)
+    assert (double.instances, over.ended_at is not None) == ({}, True)
+    session.forget_inventory()
+    assert session.runner.inventory().match("pool:cheap") == []
