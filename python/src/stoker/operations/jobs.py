@@ -9,6 +9,7 @@ from stoker.errors import UsageError
 from stoker.operations import quantities
 from stoker.operations.find import job_row
 from stoker.operations.registry import operation
+from stoker.operations.rented_rounds import tending_round
 from stoker.operations.results import fetch
 from stoker.operations.rounds import make_round
 from stoker.operations.session import Session
@@ -122,7 +123,7 @@ def wait(session: Session, job: str, *, timeout: float | str | None = None) -> E
             return Ended(view, timed_out=True, problems=problems)
         tell(view)
         began = time.monotonic()
-        problems = make_round(session, "dispatch", jobs=ranks, wait_s=min(15.0, left if left is not None else 15.0))
+        problems = tending_round(session, jobs=ranks, wait_s=min(15.0, left if left is not None else 15.0))
         # A round that came back at once had nothing to wait for on a node: the job is in the store, or the node away.
         quick = time.monotonic() - began < 2.0
         pause = min(pause * 1.5, 5.0) if quick else 0.5
