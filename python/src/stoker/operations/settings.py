@@ -169,8 +169,8 @@ def diff(session: Session, *, against: str | None = None) -> SettingDifferences:
 
 
 def shown(loc: Loc, value: Any) -> Any:
-    """A value as it may be shown. Of an agent's environment no value is: any of them may be a secret."""
-    if len(loc) >= 3 and loc[0] == "agents" and loc[2] == "env":
+    """A value as it may be shown. Of the environment of an agent or a pool no value is: any may be a secret."""
+    if len(loc) >= 3 and loc[0] in ("agents", "pools") and loc[2] == "env":
         return GONE if isinstance(value, str) else dict.fromkeys(value, GONE) if value else value
     if isinstance(value, Mapping) and not all(isinstance(name, str) for name in value):
         return redacted({dotted(at): shown((*loc, *at), inner) for at, inner in value.items()})

@@ -7,7 +7,7 @@ never asked for, and one that is `asked` may be there until the provider proves 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from stoker.pool_settings import Pool
@@ -29,6 +29,7 @@ PATIENCE_S: Mapping[str, float] = {"offline": 300.0, "unknown": 120.0, "absent":
 RETRY_S, ALERT_S = 30.0, 300.0
 # How long results are fetched from a machine before it is ended without them.
 PULL_S = 1800.0
+_OVER = "its job is over"
 # What is the matter with a machine when its job has to go elsewhere.
 LOSSES = (*BROKEN, "stopped", "outbid", "taken", "gone")
 
@@ -71,6 +72,16 @@ def next_step(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool | None, 
 
     `pool` None: the settings have none of this name any more, and what is not busy is ended.
     """
+    step = _next(row, seen, use, pool, now)
+    heard = row.seen_at or row.asked_at or now
+    if seen is None and row.billable and step.alert is None and now - heard > ALERT_S:
+        return replace(
+            step, alert=f"{row.label} may be billed; the provider told nothing of it for {now - heard:.0f} s"
+        )
+    return step
+
+
+def _next(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool | None, now: float) -> Step:
     if not row.live:
         return Step("none", f"it is {row.phase}")
     if row.phase == "intended":
@@ -89,8 +100,8 @@ def next_step(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool | None, 
         return Step("use", "a job is under way on it; the settings have no such pool any more")
     if row.phase == "stopping":
         return _stopping(row, now)
-    if row.problem in BROKEN or row.problem == "gone":
-        return _broken(row, now)
+    if row.problem in BROKEN:
+        return _broken(row, use, now)
     if row.phase in ("loading", "reachable"):
         return _booting(row, seen, use, pool, now)
     return _ready(row, use, pool, now)
@@ -103,7 +114,8 @@ def demand(pool: Pool, rows: Iterable[InstanceRow], waiting: int) -> int:
     """
     live = [row for row in rows if row.live]
     helping = [row for row in live if row.phase not in ("stopping", "destroying")]
-    free = sum(1 for row in helping if row.job is None or row.phase != "ready")
+    coming = ("intended", "asked", "loading", "reachable", "stopped")
+    free = sum(1 for row in helping if row.phase in coming or (row.phase == "ready" and row.job is None))
     missing = max(waiting - free, pool.min - len(helping))
     return max(0, min(missing, pool.max - len(live)))
 
@@ -167,11 +179,17 @@ def starting(now: float) -> Mapping[str, Any]:
     return {"phase": "loading", "booted_at": now, "host": None, "port": None}
 
 
-def destroying(row: InstanceRow, now: float) -> Mapping[str, Any]:
-    """Written before a destroy leaves. What was never asked for is over at once."""
+def destroying(row: InstanceRow, now: float, problem: str | None = None) -> Mapping[str, Any]:
+    """Written before a destroy leaves; `problem`: what was wrong with it, where the provider did not say it.
+
+    What was never asked for is over at once; what has no number yet is destroyed as soon as it has one.
+    """
     if row.phase == "intended":
         return {"phase": "failed", "evidence": "it was not asked for", "ended_at": now}
-    return {"phase": "destroying", "destroy_asked_at": now}
+    wrong = {} if problem is None or row.problem is not None else {"problem": problem}
+    if row.provider_id is None:
+        return {"destroy_asked_at": now, **wrong}
+    return {"phase": "destroying", "destroy_asked_at": now, **wrong}
 
 
 def released(row: InstanceRow) -> Mapping[str, Any]:
@@ -245,6 +263,8 @@ def _stopped(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool | None, n
     ending = _ending(row, use, pool, now)
     if ending is not None and ending[0] == "destroy":
         return _finish(row, "destroy", ending[1], now, lost=use.unpulled)
+    if row.ready_at is None and row.kind != "bid":
+        return Step("destroy", f"it was {row.problem or 'stopped'} before it took a job")
     kept_s = now - row.phase_since
     keep_s = pool.stop_keep_s if pool is not None else 0.0
     if ending is None and pool is not None and row.kind == "bid" and row.problem in ("outbid", "stopped"):
@@ -269,16 +289,16 @@ def _bid(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool, now: float) 
     return _finish(row, "destroy", chosen.why, now, lost=use.unpulled)
 
 
-def _broken(row: InstanceRow, now: float) -> Step:
+def _broken(row: InstanceRow, use: Use, now: float) -> Step:
     """The provider shows it in a state in which no job runs: waited for where it may come back, else ended."""
     since = now - (row.problem_since or now)
     patience = PATIENCE_S.get(row.problem or "", 0.0)
     what = f"the provider says it is {row.problem} since {since:.0f} s: {row.evidence or 'no reason given'}"
-    if row.problem in ("absent", "gone"):
+    if row.problem == "absent":
         return Step("confirm", what, f"{row.label}: {what}" if since > ALERT_S else None)
     if since < patience:
         return Step("wait", f"{what}; given up after {patience:.0f} s")
-    return Step("destroy", what)
+    return _finish(row, "destroy", what, now, lost=use.unpulled)
 
 
 def _booting(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool, now: float) -> Step:
@@ -289,8 +309,8 @@ def _booting(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool, now: flo
         return Step(
             "destroy", f"it took no job within {pool.boot_timeout_s:.0f} s: {row.evidence or 'no reason given'}"
         )
-    if not use.wanted and not use.busy:
-        return _finish(row, "destroy", "nothing waits for it any more", now, lost=use.unpulled)
+    if not use.wanted and not use.busy and not use.unpulled:
+        return Step("destroy", "nothing waits for it any more")
     if row.phase == "reachable":
         return Step("provision", "its ssh answers")
     if row.host is not None and seen is not None and seen.phase == "running":
@@ -301,14 +321,13 @@ def _booting(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool, now: flo
 def _ready(row: InstanceRow, use: Use, pool: Pool, now: float) -> Step:
     if use.busy and row.phase == "ready":
         return Step("use", "a job is under way on it")
-    if use.unpulled:
-        return (
-            _end(row, pool.after, "its job is over", use, now)
-            if row.phase == "pulling"
-            else Step("pull", "its job is over")
-        )
     if row.phase == "pulling":
-        return _finish(row, pool.after, "its results are fetched", now)
+        done = not use.busy and not use.unpulled
+        return (
+            _finish(row, pool.after, "its results are fetched", now) if done else _end(row, pool.after, _OVER, use, now)
+        )
+    if use.unpulled:
+        return Step("pull", _OVER)
     if use.wanted:
         return Step("use", "jobs wait for it")
     idle = now - (row.idle_since or row.phase_since)

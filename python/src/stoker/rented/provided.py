@@ -68,10 +68,8 @@ def _not_there(row: InstanceRow, seen: Seen, now: float) -> dict[str, Any]:
         return _over("failed", f"{waited:.0f} s after it was asked for, the provider lists none with its label", now)
     # What was asked to go may be gone at once; what was just made may not be shown yet.
     if seen.phase == "gone" and (row.destroy_asked_at is not None or settled(row, seen.at)):
-        return {
-            **_over("gone", seen.evidence, now),
-            **({} if row.destroy_asked_at is not None else _problem(row, "gone", now)),
-        }
+        by_itself = {} if row.destroy_asked_at is not None else _problem(row, "gone", now)
+        return {**_over("gone", seen.evidence, now), **by_itself}
     if seen.phase == "absent" and row.phase != "destroying" and settled(row, seen.at):
         return {"evidence": seen.evidence, **_problem(row, "absent", now)}
     return {}
@@ -83,9 +81,12 @@ def _there(row: InstanceRow, seen: Seen, now: float) -> dict[str, Any]:
         new["provider_id"] = seen.provider_id
     if not row.live:
         # It was proven never to have been, or to be gone, and is there: nobody else will end it.
-        return {**new, "phase": "destroying", "ended_at": None, **_problem(row, "back", now)}
+        new |= {"phase": "destroying", "ended_at": None, "destroy_asked_at": None}
+        return {**new, **_problem(row, "back", now)}
     if row.phase == "destroying":
         return new
+    if row.phase in ("intended", "asked") and row.destroy_asked_at is not None:
+        return {**new, "phase": "destroying", "destroy_asked_at": None}
     if row.phase in ("intended", "asked"):
         new |= {"phase": "loading", "booted_at": row.booted_at or row.asked_at or now}
     phase = new.get("phase", row.phase)

@@ -131,6 +131,7 @@ class Store:
             return self
         fenced = copy(self)
         fenced._epoch = epoch
+        fenced.__dict__.pop("instances", None)  # those of this store would write without the epoch
         return fenced
 
     @contextmanager
