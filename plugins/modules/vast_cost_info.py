@@ -65,7 +65,8 @@ charges:
   type: list
   elements: dict
 per_hour:
-  description: US dollars per hour of the instances that are there now, as text; those that run with GPU, others their disk.
+  description:
+    - US dollars per hour of the instances that are there now, as text; of those that do not run, their disk.
   returned: success
   type: str
   sample: "0.412"

@@ -58,14 +58,14 @@ options:
     default: 10
   price:
     description:
-      - A bid in US dollars per hour, for an instance that others can outbid. Without it the instance is rented on demand,
-        at the price of the offer.
+      - A bid in US dollars per hour, for an instance that others can outbid. Without it the instance is rented on
+        demand, at the price of the offer.
       - Used when the instance is rented; see M(stoker.fleet.vast_offer_info) for offers of either kind.
     type: float
   env:
     description:
-      - Environment variables of the container, and its ports (C(-p 8080:8080) with the value V(1)). Not for secrets, which
-        whoever has the machine can read.
+      - Environment variables of the container, and its ports (C(-p 8080:8080) with the value V(1)). Not for secrets,
+        which whoever has the machine can read.
       - The sessions of ssh do not have them.
     type: dict
     default: {}
@@ -98,7 +98,8 @@ options:
     default: []
   wait:
     description:
-      - For what to wait when O(state=running) or O(state=present). With V(running), until the service says that it runs.
+      - For what to wait when O(state=running) or O(state=present). With V(running), until the service says that it
+        runs.
       - With V(ssh), until a handshake with its sshd succeeds; its host key is pinned in O(known_hosts) then.
       - With V(login), until a login as root succeeds, too.
       - With V(none) for nothing. An end is always waited for.
@@ -111,13 +112,13 @@ options:
     default: 900
   on_failure:
     description:
-      - What becomes of an instance that is not ready within O(timeout), or will not be, such as one that exited. The message
-        says what was done.
+      - What becomes of an instance that is not ready within O(timeout), or will not be, such as one that exited. The
+        message says what was done.
     type: str
     choices: [keep, destroy]
     default: keep
   known_hosts:
-    description: The file of pinned host keys, each by the name of its instance (C(vast-101)), as the inventory plugin uses it.
+    description: The file of pinned host keys, each by the name of its instance (C(vast-101)).
     type: path
     default: ~/.ssh/known_hosts.vast
   private_key_file:
@@ -188,7 +189,7 @@ instance_id:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.stoker.fleet.plugins.module_utils.vast import modules, wanted
-from ansible_collections.stoker.fleet.plugins.module_utils.vast.errors import VastError
+from ansible_collections.stoker.fleet.plugins.module_utils.vast.errors import VastError, sentence
 from ansible_collections.stoker.fleet.plugins.module_utils.vast.reading import judge, shown
 from ansible_collections.stoker.fleet.plugins.module_utils.vast.rental import RUNTYPES, SSH, body_of, public_key
 from ansible_collections.stoker.fleet.plugins.module_utils.vast.ssh import KNOWN_HOSTS
@@ -281,9 +282,16 @@ class Task:
             return None
         number, self.result["reconciled"] = wanted.rent(self.vast, self.asked["offers"], self.asked["label"], **terms)
         self.result["created"] = True
-        for line in keys:
-            self.vast.attach_key(number, line)
+        try:
+            for line in keys:
+                self.vast.attach_key(number, line)
+        except VastError as problem:
+            raise self._left(number, sentence(problem), True) from None
         return number
+
+    def _left(self, number, why, over):
+        """What is said of an instance that is not as it should be, after it was kept or destroyed."""
+        return wanted.NotReady(wanted.give_up(self.vast, number, why, self.asked["on_failure"]), over)
 
     def _ready(self, number):
         goal = self.asked["wait"]
@@ -299,8 +307,10 @@ class Task:
         try:
             return wanted.wait_running(self.vast, number, probe, self.asked["timeout"])
         except wanted.NotReady as problem:
-            words = wanted.give_up(self.vast, number, problem.message, self.asked["on_failure"])
-            raise wanted.NotReady(words, problem.over) from None
+            raise self._left(number, problem.message, problem.over) from None
+        except VastError as problem:
+            words = "whether instance {0} is ready is not known, and it was kept: {1}"
+            raise wanted.NotReady(words.format(number, sentence(problem)), False) from None
 
 
 def main():

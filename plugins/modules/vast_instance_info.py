@@ -46,8 +46,8 @@ RETURN = r"""
 instances:
   description:
     - The instances by number, as the service shows them, without environment, start script and tokens.
-    - RV(instances[].phase) is V(creating), V(loading), V(running), V(stopped), V(outbid), V(exited), V(offline), V(frozen),
-      V(rebooting), V(failed) or V(unknown); RV(instances[].evidence) says what it was read from.
+    - RV(instances[].phase) is V(creating), V(loading), V(running), V(stopped), V(outbid), V(exited), V(offline),
+      V(frozen), V(rebooting), V(failed) or V(unknown); RV(instances[].evidence) says what it was read from.
   returned: success
   type: list
   elements: dict

@@ -24,9 +24,9 @@ attributes:
 options:
   filters:
     description:
-      - Conditions by field, each a mapping of an operator (V(eq), V(neq), V(gt), V(gte), V(lt), V(lte), V(in), V(notin)) to
-        a value, in the units of the service. C(gpu_ram) and C(cpu_ram) are MB, C(disk_space) GB, C(duration) seconds,
-        C(dph_total) US dollars per hour.
+      - Conditions by field, each a mapping of an operator (V(eq), V(neq), V(gt), V(gte), V(lt), V(lte), V(in),
+        V(notin)) to a value, in the units of the service. C(gpu_ram) and C(cpu_ram) are MB, C(disk_space) GB,
+        C(duration) seconds, C(dph_total) US dollars per hour.
       - Offers that are rented or cannot be rented are left out unless this says otherwise.
     type: dict
     default: {}

@@ -60,7 +60,8 @@ from ansible_collections.stoker.fleet.plugins.module_utils.vast.rental import pu
 
 def same(vast, line):
     """Numbers of the account's keys that are this one."""
-    return [key["id"] for key in vast.keys() if key["public_key"].split()[:2] == line.split()[:2]]
+    kept = vast.keys()
+    return [key["id"] for key in kept if key["public_key"].split()[:2] == line.split()[:2]]
 
 
 def add(vast, line):
