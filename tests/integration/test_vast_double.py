@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from contracts.vast import Boot, Double, vast_double
-from testbed import Bed, PlainNode
+from testbed import Bed, PlainNode, wait_until
 from testbed.programs import programs_of
 
 VASTAI = Path(__file__).parents[1] / "contracts/vast/vastai.txt"
@@ -79,5 +80,105 @@ def test_the_official_client_rents_stops_starts_and_destroys(double: Double, vas
     assert vastai("show", "instance", number)["actual_status"] == "running"
     assert node.ssh("true").returncode == 0
 
+    others = [double.foreign() for _ in range(25)]
+    assert [row["id"] for row in vastai("show", "instances")] == [number, *others]
     vastai("destroy", "instance", number, "-y")
-    assert (vastai("show", "instances"), list(double.ended)) == ([], [number])
+    assert (vastai("show", "instance", number), list(double.ended)) == ({"instances": None}, [number])
+
+
+def rent(double: Double, bed: Bed, **fields: Any) -> int:
+    """An instance that runs, with the bed's key attached; its number."""
+    ask = double.offers[0]["id"]
+    body = {"client_id": "me", "image": "a/b", "disk": 10.0, "runtype": "ssh_direc ssh_proxy", **fields}
+    call(double, "PUT", f"/api/v0/asks/{ask}/", body)
+    number = max(double.instances)
+    call(double, "POST", f"/api/v0/instances/{number}/ssh/", {"ssh_key": public_key(bed)})
+    double.advance(10)
+    return number
+
+
+def call(double: Double, method: str, path: str, body: dict[str, Any]) -> Any:
+    headers = {"Authorization": f"Bearer {double.key}", "Content-Type": "application/json"}
+    request = urllib.request.Request(double.url + path, json.dumps(body).encode(), headers, method=method)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def host_key(node: PlainNode) -> str:
+    """What sshd itself shows, whatever is written down."""
+    command = ["ssh-keyscan", "-t", "ed25519", "-p", str(node.port), node.address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.split()[-1]
+
+
+def test_what_runs_ends_with_the_instance_and_the_disk_only_with_its_contract(double: Double, bed: Bed) -> None:
+    number = rent(double, bed, price=0.2)
+    node = machine_of(double, number)
+    first, port = host_key(node), node.port
+    assert node.ssh("echo kept > file; nohup sleep 600 >/dev/null 2>&1 & echo $!").returncode == 0
+    assert len(node.processes()) == 1
+    double.outbid(number)
+    assert (node.processes(), node.greets()) == ([], False)
+    double.market(number, 0.1)
+    double.advance(10)
+    assert (node.ssh("cat file").stdout, host_key(node) == first, node.port == port) == ("kept\n", True, False)
+
+    call(double, "PUT", f"/api/v0/instances/recycle/{number}/", {})
+    double.advance(10)
+    assert (node.ssh("cat file").returncode, host_key(node) == first) == (1, False)
+    call(double, "DELETE", f"/api/v0/instances/{number}/", {})
+    assert not node.greets()
+    assert [row["machine_id"] for row in double.offers] == [2, 1]  # on offer again
+
+
+def test_an_instance_lets_in_who_has_an_attached_key_and_nobody_else(double: Double, bed: Bed) -> None:
+    number = rent(double, bed)
+    node = machine_of(double, number)
+    assert node.ssh("true").returncode == 0
+    keys = call(double, "GET", f"/api/v0/instances/{number}/ssh/", {})["ssh_keys"]
+    [key] = json.loads(keys)
+    call(double, "DELETE", f"/api/v0/instances/{number}/ssh/{key['id']}/", {})
+    assert "Permission denied" in node.ssh("true").stderr
+
+
+def test_ssh_can_be_closed_late_or_somebody_elses(double: Double, bed: Bed) -> None:
+    double.fault("port-closed", times=1)
+    number = rent(double, bed)
+    node = machine_of(double, number)
+    assert (double.instances[number].actual, node.greets()) == ("running", False)
+    double.fault("sshd-late", times=1, seconds=20.0)
+    for seconds, greets in ((10, False), (20, True)):
+        if seconds == 10:
+            call(double, "PUT", f"/api/v0/instances/reboot/{number}/", {})
+        double.advance(seconds)
+        assert (double.instances[number].actual, node.greets()) == ("running", greets)
+    first = host_key(node)
+    double.fault("host-key", times=1)
+    call(double, "PUT", f"/api/v0/instances/reboot/{number}/", {})
+    double.advance(10)
+    assert host_key(node) != first
+
+
+def test_a_host_can_be_away_and_come_back_with_what_ran(double: Double, bed: Bed) -> None:
+    number = rent(double, bed)
+    node = machine_of(double, number)
+    assert node.ssh("nohup sleep 600 >/dev/null 2>&1 &").returncode == 0
+    double.offline(number)
+    assert (node.greets(), len(node.processes())) == (False, 1)
+    double.online(number)
+    assert node.ssh("pgrep -f 'sleep 600'").returncode == 0
+
+
+def test_the_start_script_has_the_containers_environment_and_a_session_has_not(double: Double, bed: Bed) -> None:
+    script = "echo $VAST_CONTAINERLABEL $CONTAINER_ID $COLOUR"
+    number = rent(double, bed, onstart=script, env={"COLOUR": "red", "-p 80:80": "1"})
+    node = machine_of(double, number)
+    wait_until(lambda: "red" in log_of(double, number), "the script's word", 60)
+    assert log_of(double, number) == f"C.{number} {number} red\n"
+    assert node.ssh("echo [$CONTAINER_ID]").stdout == "[]\n"
+
+
+def log_of(double: Double, number: int) -> str:
+    said = call(double, "PUT", f"/api/v0/instances/request_logs/{number}/", {"tail": "5"})
+    with urllib.request.urlopen(said["result_url"], timeout=60) as answer:
+        return str(answer.read().decode())

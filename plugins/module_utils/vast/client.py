@@ -190,7 +190,7 @@ class Vast:
     def remove_key(self, id):  # noqa: A002
         """Take a public key out of the account; one that is gone is no error."""
         try:
-            self._ask("keys", "DELETE", "/api/v0/ssh/{0}/".format(int(id)))
+            self._ask("keys", "DELETE", "/api/v0/ssh/{0}/".format(int(id)), {})
         except VastError as problem:
             if problem.kind != "gone":
                 raise

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,6 @@ class Double:
         self.server = Server(self.provider, paced=paced)
         self._rises = itertools.count(7001)
         self._closing = threading.Event()
-        self._problem: Exception | None = None
         self._ticking = threading.Thread(target=self._tick, daemon=True)
         for number, node in enumerate(machines, 1):
             self.provider.machines[number] = Machine(node)
@@ -214,7 +215,7 @@ class Double:
                 with self.server.lock:
                     self.provider.settle()
             except Exception as problem:  # noqa: BLE001  shown at the end
-                self._problem = problem
+                self.server.problem = problem
                 return
 
     def close(self) -> None:
@@ -227,8 +228,8 @@ class Double:
         for machine in self.provider.machines.values():
             if machine is not None:
                 machine.halt()
-        if self._problem is not None:
-            raise self._problem
+        if self.server.problem is not None:
+            raise self.server.problem
 
 
 @contextmanager
@@ -244,7 +245,8 @@ def vast_double(
     """A provider until the block ends, with an offer for each machine, and ``offers`` of machines without sshd.
 
     ``speed``: how fast its time runs beside the real one; 0: only ``advance`` moves it. ``paced``: the thresholds of
-    the contract are enforced. ``start``: its time at first. ``folder`` is not used yet.
+    the contract are enforced. ``start``: its time at first. ``folder``: keeps every call in vast-calls.jsonl, for who
+    looks for what went wrong.
     """
     double = Double(machines, speed, paced, start)
     try:
@@ -252,4 +254,7 @@ def vast_double(
             double.offer(**fields)
         yield double
     finally:
+        if folder is not None:
+            calls = "".join(f"{json.dumps(asdict(call))}\n" for call in double.requests)
+            (folder / "vast-calls.jsonl").write_text(calls)
         double.close()

@@ -83,10 +83,9 @@ class Faults:
             fault.release()
 
     def peek(self, name: str, instance: int | None = None, **options: Any) -> Fault | None:
-        """The fault when it is on for this instance, not counted."""
-        for fault in self._on:
-            fits = fault.instance in (None, instance) and all(fault[key] == value for key, value in options.items())
-            if fault.name == name and fits:
+        """The fault when it is on for this instance and these options, not counted. An empty option is all of them."""
+        for fault in [one for one in self._on if one.name == name]:
+            if fault.instance in (None, instance) and all(fault[key] in ("", value) for key, value in options.items()):
                 return fault
         return None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.stoker.fleet.plugins.module_utils.vast.reading import ENDED, address, judge, shown
@@ -96,6 +96,7 @@ FIELDS = ("actual_status", "intended_status", "status_msg", "ports", "public_ipa
           "min_bid", "image_runtype", "label", "extra_env", "jupyter_token")  # fmt: skip
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, JSON)))
 def test_any_row_is_read(fields: dict[str, Any]) -> None:
     told = shown({"id": 5, **fields})
