@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 
-from . import leases, schemas
+from . import deadman, leases, schemas
 from .statedir import NodeError, StateDir, from_os_error
 
 MARK = "STOKER-REPLY "
@@ -31,6 +31,7 @@ class Node:
         self.entry = entry
         self.state = StateDir(request.get("state_dir") or "~/.stoker", request.get("lock_dir"))
         self.state.prepare()
+        deadman.renew(self.state.path)
         self.backend = backends.get(request, self.state, entry)
         self.backend.busy_processes = request.get("busy_processes")
 
