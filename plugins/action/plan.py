@@ -52,7 +52,10 @@ class ActionModule(ActionBase):
         except StokerError as problem:
             raise AnsibleActionFail(sentence(problem)) from problem
         claimed = any(order["order"] == "start" for request in requests.values() for order in request["orders"])
-        result.update(changed=claimed, orders=requests, nodes=sorted(requests), snapshots=snapshots)
+        result.update(
+            changed=claimed, orders=requests, nodes=sorted(requests), snapshots=snapshots,
+            checkpoints=needed_checkpoints(requests),
+        )  # fmt: skip
         return result
 
 
@@ -61,10 +64,20 @@ def needed_snapshots(requests, store):
     needed = {}
     for node, request in requests.items():
         for order in request["orders"]:
-            wanted = order["spec"].get("snapshot") if order["order"] == "start" else None
-            if wanted:
-                needed.setdefault(node, {})[wanted["digest"]] = str(store.snapshots.tree(wanted["digest"]))
+            spec = order["spec"] if order["order"] == "start" else {}
+            for field, kept in (("snapshot", store.snapshots), ("resume", store.checkpoints.files)):
+                if wanted := spec.get(field):
+                    needed.setdefault(node, {})[wanted["digest"]] = str(kept.tree(wanted["digest"]))
     return needed
+
+
+def needed_checkpoints(requests):
+    """Which of these are checkpoints, by node."""
+    found = {}
+    for node, request in requests.items():
+        resumed = [order["spec"].get("resume") for order in request["orders"] if order["order"] == "start"]
+        found[node] = sorted(each["digest"] for each in resumed if each)
+    return {node: digests for node, digests in found.items() if digests}
 
 
 def inventory_nodes(task_vars):

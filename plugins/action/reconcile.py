@@ -45,6 +45,16 @@ class ActionModule(NodeAction):
         return result
 
 
+def _missing(order, staged):
+    """What is told of the snapshot or the checkpoint of a start that did not get there; None: all of it is there."""
+    spec = (order.get("spec") or {}) if order.get("order") == "start" else {}
+    for field in ("snapshot", "resume"):
+        told = staged.get(spec[field]["digest"]) if spec.get(field) else None
+        if told is not None and not told["ok"]:
+            return dict(told, resumes=field == "resume")
+    return None
+
+
 def _without_snapshot(request, staged):
     """Take the starts out of ``request`` whose snapshot did not get there.
 
@@ -52,12 +62,13 @@ def _without_snapshot(request, staged):
     """
     refused, made = [], []
     for order in request.get("orders") or []:
-        wanted = (order.get("spec") or {}).get("snapshot") if order.get("order") == "start" else None
-        told = staged.get(wanted["digest"]) if wanted else None
-        if told is None or told["ok"]:
+        told = _missing(order, staged)
+        if told is None:
             made.append(order)
         elif not told["again"]:
-            error = {"code": "conflict", "message": told["message"], "next": None}
+            # From a checkpoint that cannot be used the job does not begin: the controller names the one before.
+            resumes = told.get("damaged") and told.get("resumes")
+            error = {"code": "bad_checkpoint" if resumes else "conflict", "message": told["message"], "next": None}
             refused.append(
                 {
                     "order": "start",

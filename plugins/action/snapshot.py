@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -21,6 +22,10 @@ from ansible_collections.stoker.fleet.plugins.plugin_utils.node_call import Node
 _PASSING = (10, 12, 20, 30, 35, 255)
 
 
+class _DamagedError(Exception):
+    """What is here is not what it was when it was taken."""
+
+
 class ActionModule(NodeAction):
     """See the module's documentation."""
 
@@ -29,9 +34,12 @@ class ActionModule(NodeAction):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         _validation, args = self.validate_argument_spec(
-            argument_spec={"snapshots": {"type": "dict", "required": True}},
+            argument_spec={
+                "snapshots": {"type": "dict", "required": True},
+                "checkpoints": {"type": "list", "elements": "str", "default": []},
+            },
         )
-        self._task_vars = task_vars
+        self._task_vars, self._checkpoints = task_vars, frozenset(args["checkpoints"])
         result.update(changed=False, staged={})
         if not self._task.check_mode:
             rsync_place.check(self._connection)
@@ -44,25 +52,34 @@ class ActionModule(NodeAction):
         return result
 
     def _stage(self, digest, folder):
-        """``bytes`` went over the connection (None: it was there); ``again``: the next round may have more luck."""
-        told = {"ok": False, "bytes": None, "message": None, "again": False}
+        """What became of one.
+
+        ``bytes`` went over the connection (None: it was there); ``again``: the next round may have more luck;
+        ``damaged``: what is here is not what it was when it was taken.
+        """
+        told = {"ok": False, "bytes": None, "message": None, "again": False, "damaged": False}
+        what = "checkpoint" if digest in self._checkpoints else "snapshot"
         try:
             told["bytes"] = self._bring(digest, folder)
             told["ok"] = True
         except rsync.RsyncError as problem:
-            text = "its snapshot could not be brought to the node: {0}".format(problem)
+            text = "its {0} could not be brought to the node: {1}".format(what, problem)
             told.update(message=text, again=problem.code < 0 or problem.code in _PASSING)
+        except _DamagedError as problem:
+            told.update(message="its {0} is damaged: {1}".format(what, problem), damaged=True)
         except AnsibleActionFail as problem:
-            told.update(message="its snapshot could not be brought to the node: {0}".format(problem.message))
+            told.update(message="its {0} could not be brought to the node: {1}".format(what, problem.message))
         except OSError as problem:
-            told.update(message="its snapshot cannot be read here: {0}: {1}".format(folder, problem.strerror))
+            place = os.fsdecode(problem.filename or folder)
+            told.update(message="its {0} cannot be read here: {1}: {2}".format(what, place, problem.strerror))
+            told["damaged"] = problem.errno in (errno.ENOENT, errno.ENOTDIR, errno.EIO)
         return told
 
     def _bring(self, digest, folder):
         with open(self._lock_file(folder), "w") as lock:
             # Two rounds of this machine fill the same folder over there: one after the other.
             fcntl.flock(lock, fcntl.LOCK_EX)
-            look = self._look(digest, folder)
+            look = self._look(digest, folder, verify=digest in self._checkpoints)
             if look["exists"]:
                 return None
             if not look["rsync"]:
@@ -74,8 +91,9 @@ class ActionModule(NodeAction):
             wire += self._move(folder, self._look(digest, folder, delete=True), checksum=True)
             if self._asked_about(digest, folder, "snapshot_done")["complete"]:
                 return wire
-        raise AnsibleActionFail(
-            "what came there is not what was submitted: {0} was changed here".format(os.fsdecode(folder))
+        taken = "fetched" if digest in self._checkpoints else "submitted"
+        raise _DamagedError(
+            "what came there is not what was {0}: {1} was changed here".format(taken, os.fsdecode(folder))
         )
 
     def _move(self, folder, look, checksum=False):
@@ -85,8 +103,8 @@ class ActionModule(NodeAction):
         moved = rsync.move(folder + b"/", target + b"/", names, shell=shell, link_dest=link_dest, checksum=checksum)
         return moved.wire_bytes
 
-    def _look(self, digest, folder, delete=False):
-        return self._asked_about(digest, folder, "snapshot_look", delete=delete)
+    def _look(self, digest, folder, delete=False, verify=False):
+        return self._asked_about(digest, folder, "snapshot_look", delete=delete, verify=verify)
 
     def _asked_about(self, digest, folder, op, **more):
         above = os.path.dirname(os.path.dirname(folder))

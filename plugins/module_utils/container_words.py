@@ -16,6 +16,8 @@ from .statedir import NodeError
 
 # Where the attempt's own files are seen inside.
 INSIDE = "/run/stoker"
+# Where it sees the checkpoint that it goes on from.
+RESUME = "/run/stoker-resume"
 # Shells that set these themselves do not let a script set them.
 _OF_THE_SHELL = ("UID", "EUID", "PPID", "GROUPS", "BASHOPTS", "SHELLOPTS", "BASH_VERSINFO")
 # Runs inside, as the command's first life. "fault" is not empty until the command runs: a shell that cannot exec it
@@ -134,6 +136,8 @@ def environment(attempt, spec, state, secrets):
     environ.update({"STOKER_JOB": attempt.job, "STOKER_ATTEMPT": str(attempt.number)})
     if spec.get("gpus") or state.get("gpus"):
         environ.update({"CUDA_VISIBLE_DEVICES": ",".join(state.get("gpus") or ()), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"})
+    if spec.get("resume"):
+        environ["STOKER_RESUME_FROM"] = "{0}/{1}".format(RESUME, spec["resume"]["name"])
     environ["PWD"] = workdir(spec)
     inherited = {name: environ.pop(name) for name in _OF_THE_SHELL if name in environ}
     inherited[TOKEN_VARIABLE] = state["token"]
@@ -209,6 +213,8 @@ def _mounts(attempt, spec):
             )
         found.append((source, mount["target"], bool(mount.get("read_only"))))
     found.append((folder_of(attempt), INSIDE, False))
+    if spec.get("resume"):
+        found.append((attempt.file("resume"), RESUME, True))
     if not spec.get("split_output"):
         found.append((attempt.file("out.log"), INSIDE + "/out.log", False))
     return found

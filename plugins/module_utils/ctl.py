@@ -293,6 +293,11 @@ class Node:
 
         return snapshots.look(self.state, self.request)
 
+    def checkpoint_look(self):
+        from . import checkpoints
+
+        return checkpoints.look(self.backend, self.state, self.request)
+
     def snapshot_done(self):
         from . import snapshots
 

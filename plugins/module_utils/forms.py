@@ -138,6 +138,13 @@ SNAPSHOT = record(
         "host": TEXT,
     },
 )
+# Where a job writes its checkpoints, how often they are fetched, and whether it is asked for one before that.
+CHECKPOINTS = record(["path", "every_s"], {"path": dict(ARGUMENT, minLength=1), "every_s": POSITIVE, "ask": FLAG})
+# The checkpoint that an attempt goes on from: which file or folder of that digest, and where it came from.
+RESUME = record(
+    ["digest", "name"],
+    {"digest": DIGEST, "name": dict(ARGUMENT, minLength=1), "step": nullable(COUNT), "job": JOB, "attempt": ATTEMPT},
+)
 # What is asked of GPUs when a job takes them. A busy process is a pattern of a name, as a shell matches files.
 BUSY_PROCESSES = listing(dict(ARGUMENT, minLength=1, maxLength=255), maxItems=200)
 PREFLIGHT = record(

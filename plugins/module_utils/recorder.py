@@ -18,7 +18,7 @@ import sys
 import time
 import traceback
 
-from . import agent_task, identity, launch, sandbox
+from . import agent_task, identity, launch, sandbox, snapshots
 from .output import Pump, open_log
 from .processes import TOKEN_VARIABLE, Family
 from .statedir import NodeError, from_os_error
@@ -92,6 +92,8 @@ def command_environment(attempt, spec, state, who):
     environ.update({"STOKER_JOB": attempt.job, "STOKER_ATTEMPT": str(attempt.number), TOKEN_VARIABLE: state["token"]})
     if spec.get("gpus") or state.get("gpus"):
         environ.update({"CUDA_VISIBLE_DEVICES": ",".join(state.get("gpus") or ()), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"})
+    if spec.get("resume"):
+        environ["STOKER_RESUME_FROM"] = snapshots.resume_path(attempt, spec)
     return environ
 
 

@@ -151,6 +151,8 @@ def _spec_rules(spec: dict[str, Any]) -> list[str]:
             seen.add(name)
     if spec.get("user") and spec.get("snapshot"):
         faults.append("spec.user: another user cannot read the copy of a snapshot, which lies in the state folder")
+    if spec.get("user") and not spec.get("container") and spec.get("checkpoints"):
+        faults.append("spec.user: another user cannot read the copy of a checkpoint, which lies in the state folder")
     uuids = spec.get("gpu_uuids")
     if uuids is not None and spec.get("gpus", len(uuids)) not in (0, len(uuids)):
         faults.append(f"spec.gpus: is {spec['gpus']}, but gpu_uuids names {len(uuids)}")
@@ -174,7 +176,7 @@ def _request_rules(request: dict[str, Any]) -> list[str]:
         return _one_command(request, "request")
     if request["op"] == "gpu_release":
         return [] if "gpu" in request else ["request.gpu: missing"]
-    if request["op"] == "run_info":
+    if request["op"] in ("run_info", "checkpoint_look"):
         return [] if "job" in request else ["request.job: missing"]
     if request["op"] == "log":
         faults = [] if "job" in request else ["request.job: missing"]

@@ -20,6 +20,8 @@ from .statedir import NodeError, make_private, sync_folder
 
 DIGEST = re.compile(r"^[0-9a-f]{64}$")
 _DRAFT, _TRASH = ".new-", ".trash-"
+# Field of a spec, and what people call it.
+_KINDS = (("snapshot", "snapshot"), ("resume", "checkpoint"))
 # Somebody may be filling a draft, or may have looked for a snapshot and be about to use it.
 LEAST_AGE_S = 600.0
 _DRAFT_AGE_S = 7 * 86400.0
@@ -35,10 +37,12 @@ def place(state, digest):
 def look(state, request):
     """Whether the snapshot is here; else where to put its files, and the newest one, to take over what is the same.
 
-    ``delete``: without what an earlier try left there.
+    ``delete``: without what an earlier try left there. ``verify``: one that is not what its name says is not here.
     """
     digest = request["digest"]
     final, rsync = place(state, digest), shutil.which("rsync")
+    if request.get("verify"):
+        _set_aside(state, digest)
     if os.path.isdir(final):
         # It is about to be used: no clearing away now.
         os.utime(final)
@@ -74,40 +78,66 @@ def done(state, request):
     return {"complete": True}
 
 
+def _set_aside(state, digest):
+    """Take one away that was damaged since it came: it is brought again."""
+    from . import tree
+
+    final = place(state, digest)
+    if os.path.isdir(final) and tree.digest(os.fsencode(final))[0] != digest:
+        trash = os.path.join(_root(state), "{0}{1}-{2}".format(_TRASH, digest[-12:], os.getpid()))
+        os.rename(final, trash)
+        shutil.rmtree(trash)
+
+
 def require(state, spec):
-    """Refuse a spec whose snapshot is not here."""
-    wanted = spec.get("snapshot")
-    if wanted and not os.path.isdir(place(state, wanted["digest"])):
-        raise NodeError(
-            "conflict",
-            "the snapshot {0} is not on this node".format(wanted["digest"][:12]),
-            "stoker dispatch on the machine that has it",
-        )
+    """Refuse a spec whose snapshot, or the checkpoint that it goes on from, is not here."""
+    for field, what in _KINDS:
+        wanted = spec.get(field)
+        if wanted and not os.path.isdir(place(state, wanted["digest"])):
+            raise NodeError(
+                "conflict",
+                "the {0} {1} is not on this node".format(what, wanted["digest"][:12]),
+                "stoker dispatch on the machine that has it",
+            )
 
 
 def unpack(attempt, spec):
-    """Give an attempt its own copy of its snapshot. Raises NodeError when that is not what was submitted."""
-    wanted = spec.get("snapshot")
-    if not wanted:
+    """Give an attempt its own copies of its snapshot and of the checkpoint that it goes on from.
+
+    Raises NodeError when one of them is not what it was when it was taken.
+    """
+    if not spec.get("snapshot") and not spec.get("resume"):
         return
+    require(attempt.state_dir, spec)
+    began = boottime()
+    for (field, what), folder in zip(_KINDS, ("tree", "resume")):
+        if spec.get(field):
+            _unpack(attempt, spec[field]["digest"], what, attempt.file(folder))
+    attempt.update_state(unpacked_s=round(boottime() - began, 3))
+
+
+def _unpack(attempt, digest, what, target):
     from . import tree
 
-    source, target = place(attempt.state_dir, wanted["digest"]), attempt.file("tree")
-    require(attempt.state_dir, spec)
+    source = place(attempt.state_dir, digest)
     # What a supervisor that was killed left of it.
     shutil.rmtree(target, ignore_errors=True)
-    began = boottime()
     tree.copy(os.fsencode(source), os.fsencode(target))
     found = tree.digest(os.fsencode(target))[0]
-    if found != wanted["digest"]:
+    if found != digest:
         raise NodeError(
             "conflict",
-            "the snapshot {0} on this node is not what was submitted any more (its files have the digest {1})".format(
-                wanted["digest"][:12], found[:12]
+            "the {0} {1} on this node is not what was {2} any more (its files have the digest {3})".format(
+                what, digest[:12], "submitted" if what == "snapshot" else "fetched", found[:12]
             ),
             "remove {0} there, and retry".format(source),
         )
-    attempt.update_state(unpacked_s=round(boottime() - began, 3))
+
+
+def resume_path(attempt, spec):
+    """Where the checkpoint lies that the attempt goes on from; None: it begins at the beginning."""
+    wanted = spec.get("resume")
+    return os.path.join(attempt.file("resume"), wanted["name"]) if wanted else None
 
 
 def resolved(attempt, spec):
@@ -141,9 +171,8 @@ def _used(state):
     used = set()
     for job in state.jobs():
         for attempt in state.attempts(job):
-            wanted = (attempt.read("spec.json") or {}).get("snapshot")
-            if wanted:
-                used.add(wanted["digest"])
+            spec = attempt.read("spec.json") or {}
+            used.update(spec[field]["digest"] for field, _what in _KINDS if spec.get(field))
     return used
 
 

@@ -128,7 +128,12 @@ orders:
 snapshots:
   description:
     - The snapshots that jobs to be started need, by node, for M(stoker.fleet.snapshot), each digest with its folder on
-      the controller.
+      the controller. Checkpoints that jobs go on from are among them.
+  returned: success
+  type: dict
+  sample: {}
+checkpoints:
+  description: Which of the snapshots are checkpoints, by node. Nodes that need none are left out.
   returned: success
   type: dict
   sample: {}

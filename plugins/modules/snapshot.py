@@ -34,6 +34,13 @@ options:
     description: The folder on the controller of each snapshot, by its digest.
     type: dict
     required: true
+  checkpoints:
+    description: >-
+      Which of them, by digest, are checkpoints that jobs go on from. One that is on the node already is read there
+      first, and brought anew where it is damaged.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -47,10 +54,11 @@ RETURN = r"""
 staged:
   description:
     - What became of each snapshot, by digest. C(ok) says whether it is there, C(bytes) what went over the connection
-      (null when it was there), C(message) why it is not, C(again) whether trying again may help (the connection broke).
+      (null when it was there), C(message) why it is not, C(again) whether trying again may help (the connection broke),
+      C(damaged) whether what is on the controller is not what it was when it was taken.
   returned: always
   type: dict
   sample:
     3f1c2aa0d0b3c1f0a2d5a4f4cbb2c9c3a4f66d5c2f9a4e1f6d7a9d3b9e3d8c01:
-      {ok: true, bytes: 48211, message: null, again: false}
+      {ok: true, bytes: 48211, message: null, again: false, damaged: false}
 """

@@ -25,6 +25,7 @@ from stoker.operations import (
     access,
     agents,
     benchmark,
+    checkpoints,
     clean,
     compare,
     container_images,
@@ -181,6 +182,14 @@ class Jobs(Namespace):
     def __getitem__(self, job: str) -> Job:
         """A handle on the job whose id is, or begins with, `job`. Raises NotFound."""
         return Job(self._session, jobs.get(self._session, job).job)
+
+
+class Checkpoints(Namespace):
+    """`fleet.checkpoints`: what is kept of the checkpoints of jobs."""
+
+    area = "checkpoints"
+    list = bound(checkpoints.list_checkpoints)
+    pull = bound(checkpoints.pull_checkpoint)
 
 
 class Dead(Namespace):
@@ -550,6 +559,7 @@ class Fleet:
             config_file=Path(config) if config is not None else None,
         )
         self.jobs = Jobs(self._session)
+        self.checkpoints = Checkpoints(self._session)
         self.dead = Dead(self._session)
         self.agents = Agents(self._session)
         self.templates = Templates(self._session)

@@ -23,6 +23,10 @@ _VALUES = {
         "AgentList": "render_agents.agent_list",
         "AgentTasks": "render_agents.tasks",
     },
+    "stoker.operations.checkpoints": {
+        "CheckpointList": "render_checkpoints.checkpoint_list",
+        "PullReport": "render_checkpoints.pull_report",
+    },
     "stoker.operations.dead": {
         "DeadLetters": "render_dead.dead_list",
         "Revived": "render_dead.revived",

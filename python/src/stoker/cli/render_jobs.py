@@ -6,7 +6,7 @@ import posixpath
 import time
 
 from stoker.cli import format as fmt
-from stoker.cli import render_placement, render_use
+from stoker.cli import render_checkpoints, render_placement, render_use
 from stoker.cli.out import Out, Piece
 from stoker.operations.files import in_words
 from stoker.operations.values import (
@@ -144,6 +144,9 @@ def outcome(job: Job, out: Out) -> None:
     _figures(job, out)
     if results := _results(job):
         out.line(f"  results: {results}")
+    if job.checkpoints is not None and job.state != "succeeded":
+        for name, text in render_checkpoints.of_job(job):
+            out.line(f"  {name}: {fmt.one_line(text)}")
     step = f"stoker retry {job.id}" if job.state in ("failed", "dead", "lost", "cancelled") else f"stoker job {job.id}"
     out.line(f"  next: stoker logs {job.id}    ·    {step}")
 
@@ -222,6 +225,8 @@ def job_detail(value: JobDetail, out: Out) -> None:
         rows.append(("lease", _lease(job)))
     if results := _results(job):
         rows.append(("results", results))
+    if job.checkpoints is not None:
+        rows += [(name, fmt.one_line(text)) for name, text in render_checkpoints.of_job(job)]
     if job.left_behind:
         rows.append(("left", f"{job.left_behind} processes could not be ended"))
     if job.last_line:

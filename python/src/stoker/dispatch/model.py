@@ -10,10 +10,12 @@ from stoker.config import Placement, Weights
 from stoker.dispatch.leases import Clock
 from stoker.dispatch.membership import Rules
 from stoker.errors import UsageError
-from stoker.store import AttemptRow, JobRow, MemberRow, NodeRow, QueueRow, SampleRow
+from stoker.store import AttemptRow, CheckpointRow, JobRow, MemberRow, NodeRow, PullRow, QueueRow, SampleRow
 
 Mode = Literal["dispatch", "observe", "adopt"]
 LOG_KEEP_BYTES = 1024 * 1024
+# How long a job waits for the fetching of what its last attempt wrote, when nobody begins with it. Seconds.
+LAST_PULL_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,8 @@ class State:
     queues run and what was decided of nodes, and the digests of the snapshots on this machine. `clock` is this
     machine's; `left` are attempts that their jobs went on without and that may be alive on nodes that were away.
     `samples` are the two newest of each node, the older one first; `ran_with` says where jobs ran with which files,
-    image or data (`stoker.dispatch.score`).
+    image or data (`stoker.dispatch.score`). `checkpoints` are those of use of jobs that wait, newest first, `pulls` how
+    fetching them stands; `place` is this machine and its folder of them, `kept` the digests in it.
     """
 
     jobs: tuple[JobRow, ...]
@@ -148,18 +151,46 @@ class State:
     members: Mapping[str, MemberRow] = field(default_factory=dict)
     clock: Clock | None = None
     left: tuple[AttemptRow, ...] = ()
+    checkpoints: Mapping[str, Sequence[CheckpointRow]] = field(default_factory=dict)
+    pulls: Mapping[str, PullRow] = field(default_factory=dict)
+    place: str = ""
+    kept: frozenset[str] = frozenset()
 
     def left_on(self, job: JobRow) -> dict[str, int]:
         """The nodes where an older attempt of `job` may be alive, with its number: no other one starts there."""
         return {attempt.node: attempt.number for attempt in self.left if attempt.job_id == job.id}
 
     def lacks_files(self, job: JobRow) -> str | None:
-        """Why a round of this machine cannot start `job`: its snapshot is not here. None: it can."""
+        """Why a round of this machine cannot start `job`: its snapshot or its checkpoint is not here. None: it can."""
         wanted = job.spec.get("snapshot")
         if not wanted or wanted["digest"] in self.snapshots:
-            return None
+            found = self.newest_checkpoint(job)
+            if found is None or found.place == self.place:
+                return None
+            host = found.place.partition(":")[0]
+            return f"its checkpoint {found.name} is not on this machine but on {host}: dispatch there, or retry --fresh"
         where = f" but on {wanted['host']}, where it was submitted" if wanted.get("host") else ""
         return f"its snapshot {wanted['digest'][:12]} is not on this machine{where}: dispatch there"
+
+    def newest_checkpoint(self, job: JobRow) -> CheckpointRow | None:
+        """The checkpoint that the next attempt of `job` goes on from; None: it begins at the beginning."""
+        return next((row for row in self.checkpoints.get(job.id, ()) if row.damaged is None), None)
+
+    def last_pull(self, job: JobRow, now: float) -> str | None:
+        """Why a next attempt of `job` has to wait: what the one before wrote last is being fetched. None: none has.
+
+        Where nobody does that it waits for `LAST_PULL_S`.
+        """
+        attempt = self.attempts.get(job.id) if job.spec.get("checkpoints") else None
+        if attempt is None or attempt.live or attempt.started_at is None or attempt.stop_due:
+            return None
+        pull = self.pulls.get(job.id)
+        if pull is not None and pull.settled >= attempt.number:
+            return None
+        under_way = pull is not None and (pull.until or 0.0) > now
+        if not under_way and now - (attempt.observed_at or now) > LAST_PULL_S:
+            return None
+        return f"what attempt {attempt.number} wrote last is being fetched from {attempt.node}"
 
     def live_attempt(self, job: JobRow) -> AttemptRow | None:
         """The attempt of `job` that may be under way on a node; None: the job waits in the store."""

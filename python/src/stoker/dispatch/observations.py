@@ -98,6 +98,8 @@ def _current(job: JobRow, attempt: AttemptRow, answer: Answer, now: float) -> Ch
     start = answer.orders.get(("start", job.id, attempt.number))
     if start is not None and (start.get("error") or {}).get("code") == "late_order":
         return None  # it was under way for too long, and is ordered again
+    if start is not None and (start.get("error") or {}).get("code") == "bad_checkpoint":
+        return _without_checkpoint(job, attempt, start, now)
     if start is not None and not start.get("ok"):
         return ended_unseen(job, attempt, "failed", "start", _words(answer.node, start), now)
     if stop is not None and (stop.get("error") or {}).get("code") == "unknown_job":
@@ -151,6 +153,12 @@ def ended_unseen(
     of_attempt = {"state": state, "reason": reason, "detail": detail, "ended_at": now}
     data = {"from": job.state, "to": values["state"], "attempt_state": state, "reason": reason, "evidence": detail}
     return Change(job, values, attempt.number, of_attempt, event=event, data=data)
+
+
+def _without_checkpoint(job: JobRow, attempt: AttemptRow, start: Mapping[str, Any], now: float) -> Change:
+    """The checkpoint that it was to go on from is of no use: the next attempt takes the one before."""
+    why = str((start.get("error") or {}).get("message") or "its checkpoint is damaged")
+    return ended_unseen(replace(job, put_back=why), attempt, "cancelled", None, why, now)
 
 
 def _nothing_to_stop(job: JobRow, attempt: AttemptRow, now: float) -> Change:

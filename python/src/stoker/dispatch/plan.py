@@ -13,7 +13,7 @@ from stoker.dispatch.leases import Lease
 from stoker.dispatch.lines import Lines
 from stoker.dispatch.model import Change, Plan, State
 from stoker.dispatch.place import Placement, Places
-from stoker.dispatch.renewals import Renewals, end_orders, start_order
+from stoker.dispatch.renewals import Renewals, end_orders, resume_of, start_order
 from stoker.errors import UsageError
 from stoker.store import AttemptRow, JobRow
 
@@ -86,11 +86,19 @@ class _Draft:
         job = self.leaving(job, attempt)
         if job.stop_requested is not None or job.put_back is not None:
             self.orders[node].append(self._stop(job, attempt))
-        elif attempt.confirmed_at is None and (lack := self.state.lacks_files(job)):
+        elif attempt.confirmed_at is None and (lack := self.state.lacks_files(job) or self._lacks_resume(attempt)):
             self.waiting[job.id] = lack
         elif attempt.confirmed_at is None:
             lease = self.renewals.kept(job, attempt)
-            self.orders[node].append(start_order(gang.with_env(job, job.rank_env), attempt.number, lease))
+            named = gang.with_env(job, job.rank_env)
+            self.orders[node].append(start_order(named, attempt.number, lease, resume_of(attempt.resume)))
+
+    def _lacks_resume(self, attempt: AttemptRow) -> str | None:
+        """Why a round of this machine cannot order a start again that goes on from a checkpoint."""
+        wanted = attempt.resume
+        if wanted is None or wanted["digest"] in self.state.kept or wanted.get("place") == self.state.place:
+            return None
+        return f"its checkpoint {wanted['name']} is not on this machine: dispatch where it was begun"
 
     def left_alone(self, job: JobRow, attempt: AttemptRow, why: str) -> None:
         """An attempt on a node that nobody asks: say why, and count until its lease has run out."""
@@ -118,7 +126,7 @@ class _Draft:
         if job.not_before is not None and job.not_before > self.now:
             self.waiting[job.id] = f"waits {job.not_before - self.now:.0f} s for its next attempt"
             return
-        refusal = self.state.lacks_files(job) or self.lines.refusal(job)
+        refusal = self.state.last_pull(job, self.now) or self.state.lacks_files(job) or self.lines.refusal(job)
         if refusal is not None:
             self.wait(job, refusal)
             return
@@ -162,12 +170,13 @@ class _Draft:
             return
         for job, placement, env, lease in zip(jobs, found, envs, leases, strict=True):
             node = str(placement.node)
-            change = _claim(job, placement, env, self.now, lease)
+            change = _claim(job, placement, env, self.now, lease, self.state)
             self.changes.append(change)
             self.places.passing.placed(node)
             self.lines.add(job, node)
             self.observe.setdefault(node, []).append(job.id)
-            self.orders[node].append(start_order(gang.with_env(job, env), int(change.attempt or 0), lease))
+            resume = resume_of(change.attempt_values.get("resume"))
+            self.orders[node].append(start_order(gang.with_env(job, env), int(change.attempt or 0), lease, resume))
 
     def wait(self, job: JobRow, reason: str, placement: Placement | None = None, needs: int = 1) -> None:
         """Leave a job in the store, for lack of a `placement` on so many nodes; why is written down at the end."""
@@ -265,7 +274,9 @@ def _with_those_before(state: State) -> frozenset[str] | None:
     return frozenset(state.request.jobs) | named.keys() | before
 
 
-def _claim(job: JobRow, placement: Placement, env: Mapping[str, str] | None, now: float, lease: Lease | None) -> Change:
+def _claim(
+    job: JobRow, placement: Placement, env: Mapping[str, str] | None, now: float, lease: Lease | None, state: State
+) -> Change:
     number, node = job.attempt + 1, placement.node
     values = {
         "state": "starting", "attempt": number, "node": node, "reason": None, "detail": None, "not_before": None,
@@ -276,5 +287,9 @@ def _claim(job: JobRow, placement: Placement, env: Mapping[str, str] | None, now
     attempt: dict[str, Any] = {"node": node, "state": "starting", "claimed_at": now, "log_start": 0, "log_end": 0}
     if lease is not None:
         attempt["lease"] = lease.row()
-    data = {"from": job.state, "to": "starting", "placement": placement.told}
+    data: dict[str, Any] = {"from": job.state, "to": "starting", "placement": placement.told}
+    if job.spec.get("checkpoints"):
+        found = state.newest_checkpoint(job)
+        data["resume"] = found.resume() if found is not None else None
+        attempt["resume"] = {**found.resume(), "place": found.place} if found is not None else None
     return Change(job, values, number, attempt, claim=True, event="job.starting", data=data)

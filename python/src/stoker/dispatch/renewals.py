@@ -59,11 +59,19 @@ class Renewals:
                 yield attempt.node, order
 
 
-def start_order(job: JobRow, number: int, lease: Lease | None) -> Mapping[str, Any]:
-    """The order to start an attempt, until when it may begin."""
+def resume_of(kept: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The checkpoint of an attempt's row, as its spec says it."""
+    return {name: kept[name] for name in ("digest", "name", "step", "job", "attempt")} if kept is not None else None
+
+
+def start_order(
+    job: JobRow, number: int, lease: Lease | None, resume: Mapping[str, Any] | None = None
+) -> Mapping[str, Any]:
+    """The order to start an attempt, until when it may begin, and which checkpoint it goes on from."""
+    spec = job.spec if resume is None else {**job.spec, "resume": resume}
     if lease is None:
-        return {"order": "start", "spec": job.spec, "attempt": number}
-    spec = {**job.spec, "lease": lease.spec()}
+        return {"order": "start", "spec": spec, "attempt": number}
+    spec = {**spec, "lease": lease.spec()}
     return {"order": "start", "spec": spec, "attempt": number, **lease.promise()}
 
 

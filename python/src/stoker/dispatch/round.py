@@ -20,6 +20,7 @@ from stoker.dispatch.model import Change, NodeInfo, NodeResult, Plan, RoundReque
 from stoker.dispatch.nodes import heard, misdescribed, missed, tells_more
 from stoker.dispatch.observations import Answer, judge, left_behind
 from stoker.dispatch.plan import plan
+from stoker.dispatch.resuming import forget_lost, record_damage, resumable
 from stoker.dispatch.score import SAMPLE_S, keys_of
 from stoker.dispatch.telemetry import TREND_S, Limits, sample_of, trend
 from stoker.dispatch.telemetry import judge as judge_sample
@@ -51,7 +52,8 @@ def begin_round(
     with store.under(request.epoch).write() as transaction:
         if request.mode == "dispatch" and not dry_run:
             advance_workflows(store, transaction, now)
-        known = (nodes, request, store.snapshots.here(), clock or read_clock(), now)
+            forget_lost(store, transaction, now)
+        known = (nodes, request, store, clock or read_clock(), now)
         state = _load(transaction, *known)
         if request.mode == "dispatch" and not dry_run and _record_left_alone(transaction, state, now):
             state = _load(transaction, *known)
@@ -68,8 +70,8 @@ def begin_round(
 
 
 def _load(
-    transaction: Transaction, nodes: Sequence[NodeInfo], request: RoundRequest, snapshots: frozenset[str],
-    clock: Clock | None, now: float,
+    transaction: Transaction, nodes: Sequence[NodeInfo], request: RoundRequest, store: Store, clock: Clock | None,
+    now: float,
 ) -> State:  # fmt: skip
     jobs = tuple(transaction.jobs(LIVE_STATES))
     waiting = [job for job in jobs if job.state == "queued" and job.node is None]
@@ -83,11 +85,12 @@ def _load(
         request=request,
         queues={queue.name: queue for queue in transaction.queues()},
         members={member.name: member for member in transaction.members()},
-        snapshots=snapshots,
+        snapshots=store.snapshots.here(),
         samples=transaction.recent_samples(now - SAMPLE_S) if waiting else {},
         ran_with=transaction.ran_with(words) if len(nodes) > 1 else {},
         clock=clock,
         left=tuple(transaction.attempts_to_end()),
+        **resumable(store, transaction, jobs),
     )
 
 
@@ -132,6 +135,7 @@ def finish_round(
         _record_logs(store, answer, request.log_keep_bytes, summary)
     if request.mode == "adopt":
         adopt(store, answers, now, summary)
+    record_damage(store, answers, now)
     _record_jobs(store, answers, summary, now)
     settle(store, now)
     informed = _record_losses(store, summary, now, clock) or informed

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from stoker.errors import StokerError, UsageError
 from stoker.operations import quantities
+from stoker.operations.checkpoint_pulls import pull_due
 from stoker.operations.loop import LEASE_S, DispatchLoop, pause_s
 from stoker.operations.notify_sending import tell
 from stoker.operations.plugin_lasting import tell_once
@@ -41,6 +42,10 @@ class RoundStream:
     def _make(self) -> tuple[Problem, ...]:
         return tending_round(self._session, probe=True)
 
+    def _keep(self) -> tuple[Problem, ...]:
+        """Fetch the checkpoints that are due."""
+        return tuple(one.problem for one in pull_due(self._session) if one.problem is not None)
+
     def _tell(self) -> tuple[Problem, ...]:
         return tell(self._session)
 
@@ -53,6 +58,7 @@ class RoundStream:
         newest = store.last_event()
         try:
             problems = self._make()
+            problems += self._keep()
             problems += fetch(self._session)
             problems += self._tell()
         except StokerError as problem:
@@ -79,6 +85,10 @@ class _LoopRound(RoundStream):
     def _tell(self) -> tuple[Problem, ...]:
         # Only who leads: two at once would do half of it each, and wait for the same target.
         return tell(self._session) if self._epoch is not None else ()
+
+    def _keep(self) -> tuple[Problem, ...]:
+        # The loop has a process for that: a lease is not to run out meanwhile.
+        return ()
 
     def _make(self) -> tuple[Problem, ...]:
         if self._jobs is not None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from stoker.errors import UsageError
 from stoker.operations import quantities
+from stoker.operations.checkpoint_pulls import Keeper
 from stoker.operations.find import job_row
 from stoker.operations.registry import operation
 from stoker.operations.rented_rounds import tending_round
@@ -108,7 +109,13 @@ def wait(session: Session, job: str, *, timeout: float | str | None = None) -> E
     """
     row = job_row(session, job)
     ranks = [each.id for each in session.store.gang(row.gang)] if row.gang is not None else [row.id]
+    kept = [row.id] if row.spec.get("checkpoints") else []
     limit = None if timeout is None else time.monotonic() + quantities.seconds(timeout, "--timeout")
+    with Keeper(session, kept) as keeper:
+        return _waited(session, ranks, limit, keeper)
+
+
+def _waited(session: Session, ranks: Sequence[str], limit: float | None, keeper: Keeper) -> Ended:
     pause, tell = 0.5, Told(session)
     problems: tuple[Problem, ...] = ()
     while True:
@@ -116,12 +123,14 @@ def wait(session: Session, job: str, *, timeout: float | str | None = None) -> E
         # Of a gang the one that did not end well speaks for all.
         view = next((each for each in views if each.state != "succeeded"), views[0])
         if all(each.finished for each in views):
+            keeper.finish()
             problems += fetch(session, ranks)
             return Ended(job_of(session, job_row(session, view.id)), problems=problems)
         left = None if limit is None else limit - time.monotonic()
         if left is not None and left <= 0:
             return Ended(view, timed_out=True, problems=problems)
         tell(view)
+        keeper.turn()
         began = time.monotonic()
         problems = tending_round(session, jobs=ranks, wait_s=min(15.0, left if left is not None else 15.0))
         # A round that came back at once had nothing to wait for on a node: the job is in the store, or the node away.
@@ -157,6 +166,7 @@ def stop(session: Session, *jobs: str, grace: float | str | None = None, give_up
     alone = {view.id: why for view in before.values() if not view.finished and (why := _left_alone(session, view))}
     problems = _until_over(session, [job for job in asked if job not in alone], longest + 15.0)
     gone = _give_up(session, asked, alone) if give_up else set[str]()
+    problems += fetch(session, asked)
     after = {view.id: view for view in jobs_of(session, [job_row(session, row.id) for row in rows])}
     return StopList(
         tuple(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from stoker.errors import NodeError, StokerError, UsageError
+from stoker.operations.checkpoint_pulls import Keeper
 from stoker.operations.find import job_row
 from stoker.operations.registry import Short, operation
 from stoker.operations.rented_rounds import tending_round
@@ -102,12 +103,15 @@ class LogStream:
         self.job = row.id
         self.outcome: Job | None = None
         self._tell = Told(session)
+        self._keeper = Keeper(session, [row.id] if row.spec.get("checkpoints") else [])
 
     def __iter__(self) -> Iterator[LogPiece]:
         empty = True
-        for piece in self._pieces():
-            empty = False
-            yield piece
+        with self._keeper:
+            for piece in self._pieces():
+                empty = False
+                yield piece
+            self._keeper.finish()
         self._refresh()
         if empty and not self.follow:
             attempt = self._named_attempt or self._row.attempt
@@ -151,6 +155,7 @@ class LogStream:
             if self.outcome is None or self.outcome.finished:
                 return False
             self._tell(self.outcome)
+            self._keeper.turn()
             tending_round(self._session, jobs=[self.job])
             if not self._placed():
                 time.sleep(2.0)
@@ -162,6 +167,7 @@ class LogStream:
             if self.outcome is None or self.outcome.finished:
                 return False
             self._tell(self.outcome)
+            self._keeper.turn()
             due = self.outcome.next_attempt_at or 0.0
             time.sleep(min(5.0, max(0.5, due - time.time())))
             tending_round(self._session, jobs=[self.job])
@@ -203,6 +209,8 @@ class LogStream:
                     return
                 continue
             pause = 1.0
+            if self.follow:
+                self._keeper.turn()
             if self.follow and not chunk.data and self._on_its_way(attempt):
                 self._refresh()
                 if self.outcome is not None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from stoker.errors import StokerError
+from stoker.operations.checkpoint_pulls import Keeper
 from stoker.operations.leading import Dispatcher
 from stoker.operations.plugin_lasting import lasting
 from stoker.operations.results import fetch
@@ -61,6 +62,7 @@ class DispatchLoop:
             ended_by(signal.SIGTERM) as asked,
             Dispatcher(self._session.store, self._lease_s) as own,
             lasting(self._session, self._unsaid.append) as plugins,
+            Keeper(self._session) as keeper,
         ):
             self._ended = asked
             due = 0.0
@@ -76,6 +78,8 @@ class DispatchLoop:
                     yield Standing(time.time(), own.id, own.epoch, told)
                 if time.monotonic() >= due or told is not None:
                     yield from self._turn(own)
+                    if own.epoch is not None:
+                        self._keep(keeper)
                     # Between rounds: a listener that is slow must not look like a round that hangs.
                     self._unsaid += plugins.tell() if own.epoch is not None else ()
                     due = time.monotonic() + self._pause_s()
@@ -85,6 +89,12 @@ class DispatchLoop:
         """The report, with what went wrong in plugins since the one before."""
         problems, self._unsaid[:] = tuple(self._unsaid), ()
         return replace(report, problems=report.problems + problems)
+
+    def _keep(self, keeper: Keeper) -> None:
+        try:
+            keeper.turn()
+        except StokerError as problem:
+            self._unsaid.append(Problem(None, problem.message, problem.next_step))
 
     def _pause_s(self) -> float:
         try:

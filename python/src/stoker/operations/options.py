@@ -14,6 +14,7 @@ from stoker.operations.agent_options import named_agent
 from stoker.operations.isolation import isolation_spec
 from stoker.operations.registry import FileText, Short
 
+CHECKPOINT_EVERY_S = 300.0
 _LABEL = re.compile(r"[\w./:-]{1,63}")
 
 
@@ -43,6 +44,10 @@ class JobOptions(TypedDict, total=False):
             the node ends it, and it starts elsewhere), or move:1h.
         grace: How long it may take to end after the signal to stop, before it is killed (10s).
         checkpoint_signal: Signal to send before a stop so that the job writes a checkpoint (USR1).
+        checkpoints: Where the job writes checkpoints: a file or folder of its folder (out/last.pt), or a pattern
+            (out/checkpoint-*). They are fetched while it runs; its next attempt goes on from the newest one.
+        checkpoint_every: How often they are fetched (5m).
+        checkpoint_ask: Send the --checkpoint-signal before each fetch.
         metric: A number to take from the log, NAME=REGEX; the first group is the value. Repeatable.
         script: Run this text instead of a command, with /bin/sh or what its first line names. On the command line: a
             file, or -.
@@ -83,6 +88,9 @@ class JobOptions(TypedDict, total=False):
     lease: str | None
     grace: float | str | None
     checkpoint_signal: str | None
+    checkpoints: str | None
+    checkpoint_every: float | str | None
+    checkpoint_ask: bool
     metric: Mapping[str, str] | None
     script: FileText
     split_output: bool
@@ -195,6 +203,7 @@ def named_spec(argv: Sequence[str], options: JobOptions) -> dict[str, Any]:
         "lease": _lease(options.get("lease")),
         "grace_s": _quantity(quantities.seconds, options.get("grace"), "--grace"),
         "checkpoint_signal": _signal(signal) if signal else None,
+        "checkpoints": _checkpoints(options),
         "split_output": options.get("split_output") or None,
         "metrics": [{"name": name, "regex": regex, "keep": "series"} for name, regex in metrics.items()] or None,
         "preflight": _asked_of_gpus(options) or None,
@@ -206,6 +215,26 @@ def named_spec(argv: Sequence[str], options: JobOptions) -> dict[str, Any]:
         ),
     }  # fmt: skip
     return {key: value for key, value in spec.items() if value is not None}
+
+
+def _checkpoints(options: JobOptions) -> dict[str, Any] | None:
+    """Where checkpoints are and how often they are fetched. Raises UsageError for what does not go together."""
+    path, every, ask = options.get("checkpoints"), options.get("checkpoint_every"), options.get("checkpoint_ask")
+    if path is None:
+        if every is not None or ask:
+            option = "--checkpoint-ask" if every is None else "--checkpoint-every"
+            raise UsageError(f"{option}: it is not said where checkpoints are", next_step="--checkpoints out/last.pt")
+        return None
+    if ask and not options.get("checkpoint_signal"):
+        raise UsageError("--checkpoint-ask: it is not said by which signal", next_step="--checkpoint-signal USR1")
+    # Only a person who wrote `PATH/` means the folder itself.
+    if not path.strip("/") or any(sign in path.rstrip("/").rpartition("/")[0] for sign in "*?["):
+        raise UsageError(
+            f"--checkpoints: {path!r} is no path of checkpoints",
+            next_step="a file, a folder, or a pattern in the last part: out/checkpoint-*",
+        )
+    every_s = CHECKPOINT_EVERY_S if every is None else _some_time(every, "--checkpoint-every")
+    return {"path": path, "every_s": every_s, "ask": bool(ask)}
 
 
 def _asked_of_gpus(options: JobOptions) -> dict[str, Any]:

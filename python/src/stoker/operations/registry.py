@@ -30,6 +30,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.templates": _of("template", "save list show run delete"),
     "stoker.operations.stats": ("stats",),
     "stoker.operations.compare": ("compare",),
+    "stoker.operations.checkpoints": _of("checkpoint", "list pull"),
     "stoker.operations.logs": ("logs",),
     "stoker.operations.signals": ("signal",),
     "stoker.operations.watch": ("watch",),
@@ -95,6 +96,7 @@ class Short:
 
 GROUPS = {
     "config": "The settings of stoker.yml: show, change, check, compare.",
+    "checkpoint": "What is kept of a job's checkpoints: its next attempt goes on from the newest.",
     "dead": "Jobs that were given up: which and why, and again.",
     "agent": "Programs that are given a prompt, held to limits. Only those that stoker.yml names.",
     "queue": "Lines of jobs that start in order.",
@@ -189,9 +191,9 @@ _added: dict[str, Operation] = {}
 _added_groups: dict[str, str] = {}
 # The built-in plugins: the areas of the modules above.
 AREAS = (
-    "jobs", "agents", "dead", "templates", "events", "nodes", "sync", "environments", "containers", "services", "runs",
-    "dispatch", "queue", "workflows", "memory", "threads", "sessions", "store", "access", "notify", "inbox", "config",
-    "plugins", "skills", "setup",
+    "jobs", "agents", "checkpoints", "dead", "templates", "events", "nodes", "sync", "environments", "containers",
+    "services", "runs", "dispatch", "queue", "workflows", "memory", "threads", "sessions", "store", "access", "notify",
+    "inbox", "config", "plugins", "skills", "setup",
 )  # fmt: skip
 
 

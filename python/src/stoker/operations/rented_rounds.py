@@ -18,8 +18,8 @@ def tending_round(
 ) -> tuple[Problem, ...]:  # fmt: skip
     """Tend, then make a dispatch round; what went wrong with either. `epoch` is that of the leader whose round it is.
 
-    Without one it tends where no dispatcher leads, so that who waits for a job of a pool gets it a machine. Never for an
-    assistant: what costs money it has to ask for by name. Raises StokerError when no round could be made.
+    Without one it tends where no dispatcher leads, so that who waits for a job of a pool gets it a machine; never for
+    an assistant: what costs money it has to ask for by name. Raises StokerError when no round could be made.
     """
     pools: dict[str, str] | None = None
     problems: tuple[Problem, ...] = ()

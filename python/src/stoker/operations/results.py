@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stoker.errors import StokerError
+from stoker.operations.checkpoint_pulls import last
 from stoker.operations.values import Problem, Results
 
 if TYPE_CHECKING:
@@ -47,8 +48,10 @@ def fetch(session: Session, jobs: Sequence[str] | None = None) -> tuple[Problem,
     """Fetch the results that are due: those of `jobs`, or of all that are over. What could not be fetched is returned.
 
     Each is fetched once, also after a failure of the job, and only on the machine that it was submitted from. One that
-    fails stays due; without `jobs`, it is not tried again within a minute.
+    fails stays due; without `jobs`, it is not tried again within a minute. Before the results of `jobs` comes what they
+    wrote last of their checkpoints.
     """
+    lost = last(session, jobs) if jobs is not None else ()
     due = [row for row in session.store.due.jobs() if jobs is None or row.id in jobs]
     problems = []
     for row in due:
@@ -63,7 +66,7 @@ def fetch(session: Session, jobs: Sequence[str] | None = None) -> tuple[Problem,
             problem = _fetch(session, claimed)
         if problem is not None:
             problems.append(problem)
-    return tuple(problems)
+    return (*lost, *problems)
 
 
 def _claimed(session: Session, job: str, *, wait: bool) -> JobRow | None:

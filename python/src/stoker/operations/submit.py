@@ -69,6 +69,11 @@ def prepared(session: Session, named: Named, options: RunOptions) -> Named:
 def ranks_of(options: RunOptions) -> int:
     """On how many nodes at once a job is to run. Raises UsageError for what is no such number."""
     ranks = options.get("nodes")
+    if (ranks or 1) > 1 and options.get("checkpoints"):
+        raise UsageError(
+            "--checkpoints are kept of one job, and --nodes makes several",
+            next_step="have rank 0 write to a folder that all nodes share",
+        )
     if ranks is not None and not 1 <= ranks <= MOST_RANKS:
         raise UsageError(f"--nodes: {ranks} is not a number of 1 to {MOST_RANKS}")
     return ranks or 1
@@ -162,15 +167,21 @@ def _preflight(session: Session, spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @operation("jobs", "retry", "operate", follow=True)
-def retry(session: Session, job: str, *, env: Annotated[Mapping[str, str] | None, Short("-e")] = None) -> Submitted:
+def retry(
+    session: Session, job: str, *, env: Annotated[Mapping[str, str] | None, Short("-e")] = None, fresh: bool = False
+) -> Submitted:
     """Run a finished job again: same command, files, environment and resources; a new job that names the old one.
+
+    One that did not succeed and has --checkpoints goes on from the newest one.
 
     Args:
         job: Id of the job, or the beginning of it.
         env: An environment variable to set differently, KEY=VALUE. Repeatable.
+        fresh: Begin at the beginning, whatever checkpoints there are.
     """
     began = time.monotonic()
     row, spec, more = _again(session, job_row(session, job), env or {})
+    more["fresh"] = fresh or row.state == "succeeded"
     return _submit(session, row.name, spec, row.target, row.max_retries, began, **more)
 
 
@@ -252,6 +263,10 @@ def _added(session: Session, name: str, spec: dict[str, Any], target: str | None
 def _use_files(session: Session, row: JobRow) -> None:
     if snapshot := row.spec.get("snapshot"):
         session.store.snapshots.use(snapshot["digest"], session.store.url, row.id)
+    if row.retry_of is not None and row.spec.get("checkpoints"):
+        from stoker.operations.checkpoint_pulls import use
+
+        use(session, row.id)
 
 
 def _place(session: Session, rows: Sequence[JobRow]) -> tuple[Problem, ...]:

@@ -88,6 +88,46 @@ class Tracker:
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that came whole: attempt `attempt` of `job` wrote it on `node`.
+
+    `name` is the file or folder, `step` the training step that names tell. `path` is where it lies, on the machine
+    `host`; `fetched_at` when it came. `damaged`: why it is of no use any more.
+    """
+
+    name: str
+    step: int | None
+    files: int
+    bytes: int
+    digest: str
+    job: str
+    attempt: int
+    node: str
+    host: str
+    path: str
+    written_at: float | None
+    fetched_at: float
+    damaged: str | None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of the checkpoints that a job writes to `path`, newest first.
+
+    They are fetched each `every_s` seconds. `resumed` is the one that its newest attempt went on from (name, step, job,
+    attempt, digest); None: it began at the beginning. `tried_at` is when it was last looked for one, `problem` why that
+    brought none.
+    """
+
+    path: str
+    every_s: float
+    newest: tuple[Checkpoint, ...]
+    resumed: Mapping[str, Any] | None
+    tried_at: float | None
+    problem: str | None
+
+
+@dataclass(frozen=True)
 class Job:
     """A job as far as it is known.
 
@@ -100,7 +140,8 @@ class Job:
     or none. `lease_s`: it goes elsewhere when its node was away for so long (policy move); None: it is kept there. A
     rank of a gang has the id of rank 0 as `gang`, its number, and how many `ranks` there are. `agent` are the name and
     the limits of an agent task (max_turns, max_tokens, max_cost_usd), `usage` what it reported up to now (turns,
-    tokens, cost_usd). `trackers` is where W&B and MLflow said that they keep its runs.
+    tokens, cost_usd). `trackers` is where W&B and MLflow said that they keep its runs. `checkpoints` are those that are
+    kept of it; None: nobody said where it writes any.
     """
 
     id: str
@@ -158,6 +199,7 @@ class Job:
     agent: Mapping[str, Any] | None = None
     usage: Mapping[str, Any] | None = None
     trackers: tuple[Tracker, ...] = ()
+    checkpoints: Kept | None = None
 
     @property
     def finished(self) -> bool:

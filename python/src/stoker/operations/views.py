@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+import posixpath
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stoker.operations.node_values import Container, Gpu, GpuProcess, Quarantine
 from stoker.operations.results import results_of
-from stoker.operations.values import Attempt, Finding, Freshness, Job, Metric, Tracker
+from stoker.operations.values import Attempt, Checkpoint, Finding, Freshness, Job, Kept, Metric, Tracker
 
 if TYPE_CHECKING:
     from stoker.operations.session import Session
-    from stoker.store import AttemptRow, JobRow, NodeRow
+    from stoker.store import AttemptRow, CheckpointRow, JobRow, NodeRow
 
 
 def jobs_of(session: Session, rows: Iterable[JobRow], now: float | None = None) -> tuple[Job, ...]:
@@ -22,7 +24,39 @@ def jobs_of(session: Session, rows: Iterable[JobRow], now: float | None = None) 
     moment = time.time() if now is None else now
     newest = {a.job_id: a for a in session.store.newest_attempts([row.id for row in rows])}
     nodes = {node.name: node for node in session.store.nodes()}
-    return tuple(_job(row, newest.get(row.id), nodes.get(row.node or ""), moment) for row in rows)
+    kept = checkpoints_of(session, rows, newest)
+    return tuple(
+        replace(_job(row, newest.get(row.id), nodes.get(row.node or ""), moment), checkpoints=kept.get(row.id))
+        for row in rows
+    )
+
+
+def checkpoints_of(session: Session, rows: Sequence[JobRow], newest: Mapping[str, AttemptRow]) -> dict[str, Kept]:
+    """By job, what is kept of its checkpoints; a job that has none to keep is not in it."""
+    wanted = [row for row in rows if row.spec.get("checkpoints")]
+    if not wanted:
+        return {}
+    ids = [row.id for row in wanted]
+    found, pulls = session.store.checkpoints.of_jobs(ids), session.store.checkpoints.pulls(ids)
+    kept = {}
+    for row in wanted:
+        settings, pull, attempt = row.spec["checkpoints"], pulls.get(row.id), newest.get(row.id)
+        resumed = attempt.resume if attempt is not None else None
+        kept[row.id] = Kept(
+            settings["path"], float(settings["every_s"]), tuple(checkpoint_of(each) for each in found.get(row.id, ())),
+            {name: value for name, value in resumed.items() if name not in ("schema", "place")} if resumed else None,
+            pull.tried_at if pull else None, pull.problem if pull else None,
+        )  # fmt: skip
+    return kept
+
+
+def checkpoint_of(row: CheckpointRow) -> Checkpoint:
+    """One checkpoint."""
+    host, _, folder = row.place.partition(":")
+    return Checkpoint(
+        row.name, row.step, row.files, row.bytes, row.digest, row.of_job, row.attempt, row.node, host,
+        posixpath.join(folder, row.digest, "tree", row.name), row.written_at, row.at, row.damaged,
+    )  # fmt: skip
 
 
 def job_of(session: Session, row: JobRow) -> Job:

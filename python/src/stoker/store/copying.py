@@ -174,9 +174,11 @@ def _go_on_from(connection: Connection, last: int) -> None:
     """A number is given once: who keeps one to go on from would miss events otherwise."""
     if connection.dialect.name == "postgresql":
         # SQLite counts on from what is there by itself.
-        connection.exec_driver_sql(
-            "SELECT setval(pg_get_serial_sequence('calls', 'seq'), max(seq)) FROM calls HAVING max(seq) IS NOT NULL"
-        )
+        for table in ("calls", "checkpoints"):
+            connection.exec_driver_sql(
+                f"SELECT setval(pg_get_serial_sequence('{table}', 'seq'), max(seq)) FROM {table}"
+                " HAVING max(seq) IS NOT NULL"
+            )
     if last == 0:
         return
     if connection.dialect.name == "sqlite":

@@ -96,7 +96,8 @@ class AttemptRow:
     `observation` is the newest that the node sent, None: it never told. `confirmed_at` is when the node first showed
     that it knows the attempt. The log copy holds the bytes [`log_start`, `log_end`) of the node's log.
     `lease` is what was promised to it (`stoker.dispatch.leases`), None: nothing. `stop_due`: the job went on without it
-    while its node was away; when that answers again, what is left of the attempt is ended.
+    while its node was away; when that answers again, what is left of the attempt is ended. `resume` is the checkpoint
+    that it goes on from (as in its spec), None: it began at the beginning.
     """
 
     job_id: str
@@ -120,11 +121,62 @@ class AttemptRow:
     log_end: int
     lease: Mapping[str, Any] | None = None
     stop_due: bool | None = None
+    resume: Mapping[str, Any] | None = None
 
     @property
     def live(self) -> bool:
         """Whether the attempt may still be under way: nothing has proved its end."""
         return self.state in LIVE_STATES
+
+
+@dataclass(frozen=True)
+class CheckpointRow:
+    """A checkpoint that came whole, kept for `job_id`.
+
+    Attempt `attempt` of `of_job` wrote it on `node`. `place` is the machine and the folder that has its files; `name`
+    the file or folder, `step` the training step that names tell. `mark` stands for how the files were on the node,
+    `written_at` (by the node's clock) is when the newest was written, `at` when it was fetched. `damaged`: why it is of
+    no use any more.
+    """
+
+    seq: int
+    job_id: str
+    of_job: str
+    attempt: int
+    node: str
+    place: str
+    digest: str
+    mark: str
+    name: str
+    step: int | None
+    files: int
+    bytes: int
+    written_at: float | None
+    at: float
+    damaged: str | None
+
+    def resume(self) -> dict[str, Any]:
+        """As the spec of an attempt that goes on from it says it."""
+        return {
+            "digest": self.digest, "name": self.name, "step": self.step, "job": self.of_job, "attempt": self.attempt,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PullRow:
+    """How fetching the checkpoints of a job stands.
+
+    Until `until` somebody does it, under the `epoch`-th claim. The next try is due at `next_at`; of attempts up to
+    `settled` nothing more is to be fetched. `problem` is why the newest try brought none.
+    """
+
+    job_id: str
+    tried_at: float | None
+    next_at: float | None
+    until: float | None
+    epoch: int
+    settled: int
+    problem: str | None
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ REVISIONS = (
     "0015",
     "0016",
     "0017",
+    "0018",
 )
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "stoker_version"
@@ -186,6 +187,44 @@ attempts = Table(
     Column("log_end", BigInteger, nullable=False),
     Column("lease", Document("stoker.lease")),
     Column("stop_due", Boolean),
+    Column("resume", Document("stoker.resume")),
+)
+
+# Of each job the newest ones that came whole. `place` is the machine and the folder that has the files, `of_job` whose
+# attempt wrote it: a job that is run again takes over those of the one before.
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("seq", _Counter, primary_key=True, autoincrement=True),
+    Column("job_id", String(63), nullable=False),
+    Column("of_job", String(63), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("node", Words, nullable=False),
+    Column("place", Words, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("mark", String(64), nullable=False),
+    Column("name", Words, nullable=False),
+    Column("step", BigInteger),
+    Column("files", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("written_at", Double),
+    Column("at", Double, nullable=False),
+    Column("damaged", Words),
+    Index("checkpoints_by_job", "job_id"),
+    sqlite_autoincrement=True,
+)
+
+# How fetching the checkpoints of a job stands. `settled`: up to which attempt nothing more is to be fetched.
+checkpoint_pulls = Table(
+    "checkpoint_pulls",
+    metadata,
+    Column("job_id", String(63), primary_key=True),
+    Column("tried_at", Double),
+    Column("next_at", Double),
+    Column("until", Double),
+    Column("epoch", Integer, nullable=False),
+    Column("settled", Integer, nullable=False),
+    Column("problem", Words),
 )
 
 nodes = Table(

@@ -113,7 +113,7 @@ class Snapshots:
         users = self.root / digest / "users"
         try:
             users.mkdir(mode=0o700, exist_ok=True)
-            (users / f"{_store_mark(store)}.{job}").touch(mode=0o600)
+            (users / f"{mark_of_store(store)}.{job}").touch(mode=0o600)
             os.utime(self.root / digest)
         except FileNotFoundError:
             raise UsageError(
@@ -129,7 +129,7 @@ class Snapshots:
 
         `jobs` are those that the store at `store` has. What other stores' jobs use stays.
         """
-        mark, known, removed = _store_mark(store), set(jobs), list[tuple[str, int]]()
+        mark, known, removed = mark_of_store(store), set(jobs), list[tuple[str, int]]()
         before = time.time() - max(unused_s, LEAST_AGE_S)
         try:
             for digest in sorted(self.here()):
@@ -229,7 +229,8 @@ def _freed(folder: Path) -> int:
     return total
 
 
-def _store_mark(url: str) -> str:
+def mark_of_store(url: str) -> str:
+    """A short word for a store, the same for the same URL."""
     return sha256(url.encode()).hexdigest()[:12]
 
 

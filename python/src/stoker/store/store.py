@@ -17,6 +17,8 @@ from stoker.paths import state_dir
 from stoker.store import schema
 from stoker.store.access import Calls, Tokens
 from stoker.store.benchmarks import Benchmarks
+from stoker.store.checkpoint_files import CheckpointFiles
+from stoker.store.checkpoints import Checkpoints, inherit
 from stoker.store.dispatchers import Dispatchers, refuse_superseded
 from stoker.store.due import DueResults
 from stoker.store.engine import connect, shown, speaking, store_url
@@ -72,6 +74,7 @@ class Store:
         self.samples = Samples(self)
         self.dispatchers = Dispatchers(self)
         self.due = DueResults(self)
+        self.checkpoints = Checkpoints(self, CheckpointFiles(state_dir() / "checkpoints"))
         self.tokens = Tokens(self)
         self.calls = Calls(self)
         self.notices = Notices(self)
@@ -180,6 +183,7 @@ class Store:
         results: Mapping[str, Any] | None = None,
         wants: Mapping[str, Any] | None = None,
         ranks: int = 1,
+        fresh: bool = False,
         now: float | None = None,
         within: Transaction | None = None,
     ) -> JobRow:
@@ -188,7 +192,7 @@ class Store:
         With `ranks` above 1 it is a gang of so many jobs, all of this spec; rank 0, which gives it its id, is returned.
 
         `spec` is a stoker.spec/1; job, uid and name are filled in here. A `queue` that is not there is made. `results`
-        are due when their `asked` is true.
+        are due when their `asked` is true. It goes on from the checkpoints of the job `retry_of`, but when `fresh`.
 
         Raises UsageError for a spec that is not valid, or that holds values of secrets (only their names belong in it).
         """
@@ -216,6 +220,8 @@ class Store:
                              {**more, "rank": rank if ranks > 1 else None}, at)
                         for rank, each in enumerate(checked)
                     ]  # fmt: skip
+                    if retry_of is not None and not fresh:
+                        inherit(transaction, retry_of, rows[0].id)
                     return rows[0]
         raise UsageError(
             f"no free job id begins with {job_id[:-5]!r}: there are too many jobs of this name",

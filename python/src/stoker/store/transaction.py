@@ -187,6 +187,8 @@ class Transaction:
     def remove_job(self, job_id: str) -> None:
         """Remove a job and its attempts; its events stay."""
         self._connection.execute(delete(schema.attempts).where(schema.attempts.c.job_id == job_id))
+        for table in (schema.checkpoints, schema.checkpoint_pulls):
+            self._connection.execute(delete(table).where(table.c.job_id == job_id))
         self._connection.execute(delete(schema.jobs).where(schema.jobs.c.id == job_id))
 
     def put_queue(self, queue: QueueRow) -> None:

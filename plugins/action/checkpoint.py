@@ -1,0 +1,121 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Action of stoker.fleet.checkpoint: the newest complete checkpoint of a job to the controller, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from ansible.errors import AnsibleActionFail
+
+from ansible_collections.stoker.fleet.plugins.module_utils import tree
+from ansible_collections.stoker.fleet.plugins.plugin_utils import rsync, rsync_place
+from ansible_collections.stoker.fleet.plugins.plugin_utils.node_call import NodeAction
+
+# Left free on the controller's disk, in bytes.
+_ROOM = 64 * 1024 * 1024
+_NAMED = 3
+
+
+class ActionModule(NodeAction):
+    """See the module's documentation."""
+
+    _supports_check_mode = True
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        _validation, args = self.validate_argument_spec(
+            argument_spec={
+                "job": {"type": "str", "required": True},
+                "attempt": {"type": "int"},
+                "folder": {"type": "path", "required": True},
+                "near": {"type": "path"},
+                "mark": {"type": "str"},
+                "ask": {"type": "str"},
+                "wait": {"type": "float", "default": 30.0},
+            }
+        )
+        result.update(changed=False, fetched=False, refused=None, wire_bytes=0)
+        found = self._look(args, task_vars)
+        entries = found.pop("entries", None)
+        result["checkpoint"] = found
+        if found["state"] == "unsteady":
+            result["refused"] = found["why"]
+        elif found["state"] == "ready" and not self._task.check_mode:
+            self._fetch(found, entries, args, result)
+        return result
+
+    def _look(self, args, task_vars):
+        request = {"op": "checkpoint_look", "job": args["job"], "mark": args["mark"]}
+        if args["attempt"] is not None:
+            request["attempt"] = args["attempt"]
+        if args["ask"] and not self._task.check_mode:
+            request.update(ask=args["ask"], wait=args["wait"])
+        return self.asked(request, task_vars)["checkpoint"]
+
+    def _fetch(self, found, entries, args, result):
+        folder = os.fsencode(args["folder"])
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        refused = _no_room(folder, found["bytes"])
+        if refused is None:
+            refused = self._move(found, entries, args, result)
+        result.update(refused=refused, fetched=refused is None, changed=refused is None)
+
+    def _move(self, found, entries, args, result):
+        """Bring the files and compare them with what the node read; why they do not count, None where they do."""
+        folder, names = os.fsencode(args["folder"]), [os.fsencode(entry[0]) for entry in entries]
+        rsync_place.check(self._connection)
+        source, shell = rsync_place.reach(self._connection, found["folder"])
+        try:
+            moved = rsync.move(source + b"/", folder + b"/", names, shell=shell, link_dest=args["near"])
+        except rsync.RsyncError as problem:
+            return "it did not come whole: {0}".format(problem)
+        except OSError as problem:
+            raise AnsibleActionFail("{0}: {1}".format(problem.filename, problem.strerror)) from problem
+        result["wire_bytes"] = moved.wire_bytes
+        _only(folder, set(names))
+        differs = sorted(_differing(folder, entries))
+        if differs:
+            more = ", ..." if len(differs) > _NAMED else ""
+            return "{0}{1} changed while it was fetched, or came in part".format(", ".join(differs[:_NAMED]), more)
+        return None
+
+
+def _no_room(folder, needed):
+    free = shutil.disk_usage(folder).free
+    if free >= needed + _ROOM:
+        return None
+    return "it has {0:,} bytes, and {1:,} are free in {2}".format(needed, free, os.fsdecode(folder))
+
+
+def _only(folder, names):
+    """Take away what an earlier try left that is none of this one."""
+    for name in list(tree.names(folder)):
+        if name not in names:
+            os.unlink(os.path.join(folder, name))
+
+
+def _differing(folder, entries):
+    """The files that are not, byte for byte and mode for mode, what the node read; the others are on the disk now."""
+    for name, mode, content, _size in entries:
+        path = os.path.join(folder, os.fsencode(name))
+        try:
+            if _found(path) != (mode, content):
+                yield os.fsdecode(name)
+        except FileNotFoundError:
+            yield os.fsdecode(name)
+
+
+def _found(path):
+    mode = tree.mode_of(os.lstat(path))
+    if mode == "link":
+        return mode, tree.content_of_link(path)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    return mode, tree.content_of_file(path)[0]

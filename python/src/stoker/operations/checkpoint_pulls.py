@@ -1,0 +1,285 @@
+"""Fetching the checkpoints of jobs: one at a time, whole or not at all, by whoever looks after them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from stoker.errors import StokerError
+from stoker.operations.rounds import ask_nodes
+from stoker.operations.values import Problem
+
+if TYPE_CHECKING:
+    from stoker.operations.session import Session
+    from stoker.store import CheckpointRow, JobRow, PullRow
+
+# How soon it is tried again where what was there did not count, and where the node was away. Seconds.
+SOON_S, AWAY_S = 5.0, 60.0
+ASK_S = 30.0
+END_S = 10.0
+_LOOK_S = 0.5
+Outcome = Literal["fetched", "same", "none", "refused", "busy"]
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What came of fetching the checkpoint of one job. `why`, where none came; `busy`: another process has it now.
+
+    `problem` where its node could not be asked.
+    """
+
+    job: str
+    outcome: Outcome
+    why: str | None = None
+    problem: Problem | None = None
+
+
+def pull_due(session: Session, jobs: Sequence[str] | None = None) -> tuple[Pulled, ...]:
+    """Fetch what is due, of `jobs` or of all."""
+    due = [row for row in session.store.checkpoints.due() if jobs is None or row.id in jobs]
+    return tuple(pull(session, row, node) for row, node in _placed(session, due))
+
+
+def _placed(session: Session, rows: Sequence[JobRow]) -> list[tuple[JobRow, str]]:
+    """Each with the node of its newest attempt, where the inventory has that: one that waits for its next has none."""
+    known = {node.name for node in session.inventory.nodes} if rows else set[str]()
+    nodes = {attempt.job_id: attempt.node for attempt in session.store.newest_attempts([row.id for row in rows])}
+    return [(row, nodes[row.id]) for row in rows if nodes.get(row.id) in known]
+
+
+def pull(session: Session, row: JobRow, node: str, *, ask: bool | None = None) -> Pulled:
+    """Fetch the newest complete checkpoint of the newest attempt of `row`, which is or was on `node`.
+
+    `ask`: have it written first; by default as the job says.
+    """
+    claimed = session.store.checkpoints.claim(row.id)
+    if claimed is None:
+        return Pulled(row.id, "busy", "it is being fetched")
+    with holding(session, claimed), session.store.checkpoints.files.draft(session.store.url, row.id) as draft:
+        if draft is None:
+            return Pulled(row.id, "busy", "another process of this machine is fetching it")
+        try:
+            return _Pull(session, row, node, claimed).into(draft, ask)
+        except StokerError as problem:
+            session.store.checkpoints.end(claimed, next_at=time.time() + AWAY_S, problem=problem.message)
+            raise
+
+
+class _Pull:
+    """One fetch, under its claim."""
+
+    def __init__(self, session: Session, row: JobRow, node: str, claimed: PullRow) -> None:
+        self.session, self.row, self.node, self.claimed = session, row, node, claimed
+        self.settings = row.spec["checkpoints"]
+        # Its processes are gone: what lies there is the last of this attempt.
+        self.over = row.finished or (row.state == "queued" and row.node is None)
+        self.settled = row.attempt if self.over else None
+
+    def into(self, draft: Path, ask: bool | None) -> Pulled:
+        kept = self._usable()
+        request = {self.node: self._request(draft, kept, ask)}
+        answers, problems = ask_nodes(self.session, "stoker.fleet.checkpoint", request, [self.node], tied=True)
+        if self.node not in answers:
+            return self._away(problems)
+        res = answers[self.node].res
+        found = res["checkpoint"]
+        if res["refused"] is not None:
+            return self._refused(str(res["refused"]))
+        if not res["fetched"]:
+            if found.get("newer"):
+                return self._refused(str(found["newer"]))
+            why = None if found["state"] == "same" else str(found.get("why") or "there is none")
+            self._end(self._next())
+            return Pulled(self.row.id, "same" if found["state"] == "same" else "none", why)
+        return self._keep(draft, found)
+
+    def _usable(self) -> CheckpointRow | None:
+        """The newest one whose files are on this machine."""
+        files = self.session.store.checkpoints.files
+        here = files.here()
+        rows = self.session.store.checkpoints.of(self.row.id)
+        return next((r for r in rows if r.damaged is None and r.place == files.place and r.digest in here), None)
+
+    def _request(self, draft: Path, kept: CheckpointRow | None, ask: bool | None) -> Mapping[str, Any]:
+        files, own = self.session.store.checkpoints.files, kept is not None and kept.of_job == self.row.id
+        signal = self.row.spec.get("checkpoint_signal") or "USR1"
+        asks = (self.settings.get("ask") if ask is None else ask) and not self.over
+        return {
+            "job": self.row.id, "attempt": self.row.attempt, "folder": str(draft),
+            "near": str(files.tree(kept.digest)) if kept is not None else None,
+            "mark": kept.mark if kept is not None and own and kept.attempt == self.row.attempt else None,
+            "ask": signal if asks else None,
+            "wait": float(self.row.spec.get("checkpoint_grace_s") or ASK_S),
+        }  # fmt: skip
+
+    def _keep(self, draft: Path, found: Mapping[str, Any]) -> Pulled:
+        store = self.session.store
+        store.checkpoints.files.name(draft, found["digest"], store.url, self.row.id)
+        values = {
+            "of_job": self.row.id, "attempt": self.row.attempt, "node": self.node,
+            **{name: found[name] for name in ("digest", "mark", "name", "step", "files", "bytes", "written_at")},
+        }  # fmt: skip
+        due, settled = self._next(), self.settled
+        if found.get("newer") and not self.over:
+            due = time.time() + SOON_S
+        gone = store.checkpoints.keep(self.claimed, values, next_at=due, settled=settled)
+        for digest in gone or ():
+            store.checkpoints.files.release(digest, store.url, self.row.id)
+        return Pulled(self.row.id, "fetched")
+
+    def _refused(self, why: str) -> Pulled:
+        """What is there does not count. The one that is kept stays the newest."""
+        event = None if why == self.claimed.problem else {"attempt": self.row.attempt, "node": self.node}
+        due = time.time() + min(SOON_S, float(self.settings["every_s"]))
+        self.session.store.checkpoints.end(self.claimed, next_at=due, settled=self.settled, problem=why, event=event)
+        return Pulled(self.row.id, "refused", why)
+
+    def _away(self, problems: Sequence[Problem]) -> Pulled:
+        """Its node could not be asked. A next attempt does not wait for it; of a job that is over it stays due."""
+        why = problems[0].message if problems else f"{self.node} did not answer"
+        event = None if why == self.claimed.problem else {"attempt": self.row.attempt, "node": self.node}
+        settled = None if self.row.finished else self.settled
+        due = time.time() + AWAY_S
+        self.session.store.checkpoints.end(self.claimed, next_at=due, settled=settled, problem=why, event=event)
+        text = f"the newest checkpoint of {self.row.id} could not be fetched: {why}"
+        return Pulled(self.row.id, "refused", why, Problem(self.node, text, f"stoker checkpoint pull {self.row.id}"))
+
+    def _next(self) -> float:
+        return time.time() + float(self.settings["every_s"])
+
+    def _end(self, next_at: float) -> None:
+        self.session.store.checkpoints.end(self.claimed, next_at=next_at, settled=self.settled)
+
+
+def last(session: Session, jobs: Sequence[str]) -> tuple[Problem, ...]:
+    """Fetch what attempts of these jobs wrote last that are over; which of their nodes could not be asked."""
+    told: dict[str, Pulled] = {}
+    while open_ones := [row for row in session.store.checkpoints.unsettled(jobs) if row.id not in told]:
+        placed = _placed(session, open_ones)
+        done = [pull(session, row, node) for row, node in placed]
+        told.update((one.job, one) for one in done if one.outcome != "busy")
+        told.update((row.id, _nowhere(row)) for row in open_ones if row.id not in {each.id for each, _ in placed})
+        if any(one.outcome == "busy" for one in done):
+            time.sleep(_LOOK_S)  # whoever has it renews its claim, or that runs out
+    return tuple(one.problem for one in told.values() if one.problem is not None)
+
+
+def _nowhere(row: JobRow) -> Pulled:
+    why = "its node is not in the inventory"
+    text = f"the newest checkpoint of {row.id} could not be fetched: {why}"
+    return Pulled(row.id, "refused", why, Problem(None, text, f"stoker checkpoint pull {row.id}"))
+
+
+def use(session: Session, job: str) -> None:
+    """Note that `job` needs the files of its checkpoints that are on this machine."""
+    files = session.store.checkpoints.files
+    for row in session.store.checkpoints.of(job):
+        if row.place == files.place and row.digest in files.here():
+            files.use(row.digest, session.store.url, job)
+
+
+@contextmanager
+def holding(session: Session, claimed: PullRow) -> Iterator[None]:
+    """Keep a claim while it takes its time, and no longer than this process lives."""
+    from stoker.store.checkpoints import LEASE_S
+
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(LEASE_S / 3):
+            try:
+                if not session.store.checkpoints.renew(claimed):
+                    return
+            except StokerError:
+                continue  # writing down what came tells whether the claim still holds
+
+    keeper = threading.Thread(target=renew, daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        keeper.join()
+
+
+class Keeper:
+    """Fetches what is due beside rounds, in a process of its own: a large checkpoint holds up no round and no lease."""
+
+    def __init__(self, session: Session, jobs: list[str] | None = None) -> None:
+        self._session = session
+        self._jobs = jobs
+        self._process: subprocess.Popen[bytes] | None = None
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  closed with it
+        self._told: str | None = None
+
+    def turn(self) -> None:
+        """Begin with what is due, unless the process before is still at it."""
+        if self._jobs == [] or (self._process is not None and self._process.poll() is None):
+            return
+        self._tell_failure()
+        due = [row.id for row in self._session.store.checkpoints.due() if self._jobs is None or row.id in self._jobs]
+        if due:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "stoker.checkpoint_fetcher"], env={**os.environ, "PYTHONSAFEPATH": "1"},
+                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._said,
+            )  # fmt: skip
+            self._hand_over(self._process, due)
+
+    def _tell_failure(self) -> None:
+        """Say, once, why the process before could not do it. What came of each job is in the store."""
+        if self._process is None or self._process.returncode == 0:
+            return
+        self._said.seek(0)
+        lines = self._said.read().decode(errors="replace").strip().splitlines()
+        self._said.seek(0)
+        self._said.truncate()
+        told = lines[-1] if lines else f"its process ended with {self._process.returncode}"
+        if told != self._told:
+            self._told = told
+            self._session.say(f"checkpoints are not fetched: {told}")
+
+    def _hand_over(self, process: subprocess.Popen[bytes], jobs: Sequence[str]) -> None:
+        session = self._session
+        inventory, config = session.inventory_path, session.config.file
+        asked = {
+            "store_url": session.store_url, "jobs": list(jobs),
+            "inventory": str(inventory) if inventory else None, "config": str(config) if config else None,
+        }  # fmt: skip
+        try:
+            with process.stdin as to:  # type: ignore[union-attr]
+                to.write(json.dumps(asked).encode())
+        except BrokenPipeError:
+            return  # it could not begin: what is due stays so
+
+    def finish(self) -> None:
+        """Let the process end by itself: the job is over, and what it fetches is wanted."""
+        if self._process is not None:
+            self._process.wait()
+
+    def close(self) -> None:
+        """End the process: what came of a file is kept for the next try."""
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def __enter__(self) -> Keeper:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()

@@ -1,0 +1,95 @@
+"""Checkpoints of jobs as files, in the state folder of the machine that fetched them.
+
+    checkpoints/<digest>/tree/              the file or folder, as it was on the node
+                         users/<store>.<job>   which jobs it is kept for
+    checkpoints/.new-<store>.<job>/tree/    one that is being fetched
+
+A checkpoint appears by one rename, after all of it was compared with what the node read. A node that gets it reads it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stoker.errors import StokerError
+from stoker.paths import private_folder
+from stoker.store.snapshots import Snapshots, mark_of_store
+
+
+class CheckpointFiles(Snapshots):
+    """The checkpoints in `root` (0700). Every method raises StokerError when the disk fails."""
+
+    @property
+    def place(self) -> str:
+        """This machine and this folder: where a checkpoint is that was fetched here."""
+        return f"{platform.node()}:{self.root}"
+
+    @contextmanager
+    def draft(self, store: str, job: str) -> Iterator[Path | None]:
+        """The folder for the files of a checkpoint that is fetched for `job`; None: another process has it now.
+
+        What stays in it is for the next try.
+        """
+        name = f"{mark_of_store(store)}.{job}"
+        try:
+            locks = private_folder(private_folder(self.root) / "locks")
+            with open(os.open(locks / name, os.O_WRONLY | os.O_CREAT, 0o600), "w") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    yield None
+                    return
+                folder = private_folder(self.root / f".new-{name}")
+                yield private_folder(folder / "tree")
+        except OSError as problem:
+            raise self._failed(problem) from problem
+
+    def name(self, draft: Path, digest: str, store: str, job: str) -> None:
+        """Give the files in `draft`, which are those of `digest`, their name, for `job`."""
+        final = self.root / digest
+        try:
+            if not final.is_dir():
+                users = private_folder(draft.parent / "users")
+                (users / f"{mark_of_store(store)}.{job}").touch(mode=0o600)
+                for folder in (*(Path(place) for place, _names, _files in os.walk(draft)), draft.parent):
+                    _sync(folder)
+                draft.parent.rename(final)
+                _sync(self.root)
+            else:
+                shutil.rmtree(draft.parent)
+        except OSError as problem:
+            raise self._failed(problem) from problem
+        self.use(digest, store, job)
+
+    def release(self, digest: str, store: str, job: str) -> None:
+        """`job` needs it no more; without any other that does, its files go."""
+        folder = self.root / digest
+        try:
+            (folder / "users" / f"{mark_of_store(store)}.{job}").unlink(missing_ok=True)
+            if not folder.is_dir() or any((folder / "users").iterdir()):
+                return
+            trash = self.root / f".new-{digest[:12]}-{os.getpid()}"
+            folder.rename(trash)
+            shutil.rmtree(trash)
+        except OSError as problem:
+            raise self._failed(problem) from problem
+
+    def _failed(self, problem: OSError) -> StokerError:
+        return StokerError(
+            f"the checkpoints in {self.root} cannot be used: {problem.strerror or problem}",
+            next_step="check the free space and the owner of that folder",
+        )
+
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

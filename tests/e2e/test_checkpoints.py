@@ -1,0 +1,162 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checkpoints come here while a job runs, whole or not at all, and its next attempt goes on from the newest one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli import Cli, until
+from testbed import PlainNode
+
+Stoker = Callable[..., Cli]
+# Counts steps and adds them up, from the checkpoint that it is given; writes one each 10 steps, and waits at the steps
+# that are named until their file is there. It fails at the step that FAILS_AT names, when it began at the beginning.
+TRAINS = """
+import os, pathlib, sys, time
+waits = {int(step): path for step, path in (pair.split("=") for pair in sys.argv[2:])}
+step, total = 0, 0
+if given := os.environ.get("STOKER_RESUME_FROM"):
+    step, total = map(int, pathlib.Path(given).read_text().split())
+print(f"begins at {step}", flush=True)
+began = step
+pathlib.Path("out").mkdir(exist_ok=True)
+while step < int(sys.argv[1]):
+    step += 1
+    total += step
+    if step % 10 == 0:
+        new = pathlib.Path(f"out/step-{step}.txt.tmp")
+        new.write_text(f"{step} {total}")
+        new.rename(f"out/step-{step}.txt")
+    while step in waits and not os.path.exists(waits[step]):
+        time.sleep(0.1)
+    if began == 0 and step == int(os.environ.get("FAILS_AT", 0)):
+        sys.exit(7)
+print(f"total {total}", flush=True)
+"""
+KEEPS = ("--checkpoints", "out/step-*.txt", "--workdir", "proj")
+
+
+def train(*nodes: PlainNode) -> None:
+    for node in nodes:
+        (node.home / "proj").mkdir()
+        (node.home / "proj" / "train.py").write_text(TRAINS)
+
+
+def events(cli: Cli, job: str, kind: str) -> list[dict[str, Any]]:
+    said = cli("events", "--json", "--job", job, "--type", kind).out
+    return [json.loads(line)["value"] for line in said.splitlines()]
+
+
+def steps(cli: Cli, job: str) -> list[int]:
+    return [each["step"] for each in cli.job(job)["checkpoints"]["newest"]]
+
+
+@pytest.mark.accepts("V17", "V18")
+def test_a_job_whose_node_dies_ends_elsewhere_as_if_nothing_had_been(
+    stoker: Stoker, nodes: Callable[..., list[PlainNode]], tmp_path: Path
+) -> None:
+    first, second = nodes(2)
+    train(first, second)
+    cli = stoker(first, second)
+    never, end = tmp_path / "never", tmp_path / "end"
+    job = cli.run(
+        "python3", "train.py", "40", f"25={never}", f"35={end}",
+        options=(*KEEPS, "--checkpoint-every", "1s", "--lease", "move:15s", "--grace", "0"),
+    )  # fmt: skip
+    loop = cli.start("dispatch", "--loop", "--interval", "1s")
+    until(lambda: steps(cli, job) == [20], "the second checkpoint came", 90)
+    node = cli.job(job)["node"]
+    {"n1": first, "n2": second}[node].stop()
+    never.touch()
+    other = {"n1": "n2", "n2": "n1"}[node]
+    until(lambda: cli.job(job)["node"] == other and cli.job(job)["state"] == "running", "it goes on elsewhere", 180)
+    until(lambda: steps(cli, job)[0] == 30, "its next one came", 90)
+    end.touch()
+    until(lambda: cli.job(job)["state"] == "succeeded", "it ends", 90)
+    loop.send_signal(signal.SIGTERM)
+    loop.wait(60)
+    assert cli("logs", job).out == f"begins at 20\ntotal {sum(range(41))}\n"
+    told = cli.job(job)
+    assert (told["attempt"], told["checkpoints"]["resumed"]["step"]) == (2, 20)
+    assert "resumed   from step-20.txt (step 20), by attempt 1" in cli("job", job).out
+    claims = [event["data"]["resume"] for event in events(cli, job, "job.starting")]
+    assert [claim and claim["name"] for claim in claims] == [None, "step-20.txt"]
+    assert [event["data"]["step"] for event in events(cli, job, "checkpoint.pulled")] == [20, 30]
+
+
+@pytest.mark.accepts("V18", "V25")
+def test_what_a_failed_attempt_wrote_last_is_fetched_before_the_next_begins(stoker: Stoker, node: PlainNode) -> None:
+    train(node)
+    cli = stoker(node)
+    said = cli(
+        "run", "--follow", *KEEPS, "--checkpoint-every", "1h", "--env", "FAILS_AT=35", "--retries", "1",
+        "--", "python3", "train.py", "40",
+    )  # fmt: skip
+    assert (said.code, said.out) == (0, f"begins at 0\nbegins at 30\ntotal {sum(range(41))}\n"), said
+    (job,) = [each["id"] for each in cli("jobs", "--json").json()["jobs"]]
+    assert steps(cli, job) == [30]
+    # What succeeded is run again from its beginning, what failed from where it was; --fresh begins anew.
+    failed = cli("run", *KEEPS, "--env", "FAILS_AT=25", "--json", "--", "python3", "train.py", "40").json()["job"]["id"]
+    assert cli("wait", failed).code == 1
+    kept = cli("checkpoint", "list", failed)
+    assert "step-20.txt" in kept.out, kept
+    again = cli("retry", failed, "--json").json()["job"]["id"]
+    assert cli("wait", again).code == 0
+    assert cli("logs", again).out.startswith("begins at 20\n")
+    assert f"resumed   from step-20.txt (step 20), by attempt 1 of {failed}" in cli("job", again).out
+    fresh = cli("retry", failed, "--fresh", "--json").json()["job"]["id"]
+    assert cli("wait", fresh).code == 1
+    assert cli("logs", fresh).out == "begins at 0\n"
+
+
+@pytest.mark.accepts("V17", "V18")
+def test_a_half_or_damaged_checkpoint_never_counts(stoker: Stoker, node: PlainNode, tmp_path: Path) -> None:
+    train(node)
+    cli = stoker(node)
+    first, last = tmp_path / "first", tmp_path / "last"
+    job = cli.run("python3", "train.py", "25", f"15={first}", f"25={last}", options=KEEPS)
+    until(lambda: cli("checkpoint", "pull", job).code == 0, "the first checkpoint came", 90)
+    # The connection that brings the second one cuts it.
+    real, tools = shutil.which("rsync"), tmp_path / "tools"
+    tools.mkdir()
+    (tools / "rsync").write_text(
+        f"#!/bin/sh\n{real} \"$@\"; code=$?\ncase \" $* \" in *--dry-run*) exit $code;; esac\n"
+        "for target; do :; done\nfor file in \"$target\"*.txt; do printf 2 > \"$file\"; done\nexit $code\n"
+    )  # fmt: skip
+    (tools / "rsync").chmod(0o755)
+    first.touch()
+    there = node.home / "proj" / "out"
+    until((there / "step-20.txt").exists, "the second is written", 60)
+    cut = {"PATH": f"{tools}:{os.environ['PATH']}", "STOKER_LAUNCHER": "off"}
+    until(lambda: "came in part" in cli("checkpoint", "pull", job, env=cut).out, "it is refused", 60)
+    assert steps(cli, job) == [10]
+    assert "came in part" in events(cli, job, "checkpoint.refused")[-1]["data"]["reason"]
+    with (there / "step-30.txt").open("w") as half:
+        half.write("30")
+        half.flush()
+        said = cli("checkpoint", "pull", job)
+        assert (said.code, steps(cli, job)) == (0, [20, 10]), "the newest that is whole counts"
+        refused = cli("checkpoint", "pull", job)
+        assert (refused.code, steps(cli, job)) == (1, [20, 10]), refused
+        assert "step-30.txt" in refused.out
+    (there / "step-30.txt").unlink()
+    cli("stop", job)
+    newest = cli.job(job)["checkpoints"]["newest"]
+    # The newest is damaged on this machine, after it came.
+    Path(newest[0]["path"]).write_text("20 7")
+    last.touch()
+    again = cli("retry", job, "--json").json()["job"]["id"]
+    assert cli("wait", again).code == 0
+    assert cli("logs", again).out.startswith("begins at 10\n")
+    (event,) = events(cli, again, "checkpoint.damaged")
+    assert "changed here" in event["data"]["reason"]
+    assert "damaged" in cli("checkpoint", "list", again).out
