@@ -14,6 +14,7 @@ import pytest
 from contracts.vast import Boot, Double, vast_double
 from testbed import PlainNode
 
+from stoker.dispatch import NodeInfo, RoundRequest, begin_round
 from stoker.operations.rented_tending import Tended, tend
 from stoker.operations.session import Session
 from stoker.store import JobRow
@@ -87,3 +88,51 @@ def test_a_machine_is_rented_for_a_job_made_ready_and_ended_when_nobody_needs_it
     assert (double.instances, over.ended_at is not None) == ({}, True)
     session.forget_inventory()
     assert session.runner.inventory().match("pool:cheap") == []
+
+
+def claimed(session: Session, instance: InstanceRow) -> JobRow:
+    """The job that a round begins on the machine."""
+    assert instance.node is not None
+    node = NodeInfo(instance.node, (), {"stoker_pool": instance.pool})
+    requests = begin_round(session.store, [node], RoundRequest(), time.time())
+    [order] = requests[instance.node]["orders"]
+    found = session.store.job(order["spec"]["job"])
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("how", ["exit", "outbid"])
+def test_a_loss_is_proven_by_the_provider_and_the_job_gets_another_machine(
+    session: Session, double: Double, how: str
+) -> None:
+    if how == "outbid":
+        Path("stoker.yml").write_text(SETTINGS.replace("price: 0.5", "price: 0.5, kind: bid, bid_wait_s: 0, bid: 0.2"))
+    row = job(session)
+    [first] = until(session, double, "ready")
+    running = claimed(session, first)
+    assert (running.id, running.node, running.state) == (row.id, first.node, "starting")
+    assert turn(session, double).steps[first.id].do == "use"
+    number = int(first.provider_id or 0)
+    # More than the pool's price: no higher bid brings it back.
+    double.exit(number) if how == "exit" else double.market(number, 0.9)
+    double.advance(1)
+    turn(session, double)
+    lost = session.store.attempts(row.id)[0]
+    assert (lost.state, lost.reason) == ("lost", "provider")
+    assert f"the provider says that its machine {first.provider_id} is" in (lost.detail or "")
+    # Never two at once: the second is rented when the first is shown gone.
+    [gone, second] = until(session, double, "gone", "ready")
+    assert second.machine_id != first.machine_id
+    assert (second.job, second.replaces) == (row.id, first.id)
+    assert (gone.ended_at or 0) <= second.created_at
+    again = claimed(session, second)
+    assert (again.attempt, again.moves, again.retries_used) == (2, 1, 0)
+    # The pool gives one other machine, not two.
+    double.exit(int(second.provider_id or 0))
+    until(session, double, "gone", "gone")
+    over = session.store.job(row.id)
+    assert over is not None
+    assert (over.state, over.reason) == ("lost", "provider")
+    double.advance(60)
+    turn(session, double)
+    assert double.instances == {}

@@ -41,6 +41,11 @@ class Vast:
         self._clock = clock
         self._pace = Pace(sleep, clock)
 
+    @property
+    def url(self):
+        """The provider's address, without a slash at its end."""
+        return self._url
+
     # -- offers ------------------------------------------------------------------------------------------------
 
     def offers(self, filters, kind="on-demand", disk_gb=10.0, order=(("dph_total", "asc"),), limit=64):

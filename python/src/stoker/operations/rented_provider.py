@@ -35,6 +35,11 @@ class Provider:
         self._client = client
         self._errors = importlib.import_module(f"{_PACKAGE}.errors")
 
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return str(self._client.url)
+
     def offers(self, filters: Mapping[str, Any], kind: str, disk_gb: float) -> list[dict[str, Any]]:
         """What can be rented now."""
         return self._asked(lambda: self._client.offers(filters, kind=kind, disk_gb=disk_gb))

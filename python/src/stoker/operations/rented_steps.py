@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from stoker.operations import rented_marks, rented_setup, rented_ssh
 from stoker.operations.rented_look import Clock, look_at
+from stoker.operations.rented_onstart import onstart
 from stoker.operations.rented_provider import Provider, ProviderError
 from stoker.rented import cost, lifecycle
 from stoker.rented.lifecycle import Step, Use
@@ -38,7 +39,7 @@ class Steps:
 
     def __init__(
         self, instances: Instances, provider: Provider, place: RentedPlace, now: Clock, epoch: int | None,
-        drain: Callable[[InstanceRow, str], None], lease: Callable[[float], str] | None = None,
+        drain: Callable[[InstanceRow, str], None],
     ) -> None:  # fmt: skip
         self._instances = instances
         self._provider = provider
@@ -46,7 +47,6 @@ class Steps:
         self._now = now
         self._epoch = epoch
         self._drain = drain
-        self._lease = lease
         self._attached: set[int] = set()
 
     def observe(self, row: InstanceRow, seen: Seen | None) -> InstanceRow:
@@ -103,7 +103,7 @@ class Steps:
         try:
             number = self._provider.create(
                 int(row.offer["id"]), pool.image, row.disk_gb, row.label, price=row.price, env=dict(pool.env) or None,
-                onstart=self._onstart(row, pool), image_login=_login(pool),
+                onstart=onstart(pool, row.lease_s, self._provider.url), image_login=_login(pool),
             )  # fmt: skip
         except ProviderError as problem:
             if not problem.refused and problem.instance is None:
@@ -117,10 +117,6 @@ class Steps:
             return Done(self._instances.get(row.id) or asked)
         self._instances.put_interval(made, "loading", made.asked_at or self._now())
         return Done(made)
-
-    def _onstart(self, row: InstanceRow, pool: Pool) -> str | None:
-        lease = self._lease(row.lease_s) if self._lease is not None else ""
-        return "\n".join(text for text in (lease, pool.onstart) if text) or None
 
     def _probe(self, row: InstanceRow, _step: Step, _pool: Pool | None) -> Done:
         """Log in. A machine that was reached before has to show the same key."""
