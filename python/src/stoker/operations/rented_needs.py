@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from stoker.store.instances import Instances
 
 Ends = Mapping[str, Literal["stop", "destroy"]]
+# How the reason of a machine begins that somebody rented, or started, by hand: it is wanted until it was ready.
+BY_HAND = "by hand"
 # The sooner a machine can take a job, the later it is here.
 _NEARER = ("stopped", "intended", "asked", "loading", "reachable", "ready")
 
@@ -91,9 +93,11 @@ def _give(
     for row in free:
         if row.job in ids:
             given[row.id] = row.job
+        elif (row.why or "").startswith(BY_HAND) and row.phase != "ready":
+            given[row.id] = None
     held = set(given.values())
     # One that was taken away from its job is for no other one.
-    left = [row for row in free if row.id not in given and row.problem is None]
+    left = [row for row in free if given.get(row.id) is None and row.problem is None]
     for job in waiting:
         if job.id in held:
             continue

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from stoker.operations.rented_needs import Needs
+from stoker.errors import StokerError
+from stoker.operations.rented_needs import BY_HAND, Needs
 from stoker.operations.rented_provider import Provider
 from stoker.rented import budget, cost, lifecycle, offers, reap
 from stoker.rented.offers import Ranked
@@ -98,7 +100,8 @@ class Renting:
                 return f"the last {NEVER_READY} machines took no job ({why}); the next one in {left / 60:.0f} min"
         return None
 
-    def _rent(self, name: str, pool: Pool, wanted: Sequence[JobRow | None], found: Rented) -> str | None:
+    def _rent(self, name: str, pool: Pool, wanted: Sequence[JobRow | None], found: Rented,
+              who: str = "") -> str | None:  # fmt: skip
         exclude = self._excluded(wanted)
         listed = self.provider.offers(offers.query(pool, exclude), pool.kind, pool.disk_gb)
         best = offers.ranked(listed, pool, offers.History(self.instances.marks()), exclude)
@@ -106,11 +109,18 @@ class Renting:
             return offers.why_none(listed, pool, exclude)
         why = None
         for job, offer in zip(wanted, best, strict=False):
-            intent = self._intent(name, pool, job, offer)
+            intent = self._intent(name, pool, job, offer, who)
             why = self._written(intent, pool, offer.usd_per_hour, _seconds(job, pool))
             if why is None:
                 found.intents.append(intent)
         return why
+
+    def by_hand(self, name: str, pool: Pool, found: Rented) -> str | None:
+        """One machine for no job; why not."""
+        live = [row for row in self.rows if row.pool == name and row.live]
+        if len(live) >= pool.max:
+            return f"all {len(live)} of {pool.max} are in use"
+        return self._rent(name, pool, [None], found, f"{BY_HAND}: ")
 
     def _excluded(self, wanted: Sequence[JobRow | None]) -> frozenset[int]:
         """Machines that are held already, and those that failed the jobs before."""
@@ -122,7 +132,7 @@ class Renting:
             if row.machine_id is not None and (row.live or (row.job in jobs and row.problem in failed))
         )
 
-    def _intent(self, name: str, pool: Pool, job: JobRow | None, best: Ranked) -> InstanceRow:
+    def _intent(self, name: str, pool: Pool, job: JobRow | None, best: Ranked, who: str = "") -> InstanceRow:
         number, machine = secrets.token_hex(6), best.offer.get("machine_id")
         before = [row for row in self.rows if job is not None and row.job == job.id]
         return InstanceRow(
@@ -131,7 +141,7 @@ class Renting:
             machine_id=machine if isinstance(machine, int) else None, price=best.bid, gpu_rate=best.gpu_rate,
             disk_rate=best.disk_rate, disk_gb=pool.disk_gb, phase="intended", phase_since=self.now,
             created_at=self.now, expires_at=self.now + pool.time_to_live_s, lease_s=pool.lease_s,
-            project=project_of(job), submitted_by=job.submitted_by if job is not None else None, why=best.why,
+            project=project_of(job), submitted_by=job.submitted_by if job is not None else None, why=who + best.why,
             replaces=before[-1].id if before else None, epoch=self.epoch,
         )  # fmt: skip
 
@@ -151,6 +161,17 @@ class Renting:
 
         reserved = aside(self.instances.ledger(intent.job, intent.project, day=day))
         return reserved if isinstance(reserved, str) else self.instances.add(intent, reserved, allow, day=day)
+
+
+def by_hand(session: Session, provider: Provider, name: str, pool: Pool) -> InstanceRow:
+    """The intent of one more machine that a person wants. Raises StokerError, with the reason, where there is none."""
+    instances, now = session.store.instances, time.time()
+    renting = Renting(session, instances, provider, instances.all(live=False), now)
+    found = Rented()
+    why = renting.by_hand(name, pool, found)
+    if why is not None:
+        raise StokerError(f"pool {name}: {why}", next_step=f"stoker vast offers {name}")
+    return found.intents[0]
 
 
 def project_of(job: JobRow | None) -> str | None:

@@ -102,6 +102,12 @@ class Turn:
         rented_hosts.refresh(self._session)
         return Tended(told, tuple(self._problems), self._steps)
 
+    def begin(self, found: Provider, row: InstanceRow) -> tuple[Problem, ...]:
+        """Start one that is stopped, because somebody says so."""
+        steps = Steps(self._instances, found, rented_hosts.place_of(self._session), self._now, self._epoch, self._drain)
+        self._note(steps.carry(row, Step("start", "somebody asked for it"), self._session.config.pools.get(row.pool)))
+        return tuple(self._problems)
+
     def _in_parallel(
         self, rows: Sequence[InstanceRow], each: Callable[[InstanceRow], InstanceRow]
     ) -> list[InstanceRow]:

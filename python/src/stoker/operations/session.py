@@ -47,6 +47,8 @@ class Session:
         self.say = say
         self.progress = progress
         self.client = client
+        # Shows a question and returns what a person typed; None: nobody is there who could.
+        self.asks: Callable[[str], str] | None = None
         # Raises UsageError for a folder here that the caller may not name.
         self.may_name: Callable[[Path], None] = _anywhere
         self._noted = False
