@@ -1,0 +1,87 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A training on a rented machine that is lost in the middle resumes on another one, and ends as if nothing had been."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli import Cli, until
+from contracts.vast import Boot, Double, vast_double
+from test_checkpoints import TRAINS
+from testbed import PlainNode
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="rented machines are logged in to as root")
+SETTINGS = """
+pools:
+  cheap: {price: 0.5, image: "pytorch/pytorch:2.4", max: 1, idle_s: 2, setup: ["touch set-up"]}
+budget: {per_day: 20}
+"""
+
+
+@pytest.fixture
+def double(nodes: Callable[..., list[PlainNode]]) -> Iterator[Double]:
+    with vast_double(machines=nodes(2), speed=1.0) as double:
+        double.boot = Boot(0.2, 0.5, 1.0)
+        yield double
+
+
+@pytest.fixture
+def cli(tmp_path: Path, double: Double) -> Iterator[Cli]:
+    (tmp_path / "proj").mkdir()
+    cli = Cli(tmp_path / "proj", tmp_path / "none")
+    # No inventory is named: this machine alone, and what is rented.
+    del cli.env["STOKER_INVENTORY"]
+    cli.env |= {**double.environment, "STOKER_STORE_URL": f"sqlite:///{tmp_path}/store.db"}
+    (cli.folder / "stoker.yml").write_text(SETTINGS)
+    (cli.folder / "train.py").write_text(TRAINS)
+    yield cli
+    cli.close()
+
+
+def machines(cli: Cli, *options: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = cli("vast", "list", "--json", *options).json()["instances"]
+    return found
+
+
+@pytest.mark.accepts("V22", "V23")
+def test_a_training_that_loses_its_machine_ends_as_if_nothing_had_been(
+    cli: Cli, double: Double, tmp_path: Path
+) -> None:
+    never, end = tmp_path / "never", tmp_path / "end"
+    job = cli.run(
+        "python3", "train.py", "40", f"25={never}", f"35={end}",
+        options=("--on", "pool:cheap", "--snapshot", "--checkpoints", "out/step-*.txt", "--checkpoint-every", "1s"),
+    )  # fmt: skip
+    assert cli.job(job)["detail"] == "pool cheap: nobody makes rounds: stoker dispatch --loop"
+    loop = cli.start("dispatch", "--loop", "--interval", "1s")
+    until(lambda: [each["step"] for each in cli.job(job)["checkpoints"]["newest"]] == [20], "a checkpoint came", 180)
+    [first] = machines(cli)
+    assert (first["phase"], first["job"], cli.job(job)["node"]) == ("ready", job, first["node"])
+    double.exit(first["provider_id"], "the host went away")
+    never.touch()
+    end.touch()
+    until(lambda: cli.job(job)["state"] == "succeeded", "it ends on another machine", 240)
+    until(lambda: not machines(cli), "the machine is given back", 120)
+    loop.send_signal(signal.SIGTERM)
+    loop.wait(60)
+    assert cli("logs", job).out == f"begins at 20\ntotal {sum(range(41))}\n"
+    told = cli.job(job)
+    assert (told["attempt"], told["exit_code"], told["checkpoints"]["resumed"]["step"]) == (2, 0, 20)
+    both = machines(cli, "--all")
+    assert [each["phase"] for each in both] == ["gone", "gone"]
+    assert len({each["provider_id"] for each in both}) == 2
+    assert double.instances == {}
+    # What lay on the second machine is here, and was before it went.
+    assert (cli.folder / "out" / "step-40.txt").read_text() == f"40 {sum(range(41))}"
+    spent = cli("vast", "cost", "--json").json()
+    assert [row["key"] for row in spent["rows"] if row["key"]] == [job]
+    assert abs(spent["total"] - float(double.billed().total)) < 0.01
+    assert re.search(rf"{job} .*\$0\.0", cli("vast", "cost").out)
