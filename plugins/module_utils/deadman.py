@@ -80,7 +80,7 @@ def _stop(url):
     headers = {"Authorization": "Bearer {0}".format(key), "Content-Type": "application/json"}
     request = urllib.request.Request(address, b'{"state": "stopped"}', headers, method="PUT")
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.build_opener().open(request, timeout=30) as answer:
             said = json.loads(answer.read(65536).decode())
     except (OSError, ValueError, http.client.HTTPException) as problem:
         return str(problem)

@@ -56,6 +56,7 @@ def test_it_stops_when_nobody_asks_for_as_long_as_the_provider_takes_to_agree(do
     assert all(one.path == f"/api/v0/instances/{number}/" for one in double.requests)
 
 
+@pytest.mark.slow
 def test_it_runs_on_while_somebody_asks_and_stops_after_that(double: Double, bed: Bed) -> None:
     number, node = rented(double, bed, LEASE_S)
     # The watcher makes the file that the calls touch.

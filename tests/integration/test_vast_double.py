@@ -55,6 +55,7 @@ def machine_of(double: Double, number: int) -> PlainNode:
     return machine.node
 
 
+@pytest.mark.slow
 def test_the_official_client_rents_stops_starts_and_destroys(double: Double, vastai: Vastai, bed: Bed) -> None:
     vastai("create", "ssh-key", public_key(bed))
     assert [key["public_key"] for key in vastai("show", "ssh-keys")] == [public_key(bed)]

@@ -32,6 +32,16 @@ def offer(machine: int, total: float = 0.30, **fields: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def row_of(machine: int, **more: Any) -> InstanceRow:
+    """An instance on that machine."""
+    fields: dict[str, Any] = {
+        "id": f"{machine:012x}", "label": "l", "pool": "cheap", "job": "train-9x4c", "kind": "on-demand", "offer": {},
+        "machine_id": machine, "price": None, "gpu_rate": 0.2, "disk_rate": 0.01, "disk_gb": 20.0, "phase": "gone",
+        "phase_since": 0.0, "created_at": 0.0, "expires_at": 86400.0, "lease_s": 1800.0, **more,
+    }  # fmt: skip
+    return InstanceRow(**fields)
+
+
 def machines(found: list[offers.Ranked]) -> list[int]:
     return [each.offer["machine_id"] for each in found]
 
@@ -57,7 +67,9 @@ def test_the_next_offer_is_on_another_machine_by_the_same_filters_and_within_the
     first, second, third = offers.ranked(listed, POOL)
     assert machines([first, second, third]) == [1, 5, 2]
     # Machine 1 failed: the search leaves it out, and so does the choice, whatever the search answers.
-    assert offers.query(POOL, exclude=[1])["machine_id"] == {"notin": [1]}
+    lost = row_of(1, problem="offline")
+    assert offers.excluded([lost, row_of(2), row_of(5, problem="refused")]) == {1}
+    assert offers.query(POOL, exclude=offers.excluded([lost]))["machine_id"] == {"notin": [1]}
     assert machines(offers.ranked(listed, POOL, exclude=[1])) == [5, 2]
     assert offers.ranked(listed, POOL, exclude=[1, 2, 5]) == []
     assert offers.why_none(listed, POOL, exclude=[1, 2, 5]) == (
@@ -65,11 +77,7 @@ def test_the_next_offer_is_on_another_machine_by_the_same_filters_and_within_the
         "1 cost more than $0.5 per hour"
     )
     # What the first one has spent counts for the second one.
-    row = InstanceRow(
-        id="b" * 12, label="l", pool="cheap", job="train-9x4c", kind="on-demand", offer=second.offer, machine_id=5,
-        price=None, gpu_rate=second.gpu_rate, disk_rate=second.disk_rate, disk_gb=20.0, phase="intended",
-        phase_since=0.0, created_at=0.0, expires_at=86400.0, lease_s=1800.0, replaces="a" * 12,
-    )  # fmt: skip
+    row = replace(row_of(5), phase="intended", replaces=lost.id)
     nothing = Ledger((), (), ())
     assert not isinstance(budget.allows(Budget(per_day=1.0), row, second.usd_per_hour, POOL, nothing, 0.0, 3600), str)
     said = budget.allows(Budget(per_day=0.2), row, second.usd_per_hour, POOL, nothing, 0.0, 3600)

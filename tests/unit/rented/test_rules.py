@@ -125,6 +125,15 @@ def test_an_instance_of_a_pool_that_is_no_more_is_ended_when_its_job_is_over() -
     assert step(READY, seen(), NOTHING, None).do == "destroy"
 
 
+def test_a_price_that_rose_above_the_cap_ends_what_is_idle_and_is_told_of_what_works() -> None:
+    rise = seen(gpu_rate=0.6)
+    words = "it costs 0.61 dollars per hour now, and pools.cheap.price is 0.5"
+    assert step(READY, rise, WANTED) == lifecycle.Step("destroy", words)
+    assert step(READY, rise, BUSY) == lifecycle.Step("use", "a job is under way on it", f"vast-101: {words}")
+    assert step(READY, rise, LEFT).do == "pull"
+    assert step(READY, seen(gpu_rate=0.49), WANTED).do == "use"
+
+
 def test_what_was_asked_to_go_before_its_number_was_known_goes_when_it_is_known() -> None:
     asked = row(phase="asked", provider_id=None)
     wished = replace(asked, **lifecycle.destroying(asked, NOW))

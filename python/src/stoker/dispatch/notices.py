@@ -14,13 +14,17 @@ from stoker.store import EventRow, JobRow
 # A message that is longer is refused by some (Discord: 2,000 characters).
 MOST_TITLE, MOST_BODY = 200, 1500
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 10.0, 900.0
-_GOOD = frozenset({"succeeded", "online", "reachable", "resumed", "cleared", "approved", "completed"})
-_BAD = frozenset({"failed", "lost", "dead", "offline", "raised", "unreachable"})
+_GOOD = frozenset({"succeeded", "online", "reachable", "resumed", "cleared", "approved", "completed", "recovered"})
+_BAD = frozenset({"failed", "lost", "dead", "offline", "raised", "unreachable", "problem"})
 # What of an event's data a person wants to read, in this order; the rest is in the store.
-_TOLD = ("evidence", "message", "text", "reason", "detail", "name", "key", "exit_code", "state", "by", "offline_s")
+_TOLD = (
+    "problem", "evidence", "message", "text", "reason", "why", "detail", "name", "key", "exit_code", "state", "by",
+    "offline_s", "pool", "provider_id", "dollars",
+)  # fmt: skip
 # What an event that is of no job and no node may be of.
 _ABOUT = (
     "key", "workflow", "step", "part", "queue", "template", "dispatcher", "project", "thread", "session", "from", "to",
+    "instance",
 )  # fmt: skip
 
 
@@ -81,7 +85,9 @@ def project_of(job: JobRow | None) -> str | None:
 def told(event: EventRow, job: JobRow | None = None) -> Message:
     """The words of a message. Text of jobs and nodes is shortened, and cannot ping anybody."""
     subject, _, what = event.type.partition(".")
-    name = event.job_id or _of_data(event.data) or event.node or ""
+    # Of an instance its own name is told: the job that it is held for is told by events of its own.
+    own = str(event.data.get("instance") or "") if subject == "instance" else ""
+    name = own or event.job_id or _of_data(event.data) or event.node or ""
     on = f" on {event.node}" if event.node and event.node != name else ""
     reason = event.data.get("reason") or (job.reason if job is not None and what in _BAD else None)
     title = f"{subject} {name} {what.replace('_', ' ')}{f' ({reason})' if reason else ''}{on}"
@@ -112,7 +118,7 @@ def _any(name: str | None, patterns: Sequence[str]) -> bool:
 
 
 def _of_data(data: Mapping[str, Any]) -> str:
-    names = ("workflow", "queue", "template", "dispatcher", "thread", "session")
+    names = ("workflow", "queue", "template", "dispatcher", "thread", "session", "instance")
     return next((str(data[name]) for name in names if data.get(name)), "")
 
 

@@ -229,7 +229,16 @@ def _ending(row: InstanceRow, use: Use, pool: Pool | None, now: float) -> tuple[
         return (pool.after if pool is not None else "destroy"), use.limit
     if pool is None and not use.busy:
         return "destroy", f"the settings have no pool {row.pool} any more"
-    return None
+    dear = _too_dear(row, pool) if pool is not None and not use.busy else None
+    return None if dear is None else ("destroy", dear)
+
+
+def _too_dear(row: InstanceRow, pool: Pool) -> str | None:
+    """Whether it costs more than its pool allows, since its host raised the price, or somebody lowered the cap."""
+    rate = (row.gpu_rate or 0.0) + (row.disk_rate or 0.0)
+    if rate <= pool.price + 1e-6:
+        return None
+    return f"it costs {rate:.4g} dollars per hour now, and pools.{row.pool}.price is {pool.price:g}"
 
 
 def _end(row: InstanceRow, how: Literal["stop", "destroy"], why: str, use: Use, now: float) -> Step:
@@ -320,7 +329,8 @@ def _booting(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool, now: flo
 
 def _ready(row: InstanceRow, use: Use, pool: Pool, now: float) -> Step:
     if use.busy and row.phase == "ready":
-        return Step("use", "a job is under way on it")
+        dear = _too_dear(row, pool)
+        return Step("use", "a job is under way on it", None if dear is None else f"{row.node or row.label}: {dear}")
     if row.phase == "pulling":
         done = not use.busy and not use.unpulled
         return (

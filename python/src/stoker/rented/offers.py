@@ -13,7 +13,7 @@ from typing import Any
 
 from stoker.pool_settings import Pool
 from stoker.rented import bids
-from stoker.store.instance_rows import MarkRow
+from stoker.store.instance_rows import InstanceRow, MarkRow
 
 Offer = Mapping[str, Any]
 # Until more is known: how long a machine takes until it runs a job, in how many of 100 times it never does, and how
@@ -73,6 +73,14 @@ def query(pool: Pool, exclude: Collection[int] = ()) -> dict[str, Any]:
     asked |= {"datacenter": {"eq": True}} if pool.datacenter else {}
     asked |= {"machine_id": {"notin": sorted(exclude)}} if exclude else {}
     return asked
+
+
+def excluded(rows: Iterable[InstanceRow]) -> set[int]:
+    """The machines that a job is not given again: those that failed it, by the rows of its instances.
+
+    What the provider refused to rent says nothing against a machine.
+    """
+    return {row.machine_id for row in rows if row.machine_id is not None and row.problem not in (None, "refused")}
 
 
 def ranked(
@@ -192,7 +200,8 @@ def _why(
     if mark.boots:
         past.append(f"{mark.boots} times ready after {mark.boot_s / mark.boots:.0f} s")
     past += [f"{mark.failures} times never ready"] if mark.failures else []
-    past += [f"lost {mark.losses} times in {mark.run_s / 3600:.3g} h"] if mark.losses or mark.run_s else []
+    lost = f"lost {mark.losses} times" if mark.losses else "never lost"
+    past += [f"{lost} in {mark.run_s / 3600:.3g} h"] if mark.losses or mark.run_s else []
     known = f"this machine was {', '.join(past)}" if past else "this machine was never rented before"
     place = f"{offer.get('gpu_name')} in {offer.get('geolocation') or 'an unknown place'}"
     reliability = _reliability(offer)

@@ -83,7 +83,8 @@ class Instances:
     ) -> InstanceRow | None:
         """Change an instance that still is as it was when `seen`, and return it; None: it is not, nothing changed.
 
-        A new phase is told by the event `instance.PHASE`, another problem by `instance.problem`, with `event` as data.
+        A new phase is told by the event `instance.PHASE`, another problem by `instance.problem` or, where
+        there is none any more, `instance.recovered`, with `event` as data.
         An instance that is over has no open interval any more.
         """
         at = time.time() if now is None else now
@@ -101,7 +102,7 @@ class Instances:
             if moved:
                 _tell(transaction, new, at, event)
             elif new.problem != seen.problem:
-                _tell(transaction, new, at, event, kind="problem")
+                _tell(transaction, new, at, event, kind="recovered" if new.problem is None else "problem")
             if not new.live:
                 transaction.change(_open(seen.id).values(until=at))
         return new
