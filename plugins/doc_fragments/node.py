@@ -28,6 +28,8 @@ notes:
     C(stoker_container_image) names the image for jobs that name none, C(stoker_container_engine) the engine
     (V(podman) or V(docker); default what the node has). Any other value names a backend of a Python package that is
     installed on the controller (entry point group C(stoker.backends)); it is pushed along.
+  - The host variable C(stoker_connect_retries) (0 to 5, default 0) is how often an action is repeated that failed
+    because there was no connection, after 2, 4, 8, 16 and 32 seconds. A command of M(stoker.fleet.node_exec) runs once.
   - Values of C(secret_env) come from the variable C(stoker_secrets) (a mapping, best vaulted) or from the environment
     of
     the controller. They reach the node on the connection's stdin and are kept there, readable by the owner only,

@@ -14,7 +14,7 @@ description:
   - An instance is found by its label, which should be one that nobody else gives, such as C(nightly/2026-11-22).
     With an instance of that label there, no other one is rented, however often the task runs.
   - A request to rent that got no answer is never sent again. The instance is looked for by its label; where none shows
-    up within a minute, the task fails and says that it is not known.
+    up within two minutes, the task fails and says that it is not known.
   - A machine is called absent only when the service shows that it is gone.
 extends_documentation_fragment:
   - stoker.fleet.vast

@@ -10,6 +10,7 @@ trip; it is pushed only when it is missing. No AnsiballZ, no temporary folder (m
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shlex
@@ -20,6 +21,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.stoker.fleet.plugins.module_utils.backends import ADDED, NAMES
 from ansible_collections.stoker.fleet.plugins.module_utils.launch import RUNGS
 from ansible_collections.stoker.fleet.plugins.plugin_utils import bundle
+from ansible_collections.stoker.fleet.plugins.plugin_utils.connecting import connected
 
 MARK = "STOKER-REPLY "
 NO_PYTHON, NOT_PUSHED = 96, 97
@@ -90,13 +92,15 @@ class NodeAction(ActionBase):
         version, package = self._bundle(request.get("backend"))
         folder = "{0}/bin/{1}".format(state_dir.rstrip("/"), version)
         payload = json.dumps(request).encode("utf-8", "surrogateescape")
-        answer = self._run(folder, task_vars, payload)
+        # A command of the user's: whether it began is not known once the connection is lost.
+        once = request.get("op") == "exec"
+        answer = self._run(folder, task_vars, payload, once)
         if answer["rc"] == NOT_PUSHED:
             self._push(folder, task_vars, package)
-            answer = self._run(folder, task_vars, payload)
+            answer = self._run(folder, task_vars, payload, once)
         if answer["rc"] in _CANNOT_RUN and MARK not in answer["stdout"]:
             self._push(folder, task_vars, package, "again")
-            answer = self._run(folder, task_vars, payload)
+            answer = self._run(folder, task_vars, payload, once)
         return self._reply(answer)
 
     @staticmethod
@@ -116,17 +120,37 @@ class NodeAction(ActionBase):
         value = task_vars.get(name)
         return self._templar.template(value) if isinstance(value, str) else value
 
-    def _run(self, folder, task_vars, payload):
+    def _run(self, folder, task_vars, payload, once=False):
+        """The answer of the node side. ``once``: it must not happen twice, so only reaching the node is repeated."""
         script = '{0}; d={1}; [ -d "$d" ] || exit {2}; exec "$p" -I -S "$d" ctl'.format(
             self._find_python(task_vars), _shell_path(folder), NOT_PUSHED
         )
-        return self._low_level_execute_command(script, in_data=payload, encoding_errors="surrogateescape")
+
+        def call():
+            return self._low_level_execute_command(script, in_data=payload, encoding_errors="surrogateescape")
+
+        retries = self._retries(task_vars)
+        if not once:
+            return connected(call, retries)
+        if retries:
+            connected(lambda: self._low_level_execute_command(":"), retries)
+        return call()
+
+    def _retries(self, task_vars):
+        name = "stoker_connect_retries"
+        value = self._variable(name, task_vars)
+        if value is None or value == "":
+            return 0
+        if not str(value).isdigit():
+            raise _wrong(name, "{0} is {1!r}, not a whole number".format(name, _native(value)))
+        return int(value)
 
     def _push(self, folder, task_vars, package, how="new"):
         script = '{0}; exec "$p" -I -S -c {1} {2} {3}'.format(
             self._find_python(task_vars), shlex.quote(_UNPACK), _shell_path(folder), how
         )
-        answer = self._low_level_execute_command(script, in_data=package)
+        push = functools.partial(self._low_level_execute_command, script, in_data=package)
+        answer = connected(push, self._retries(task_vars))
         if answer["rc"] != 0:
             words = (answer["stderr"] or answer["stdout"]).strip().splitlines() or ["exit {0}".format(answer["rc"])]
             self._refuse_without_python(answer)

@@ -13,8 +13,8 @@ from .errors import VastError, sentence
 from .reading import address, hourly, judge, node_name
 
 # Seconds between two looks, and how long an instance that a lost reply may have made is looked for by its label.
-LOOK_S = 5.0
-RECONCILE_S = 60.0
+LOOK_S = 3.0
+RECONCILE_S = 120.0
 # So long a row may still show what was before a start.
 _STALE_S = 20.0
 

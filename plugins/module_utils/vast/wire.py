@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import time
@@ -13,7 +14,7 @@ from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
-from ansible.module_utils.urls import open_url
+from ansible.module_utils.urls import Request, make_context
 
 from ..terminal_text import safe_text
 from .errors import VastError
@@ -51,11 +52,11 @@ def send(method, url, key=None, body=None, timeout_s=30.0):
         data = json.dumps(body)
     until = time.monotonic() + timeout_s
     try:
-        answer = open_url(
+        answer = Request().open(
+            method,
             url,
             data=data,
             headers=headers,
-            method=method,
             timeout=timeout_s,
             follow_redirects="none",
             use_netrc=False,
@@ -63,6 +64,7 @@ def send(method, url, key=None, body=None, timeout_s=30.0):
             http_agent="stoker",
             unredirected_headers=["Authorization"],
             decompress=False,
+            context=_context(),
         )
     except HTTPError as problem:
         answer = problem
@@ -73,6 +75,12 @@ def send(method, url, key=None, body=None, timeout_s=30.0):
             return answer.status, answer.headers, _read(answer, until)
     except (OSError, HTTPException, ValueError) as problem:
         raise _unanswered(method, url, problem) from None
+
+
+@functools.lru_cache(maxsize=None)
+def _context():
+    """Certificates are checked. Made once: it costs more than a call."""
+    return make_context()
 
 
 def _read(answer, until):

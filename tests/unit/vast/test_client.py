@@ -143,16 +143,18 @@ def test_an_error_is_of_its_kind_whatever_its_number(status: int, text: str, kin
 
 
 class Elsewhere(BaseHTTPRequestHandler):
-    """Sends everybody on to itself, and notes who came with a key."""
+    """Gives everybody the same answer (by default: go on to somewhere else), and notes who came with which key."""
 
     came: list[tuple[str, str | None]]
+    said: tuple[int, str]
 
     def do_GET(self) -> None:
         self.came.append((self.path, self.headers.get("Authorization")))
-        self.send_response(302)
+        self.send_response(self.said[0])
         self.send_header("Location", "/taken")
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(self.said[1])))
         self.end_headers()
+        self.wfile.write(self.said[1].encode())
 
     def log_message(self, *args: object) -> None:
         pass
@@ -160,7 +162,7 @@ class Elsewhere(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def elsewhere() -> Iterator[ThreadingHTTPServer]:
-    Elsewhere.came = []
+    Elsewhere.came, Elsewhere.said = [], (302, "")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -180,6 +182,26 @@ def test_the_key_follows_no_redirect_and_netrc_is_not_read(
         Vast("geheim", f"http://127.0.0.1:{elsewhere.server_address[1]}").instances()
     assert caught.value.kind == "unreadable"
     assert [key for _path, key in Elsewhere.came] == ["Bearer geheim"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"success": true, "instances": null}',
+        '{"success": true}',
+        '{"success": true, "instances": [{"id": "101"}]}',
+        '{"success": true, "instances": [{"id": 101}], "total_instances": 3, "next_token": null}',
+        '{"success": true, "instances": [{"id": 101}], "next_token": "again"}',
+        "[]",
+        '""',
+    ],
+)
+def test_a_list_is_whole_and_of_the_contract_or_an_error(elsewhere: ThreadingHTTPServer, body: str) -> None:
+    Elsewhere.said = (200, body)
+    url = f"http://127.0.0.1:{elsewhere.server_address[1]}"
+    with pytest.raises(VastError) as caught:
+        Vast("k", url, sleep=lambda seconds: None).instances()
+    assert caught.value.kind == "unreadable"
 
 
 def test_where_nobody_listens_a_create_never_left() -> None:
