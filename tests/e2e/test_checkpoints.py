@@ -160,3 +160,40 @@ def test_a_half_or_damaged_checkpoint_never_counts(stoker: Stoker, node: PlainNo
     (event,) = events(cli, again, "checkpoint.damaged")
     assert "changed here" in event["data"]["reason"]
     assert "damaged" in cli("checkpoint", "list", again).out
+
+
+@pytest.mark.accepts("V25")
+def test_what_a_job_left_is_fetched_when_it_fails_or_is_stopped_and_said_when_its_node_is_away(
+    stoker: Stoker, nodes: Callable[..., list[PlainNode]], tmp_path: Path
+) -> None:
+    first, second = nodes(2)
+    cli = stoker(first, second)
+    project = tmp_path / "proj"
+    project.mkdir()
+    (project / "train.sh").write_text(
+        "mkdir -p results; echo $STOKER_ATTEMPT > results/of-$STOKER_ATTEMPT; echo w > last.pt\n"
+        "[ $STOKER_ATTEMPT = 2 ] || exit 3\nexec sleep 600\n"
+    )
+    options = ("--snapshot", "--project", str(project), "--pull", "results", "--checkpoints", "last.pt")
+    job = cli.run("sh", "train.sh", options=(*options, "--on", "n1", "--retries", "1", "--grace", "0"))
+    until(lambda: cli("dispatch") and cli.job(job)["attempt"] == 2, "its second attempt", 120)
+    assert (project / "results" / "of-1").read_text() == "1\n", "attempts have folders of their own: this one is gone"
+    (left,) = events(cli, job, "results.left")
+    assert (left["attempt"], left["data"]["files"]) == (1, 1)
+    until(lambda: cli.job(job, "--live")["state"] == "running", "it runs", 90)
+    until((first.state_dir / "jobs" / job / "2/tree/last.pt").exists, "it wrote something", 60)
+    stopped = cli("stop", job)
+    assert (stopped.code, (project / "results" / "of-2").read_text()) == (0, "2\n"), stopped
+    (newest, _) = cli.job(job)["checkpoints"]["newest"], None
+    assert newest[0]["attempt"] == 2
+    away = cli.run("sh", "-c", "mkdir -p results; echo 1 > results/x; exec sleep 600", options=(*options, "--on", "n2"))
+    until(lambda: cli.job(away, "--live")["state"] == "running", "it runs", 90)
+    second.down()
+    said = cli("stop", "--give-up", away)
+    assert said.code == 0, said
+    for what in ("newest checkpoint", "results"):
+        assert f"the {what} of {away} could not be fetched" in said.err, said
+    assert "not fetched" in cli("job", away).out
+    second.start()
+    assert cli("wait", away).code == 1
+    assert (project / "results" / "x").read_text() == "1\n", "they come when it answers"

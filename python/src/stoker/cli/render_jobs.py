@@ -82,6 +82,8 @@ def _lease(job: Job) -> str:
 def submitted(value: Submitted, out: Out) -> None:
     """`stoker run` without --follow."""
     job = value.job
+    if value.cached:
+        out.line(_cached(job))
     out.line((job.id, "bold"), "  ", *_sentence(job))
     _preflight(job, out)
     if job.finished:
@@ -100,11 +102,21 @@ def submitted(value: Submitted, out: Out) -> None:
 def started(value: Submitted, out: Out) -> None:
     """The head of `stoker run --follow`, on standard error: standard output is the job's own."""
     job = value.job
+    if value.cached:
+        out.note(_cached(job))
     words = "".join(p if isinstance(p, str) else p[0] for p in _sentence(job))
     more = "" if job.finished else "   (Ctrl-C leaves it running)"
     out.note(f"{job.id}  {words}{more}")
     for text in job.preflight:
         out.note(fmt.one_line(f"  warning: {text}"))
+
+
+def _cached(job: Job) -> str:
+    """Whose result this is, and how to have a new one."""
+    age = fmt.duration(max(0.0, time.time() - job.created_at))
+    return (
+        f"cached: result of {job.id} of {age} ago: same code, data and parameters; nothing was started (--force does)"
+    )
 
 
 def _preflight(job: Job, out: Out) -> None:
@@ -284,6 +296,8 @@ def clean_report(value: CleanReport, out: Out) -> None:
         out.line(f"next: stoker wait {value.unfetched[0]}, or stoker clean --unfetched to delete them")
     if value.snapshots or value.node_snapshots:
         out.line(f"snapshots that no job uses, {verb}: {value.snapshots} here, {value.node_snapshots} on the nodes")
+    if value.checkpoints:
+        out.line(f"checkpoints that no job has any more, {verb}: {value.checkpoints}")
 
 
 def adopt_report(value: AdoptReport, out: Out) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from stoker.cli import format as fmt
 from stoker.cli import render_jobs
@@ -183,10 +185,19 @@ def events(stream: EventStream, out: Out) -> int:
     return 0
 
 
+def _checkpoint(told: Mapping[str, Any]) -> str:
+    step = told.get("step")
+    return f"{told.get('name')}" + (f" (step {step})" if step is not None else "")
+
+
 def _event(event: Event) -> str:
     stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at))
     about = " ".join(part for part in (event.job, f"on {event.node}" if event.node else "") if part)
     details = event.data.get("evidence") or event.data.get("message") or event.data.get("reason")
+    if event.type == "checkpoint.pulled":
+        details = _checkpoint(event.data)
+    elif resume := event.data.get("resume"):
+        details = f"goes on from {_checkpoint(resume)}"
     return f"{stamp}  {event.type:<18}  {about}" + (f"  {details}" if details else "")
 
 

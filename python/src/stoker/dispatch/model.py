@@ -181,7 +181,8 @@ class State:
 
         Where nobody does that it waits for `LAST_PULL_S`.
         """
-        attempt = self.attempts.get(job.id) if job.spec.get("checkpoints") else None
+        wanted = job.spec.get("checkpoints") or job.results_due
+        attempt = self.attempts.get(job.id) if wanted else None
         if attempt is None or attempt.live or attempt.started_at is None or attempt.stop_due:
             return None
         pull = self.pulls.get(job.id)
@@ -190,7 +191,7 @@ class State:
         under_way = pull is not None and (pull.until or 0.0) > now
         if not under_way and now - (attempt.observed_at or now) > LAST_PULL_S:
             return None
-        return f"what attempt {attempt.number} wrote last is being fetched from {attempt.node}"
+        return f"what attempt {attempt.number} wrote is being fetched from {attempt.node}"
 
     def live_attempt(self, job: JobRow) -> AttemptRow | None:
         """The attempt of `job` that may be under way on a node; None: the job waits in the store."""

@@ -15,8 +15,8 @@ BAD = "bad_checkpoint"
 def resumable(store: Store, transaction: Transaction, jobs: Sequence[JobRow]) -> dict[str, Any]:
     """The fields of a round's state that are about checkpoints."""
     waiting = _waiting(jobs)
-    if not any(job.spec.get("checkpoints") for job in jobs):
-        return {}
+    if not waiting:
+        return {"place": store.checkpoints.files.place, "kept": store.checkpoints.files.here()}
     return {
         "checkpoints": transaction.found(lambda connection: kept(connection, waiting)),
         "pulls": transaction.found(lambda connection: pulls(connection, waiting)),
@@ -53,4 +53,6 @@ def record_damage(store: Store, answers: Sequence[Answer], now: float) -> None:
 
 
 def _waiting(jobs: Sequence[JobRow]) -> list[str]:
-    return [job.id for job in jobs if job.spec.get("checkpoints") and job.state == "queued" and job.node is None]
+    there = [job for job in jobs if job.attempt or job.retry_of is not None]
+    wanted = [job for job in there if job.spec.get("checkpoints") or job.results_due]
+    return [job.id for job in wanted if job.state == "queued" and job.node is None]

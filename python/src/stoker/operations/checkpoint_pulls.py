@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stoker.errors import StokerError
+from stoker.operations import results
 from stoker.operations.rounds import ask_nodes
 from stoker.operations.values import Problem
 
@@ -60,16 +61,24 @@ def _placed(session: Session, rows: Sequence[JobRow]) -> list[tuple[JobRow, str]
 def pull(session: Session, row: JobRow, node: str, *, ask: bool | None = None) -> Pulled:
     """Fetch the newest complete checkpoint of the newest attempt of `row`, which is or was on `node`.
 
+    Where another attempt follows, the results that this one left are fetched before.
+
     `ask`: have it written first; by default as the job says.
     """
     claimed = session.store.checkpoints.claim(row.id)
     if claimed is None:
         return Pulled(row.id, "busy", "it is being fetched")
-    with holding(session, claimed), session.store.checkpoints.files.draft(session.store.url, row.id) as draft:
-        if draft is None:
-            return Pulled(row.id, "busy", "another process of this machine is fetching it")
+    with holding(session, claimed):
         try:
-            return _Pull(session, row, node, claimed).into(draft, ask)
+            left = results.fetch_left(session, row, node)
+            if not row.spec.get("checkpoints"):
+                session.store.checkpoints.end(claimed, next_at=None, settled=row.attempt)
+                return Pulled(row.id, "none", problem=left)
+            with session.store.checkpoints.files.draft(session.store.url, row.id) as draft:
+                if draft is None:
+                    return Pulled(row.id, "busy", "another process of this machine is fetching it")
+                told = _Pull(session, row, node, claimed).into(draft, ask)
+            return replace(told, problem=told.problem or left)
         except StokerError as problem:
             session.store.checkpoints.end(claimed, next_at=time.time() + AWAY_S, problem=problem.message)
             raise

@@ -24,10 +24,11 @@ def clean(
     session: Session, *, older_than: float | str = "24h", keep_last: int = 0, unfetched: bool = False,
     dry_run: bool = False,
 ) -> CleanReport:  # fmt: skip
-    """Delete finished jobs: their folders on the nodes, then their rows in the store, then snapshots that none uses.
+    """Delete finished jobs: their folders on the nodes, their rows in the store, then files here that none uses.
 
-    What is reported is what the nodes say they deleted. A job that runs, or whose node does not answer, is kept, and so
-    is one whose results were to be fetched and have not been: perhaps nobody else has them.
+    Those are snapshots and checkpoints. What is reported is what the nodes say they deleted. A job that runs, or whose
+    node does not answer, is kept, and so is one whose results were to be fetched and have not been: perhaps nobody else
+    has them.
 
     Args:
         older_than: Only jobs that were over this long ago (24h, 7d).
@@ -55,9 +56,11 @@ def clean(
     # A workflow that is under way keeps the snapshot of jobs that it has not made yet.
     staying |= set(session.store.workflows.running())
     here = session.store.snapshots.clear(session.store.url, staying, unused_s, dry_run=dry_run)
+    kept = session.store.checkpoints.files.clear(session.store.url, staying, unused_s, dry_run=dry_run)
     return CleanReport(
         tuple(gone), len(finished) - len(gone), dry_run, problems, unfetched=due, snapshots=len(here),
         node_snapshots=sum(len(answer.get("snapshots") or ()) for answer in answers.values()),
+        checkpoints=len(kept),
     )  # fmt: skip
 
 

@@ -123,6 +123,9 @@ class RunOptions(JobOptions, total=False):
         auto_pull: Fetch everything there that differs when the job is over.
         project: The project: a folder, or the name of one that was named before. It is remembered.
         nodes: Start it on so many nodes at once, all or none, each with its rank and the address of the first.
+        cached: With --snapshot: where a job ended well with the same files, command, environment and data, that is the
+            answer, and nothing runs.
+        force: Run it all the same.
     """
 
     environment: bool
@@ -132,6 +135,8 @@ class RunOptions(JobOptions, total=False):
     auto_pull: bool
     project: str | None
     nodes: int | None
+    cached: bool
+    force: bool
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ class Named:
     """What a caller named of a job; what is None is for the settings to say.
 
     `retry_on` and `wants` are as they are stored; `results` is what its row says of them (`stoker.operations.results`).
-    `ranks`: on how many nodes at once.
+    `ranks`: on how many nodes at once. `cached`: a stored result will do.
     """
 
     spec: Mapping[str, Any]
@@ -150,6 +155,7 @@ class Named:
     results: Mapping[str, Any] | None = None
     wants: Mapping[str, Any] | None = None
     ranks: int = 1
+    cached: bool = False
 
 
 def named_job(argv: Sequence[str], options: JobOptions, title: str) -> Named:

@@ -125,12 +125,8 @@ class Renting:
     def _excluded(self, wanted: Sequence[JobRow | None]) -> frozenset[int]:
         """Machines that are held already, and those that failed the jobs before."""
         jobs = {job.id for job in wanted if job is not None}
-        failed = (*lifecycle.LOSSES, "setup")
-        return frozenset(
-            row.machine_id
-            for row in self.rows
-            if row.machine_id is not None and (row.live or (row.job in jobs and row.problem in failed))
-        )
+        held = {row.machine_id for row in self.rows if row.machine_id is not None and row.live}
+        return frozenset(held | offers.excluded(row for row in self.rows if row.job in jobs and not row.live))
 
     def _intent(self, name: str, pool: Pool, job: JobRow | None, best: Ranked, who: str = "") -> InstanceRow:
         number, machine = secrets.token_hex(6), best.offer.get("machine_id")

@@ -109,8 +109,8 @@ class Steps:
             if not problem.refused and problem.instance is None:
                 return Done(asked, problem.message)  # it may be there: its label tells
             values = dict(lifecycle.refused(asked, problem.message, self._now(), problem.instance))
-            if problem.kind == "taken":
-                values["problem"] = "ask gone"  # somebody was faster: there are others
+            if problem.kind == "taken" and problem.instance is None:
+                values["problem"] = None  # somebody was faster: there are others
             return Done(self._change(asked, values) or asked, f"pool {row.pool}: {problem.message}")
         made = self._change(asked, lifecycle.created(number))
         if made is None:

@@ -13,11 +13,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stoker.errors import StokerError
-from stoker.operations.checkpoint_pulls import last
 from stoker.operations.values import Problem, Results
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def fetch(session: Session, jobs: Sequence[str] | None = None) -> tuple[Problem,
     fails stays due; without `jobs`, it is not tried again within a minute. Before the results of `jobs` comes what they
     wrote last of their checkpoints.
     """
+    from stoker.operations.checkpoint_pulls import last
+
     lost = last(session, jobs) if jobs is not None else ()
     due = [row for row in session.store.due.jobs() if jobs is None or row.id in jobs]
     problems = []
@@ -136,6 +138,35 @@ def _fetch(session: Session, row: JobRow) -> Problem | None:
         again = command(row, session.store.node(row.node))
         session.say(f"{row.id}: left there, may hold secrets: {left} (next: {again} --with-secrets)")
     return None
+
+
+def fetch_left(session: Session, row: JobRow, node: str) -> Problem | None:
+    """Fetch what an attempt left of results when another one follows, before that begins or its node is given up.
+
+    Those of the last attempt come when the job is over. Why they could not be fetched is written down, and returned.
+    """
+    from stoker.operations import sync
+
+    told = row.results or {}
+    if not row.results_due or row.state != "queued" or row.node is not None:
+        return None
+    remote = remote_folder(replace(row, node=node), session.store.node(node))
+    report, why = None, f"they go to {told['host']}: stoker dispatch there fetches the next ones"
+    if remote is None:
+        why = f"{node} never told where its state folder is"
+    elif told["host"] == platform.node():
+        report, problems = sync.fetched(session, node, remote, told["local"], told["paths"])
+        why = problems[0].message if problems else f"{node} did not answer"
+    kind, data = "results.refused", dict[str, Any](reason=why)
+    if report is not None:
+        kind = "results.left"
+        data = {"local": report.local, "files": len(report.changes), "bytes": report.bytes}
+    with session.store.write() as transaction:
+        transaction.event(kind, time.time(), job=row.id, attempt=row.attempt, node=node, data=data)
+    if report is not None:
+        return None
+    text = f"the results that attempt {row.attempt} of {row.id} left could not be fetched: {why}"
+    return Problem(node, text, None if remote is None else command_of(node, told["paths"], remote, told["local"]))
 
 
 def settle(session: Session, synced: Synced, paths: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from stoker.errors import UsageError
-from stoker.operations import agent_options, files, rented_pools, results, selection
+from stoker.operations import agent_options, files, rented_pools, result_cache, results, selection
 from stoker.operations.find import job_row
 from stoker.operations.options import JobOptions, Named, RunOptions, named_job, names_only, one_command
 from stoker.operations.registry import Command, Short, operation
@@ -63,7 +63,10 @@ def prepared(session: Session, named: Named, options: RunOptions) -> Named:
     )  # fmt: skip
     if options.get("environment"):
         spec = {**spec, "env": _activated(session, spec, named.on)}
-    return replace(named, spec=spec, results=wanted, ranks=ranks_of(options))
+    if options.get("force") and not options.get("cached"):
+        raise UsageError("--force runs what --cached would not, and there is no --cached")
+    cached = bool(options.get("cached")) and not options.get("force")
+    return replace(named, spec=spec, results=wanted, ranks=ranks_of(options), cached=cached)
 
 
 def ranks_of(options: RunOptions) -> int:
@@ -91,6 +94,10 @@ def submit(
     wants = wants_of(named)
     more: dict[str, Any] = {"template": template, "retry_on": named.retry_on, "results": named.results, "wants": wants}
     selection.refuse_impossible(session, target, wants or {})
+    if named.cached:
+        _refuse_later(queue is not None)
+        if (stored := result_cache.found(session, named, result_cache.key_of(spec, wants))) is not None:
+            return Submitted(job_of(session, stored), time.monotonic() - began, cached=True)
     if queue is not None:
         row = _written(session, named.title, spec, target, most, queue=queue, priority=priority, **more)
         return Submitted(job_of(session, row), time.monotonic() - began)
@@ -101,6 +108,7 @@ def submit_all(
     session: Session, jobs: Sequence[Named], queue: str | None
 ) -> tuple[tuple[Job, ...], tuple[Problem, ...]]:
     """Submit several jobs as one: none is written down before all are checked, and the same rounds offer them all."""
+    _refuse_later(any(named.cached for named in jobs))
     done = [(named, *completed(session, named)) for named in jobs]
     for named, _, target, _ in done:
         selection.refuse_impossible(session, target, wants_of(named) or {})
@@ -113,6 +121,11 @@ def submit_all(
     ]  # fmt: skip
     problems = () if queue is not None else _place(session, rows)
     return jobs_of(session, [job_row(session, row.id) for row in rows]), problems
+
+
+def _refuse_later(later: bool) -> None:
+    if later:
+        raise UsageError("--cached is for a command that runs now", next_step="stoker run --snapshot --cached -- ...")
 
 
 def wants_of(named: Named) -> dict[str, Any] | None:
@@ -256,8 +269,9 @@ def _written(
 
 
 def _added(session: Session, name: str, spec: dict[str, Any], target: str | None, retries: int, **more: Any) -> JobRow:
-    ranks = int((more.get("wants") or {}).get("ranks") or 1)
-    return session.store.add_job(name, spec, target, retries, ranks=ranks, **more)
+    wants = more.get("wants") or {}
+    key = result_cache.key_of(spec, wants)
+    return session.store.add_job(name, spec, target, retries, ranks=int(wants.get("ranks") or 1), cache_key=key, **more)
 
 
 def _use_files(session: Session, row: JobRow) -> None:

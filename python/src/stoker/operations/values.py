@@ -251,11 +251,15 @@ class JobList:
 
 @dataclass(frozen=True)
 class Submitted:
-    """A job that was just written to the store, after the round that offered it to the nodes."""
+    """A job that was just written to the store, after the round that offered it to the nodes.
+
+    `cached`: none was; this one ended well before, with the same files, command, environment and data.
+    """
 
     job: Job
     elapsed_s: float
     problems: tuple[Problem, ...] = ()
+    cached: bool = False
 
 
 @dataclass(frozen=True)
@@ -312,7 +316,7 @@ class CleanReport:
     """What was really deleted. `kept`: finished jobs that stayed: too recent, or their node did not answer.
 
     Of these `unfetched` (job ids) wait for their results to be fetched. `snapshots` went here, `node_snapshots` on
-    the nodes.
+    the nodes, `checkpoints` here.
     """
 
     removed: tuple[Removed, ...]
@@ -322,6 +326,7 @@ class CleanReport:
     unfetched: tuple[str, ...] = ()
     snapshots: int = 0
     node_snapshots: int = 0
+    checkpoints: int = 0
 
 
 @dataclass(frozen=True)

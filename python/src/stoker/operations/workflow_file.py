@@ -45,7 +45,7 @@ _OWN = (
 )
 _COMMANDS = ("argv", "script", "template", "agent")
 # What is done before a job is submitted, and means nothing for one that is made later; and the name, which is the key.
-_NOT_HERE = ("name", "sync", "environment")
+_NOT_HERE = ("name", "sync", "environment", "cached", "force")
 OPTIONS = {name: hint for name, hint in get_type_hints(RunOptions).items() if name not in _NOT_HERE}
 # Where values of parents may stand: what is known only when the job is made.
 _LATER = ("argv", "env")

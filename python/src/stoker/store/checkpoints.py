@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, delete, func, insert, select, type_coerce, update
+from sqlalchemy import ColumnElement, Connection, Text, and_, delete, func, insert, or_, select, type_coerce, update
 
 from stoker.store import schema
 from stoker.store.checkpoint_files import CheckpointFiles
@@ -67,16 +67,18 @@ class Checkpoints:
         return self._unsettled(turn, func.coalesce(pull.c.until, 0.0) <= at)
 
     def unsettled(self, job_ids: Iterable[str]) -> list[JobRow]:
-        """Those of these jobs whose newest attempt ended other than well, and wrote something that may be fetched."""
+        """Those of these jobs whose newest attempt ended other than well, and may have left something to fetch."""
         jobs = schema.jobs
         return self._unsettled(jobs.c.id.in_(list(job_ids)), jobs.c.state != "running")
 
     def _unsettled(self, *more: ColumnElement[bool]) -> list[JobRow]:
         jobs, pull = schema.jobs, schema.checkpoint_pulls
+        # Of a job that goes on in another attempt what there is of results comes, too: the next one has its own folder.
+        again = and_(jobs.c.results_due.is_(True), jobs.c.state == "queued", jobs.c.node.is_(None))
         query = (
             select(jobs).outerjoin(pull, pull.c.job_id == jobs.c.id)
             .where(
-                type_coerce(jobs.c.spec, Text).contains(_HAS, autoescape=True), jobs.c.attempt > 0,
+                or_(type_coerce(jobs.c.spec, Text).contains(_HAS, autoescape=True), again), jobs.c.attempt > 0,
                 jobs.c.state != "succeeded", jobs.c.state != "starting",
                 func.coalesce(pull.c.settled, 0) < jobs.c.attempt, *more,
             )
@@ -85,7 +87,7 @@ class Checkpoints:
         with self._store.read() as connection:
             rows = [JobRow(**row) for row in connection.execute(query).mappings()]
         # What waits on a node for GPUs has written nothing yet.
-        return [row for row in rows if row.spec.get("checkpoints") and not (row.state == "queued" and row.node)]
+        return [row for row in rows if not (row.state == "queued" and row.node)]
 
     def claim(self, job_id: str, *, now: float | None = None) -> PullRow | None:
         """Take the fetching for `LEASE_S` seconds, under a new number. None: somebody else has it."""

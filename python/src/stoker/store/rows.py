@@ -31,7 +31,8 @@ class JobRow:
     the same `gang`, which is the id of `rank` 0; `rank_env` is what its newest attempt finds in its environment of the
     others. `passed` counts later jobs that took room it waits for, `blocked_since` is when it first found none.
     `put_back`: why its attempt is stopped to be followed by another one elsewhere, None: it is not.
-    `moves` is how often it went elsewhere because a lease ran out.
+    `moves` is how often it went elsewhere because a lease ran out. Jobs with the same `cache_key` have the same result
+    (`stoker.operations.result_cache`), None: that is not known.
     """
 
     id: str
@@ -77,6 +78,7 @@ class JobRow:
     blocked_since: float | None = None
     put_back: str | None = None
     moves: int | None = None
+    cache_key: str | None = None
 
     @property
     def turn(self) -> tuple[int, float, int]:

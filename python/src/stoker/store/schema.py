@@ -158,9 +158,11 @@ jobs = Table(
     Column("passed", Integer),
     Column("blocked_since", Double),
     Column("put_back", Words),
+    Column("cache_key", String(64)),
     Index("jobs_by_state", "state"),
     Index("jobs_by_number", "number"),
     Index("jobs_by_gang", "gang"),
+    Index("jobs_by_cache_key", "cache_key"),
 )
 
 attempts = Table(

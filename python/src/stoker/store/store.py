@@ -184,6 +184,7 @@ class Store:
         wants: Mapping[str, Any] | None = None,
         ranks: int = 1,
         fresh: bool = False,
+        cache_key: str | None = None,
         now: float | None = None,
         within: Transaction | None = None,
     ) -> JobRow:
@@ -211,7 +212,7 @@ class Store:
                         "retry_of": retry_of, "submitted_by": submitted_by, "template": template, "queue": queue,
                         "retry_on": retry_on, "results": results,
                         "results_due": True if results and results.get("asked") else None,
-                        "wants": wants, "gang": job_id if ranks > 1 else None,
+                        "cache_key": cache_key, "wants": wants, "gang": job_id if ranks > 1 else None,
                     }  # fmt: skip
                     if queue is not None:
                         self.queues.ensure(transaction, queue, at)
@@ -269,6 +270,13 @@ class Store:
             query = query.limit(limit)
         with self.read() as connection:
             return [JobRow(**row) for row in connection.execute(query).mappings()]
+
+    def succeeded_with(self, cache_key: str, limit: int) -> list[str]:
+        """Ids of jobs with this key that ended well, newest first."""
+        table = schema.jobs
+        query = select(table.c.id).where(table.c.cache_key == cache_key, table.c.state == "succeeded")
+        with self.read() as connection:
+            return list(connection.execute(query.order_by(table.c.number.desc()).limit(limit)).scalars())
 
     def gang(self, gang: str) -> list[JobRow]:
         """The ranks of a gang, in order."""

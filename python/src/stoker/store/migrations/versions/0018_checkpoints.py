@@ -1,4 +1,4 @@
-"""Checkpoints that are kept of jobs, who fetches them at this moment, and which one an attempt goes on from."""
+"""Checkpoints that are kept of jobs, who fetches them, which one an attempt goes on from; what decides a result."""
 
 from __future__ import annotations
 
@@ -42,3 +42,5 @@ def upgrade() -> None:
         sa.Column("problem", sa.Text),
     )
     op.add_column("attempts", sa.Column("resume", sa.Text))
+    op.add_column("jobs", sa.Column("cache_key", sa.String(64)))
+    op.create_index("jobs_by_cache_key", "jobs", ["cache_key"])

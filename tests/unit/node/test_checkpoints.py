@@ -1,0 +1,97 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which files count as a complete checkpoint, on real files."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.stoker.fleet.plugins.module_utils import checkpoints, tree
+
+BEGAN = time.time() - 3600
+
+
+def put(path: Path, text: str = "x", age_s: float = 60.0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    os.utime(path, (time.time() - age_s,) * 2)
+    return path
+
+
+def look(top: Path, **more: Any) -> dict[str, Any]:
+    return checkpoints.newest(str(top), more.pop("began", BEGAN), more.pop("mark", None), more.pop("over", False))
+
+
+def test_a_file_or_folder_that_holds_still_is_one_with_the_digest_of_its_tree(tmp_path: Path) -> None:
+    put(tmp_path / "out" / "model.pt", "weights")
+    put(tmp_path / "out" / "sub" / "optimizer-step-300.pt", "state")
+    (tmp_path / "out" / "last").symlink_to("model.pt")
+    os.utime(tmp_path / "out" / "last", (BEGAN + 1,) * 2, follow_symlinks=False)
+    found = look(tmp_path / "out")
+    assert (found["state"], found["name"], found["files"], found["step"]) == ("ready", "out", 3, 300), found
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    tree.copy(os.fsencode(tmp_path / "out"), os.fsencode(alone / "out"))
+    assert tree.digest(os.fsencode(alone))[0] == found["digest"], "what comes is compared by this"
+    assert look(tmp_path / "out", mark=found["mark"])["state"] == "same"
+    put(tmp_path / "out" / "model.pt", "heavier")
+    assert look(tmp_path / "out", mark=found["mark"])["state"] == "ready"
+
+
+def test_of_a_pattern_the_newest_that_is_whole_counts(tmp_path: Path) -> None:
+    for step in (9, 10, 100):
+        put(tmp_path / f"step-{step}.pt", str(step), age_s=200 - step)
+    (tmp_path / "step-last.pt").symlink_to("step-9.pt")
+    put(tmp_path / "step-200.pt.tmp", "half")
+    assert look(tmp_path / "step-*")["step"] == 100
+    with put(tmp_path / "step-110.pt", "half").open("a"):
+        found = look(tmp_path / "step-*")
+        assert (found["step"], found["newer"]) == (100, f"step-110.pt is being written by process {os.getpid()}")
+    assert look(tmp_path / "step-*")["step"] == 110, "nobody writes it any more"
+    assert look(tmp_path / "step-*", began=time.time())["state"] == "none", "another run wrote these"
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_what_was_written_just_now_counts_when_its_job_is_over(tmp_path: Path, over: bool) -> None:
+    wanted = "ready" if over else "unsteady"
+    # A machine that is busy may need longer than it takes to settle, but not each time.
+    tried = [
+        look(put(tmp_path / "out" / str(number), age_s=0).parent, over=over) for number in range(100 if not over else 1)
+    ]
+    told = next((found for found in tried if found["state"] == wanted), None)
+    assert told is not None, tried[-1]
+    assert over or "was written to" in told["why"]
+
+
+def test_files_by_which_programs_write_first_are_none_of_it(tmp_path: Path) -> None:
+    put(tmp_path / "out" / "model.pt")
+    whole = look(tmp_path / "out")["digest"]
+    for name in ("model.pt.tmp", "tmp-checkpoint-7/model.pt", "model.part", ".git/config", ".stoker-partial/x"):
+        put(tmp_path / "out" / name, age_s=0)
+    assert look(tmp_path / "out")["digest"] == whole
+
+
+def test_what_cannot_be_read_whole_does_not_count(tmp_path: Path) -> None:
+    assert look(tmp_path / "nothing")["state"] == "none"
+    put(tmp_path / "out" / "model.pt")
+    os.mkfifo(tmp_path / "out" / "pipe")
+    os.utime(tmp_path / "out" / "pipe", (BEGAN + 1,) * 2)
+    found = look(tmp_path / "out")
+    assert (found["state"], "neither a file nor a link" in found["why"]) == ("unsteady", True), found
+
+
+@pytest.mark.parametrize(
+    ("names", "step"),
+    [
+        (["step-300.pt"], 300), (["checkpoint-500/model.bin", "checkpoint-500/rng_0.pth"], 500),
+        (["epoch=3-step=1200.ckpt"], 1200), (["300.pt"], 300), (["last.pt"], None), (["a-1.pt", "b-2.pt"], None),
+    ],
+)  # fmt: skip
+def test_names_tell_the_step(names: list[str], step: int | None) -> None:
+    assert checkpoints.step_of(names) == step
