@@ -85,3 +85,42 @@ def test_a_training_that_loses_its_machine_ends_as_if_nothing_had_been(
     assert [row["key"] for row in spent["rows"] if row["key"]] == [job]
     assert abs(spent["total"] - float(double.billed().total)) < 0.01
     assert re.search(rf"{job} .*\$0\.0", cli("vast", "cost").out)
+
+
+@pytest.mark.accepts("V06", "V30")
+def test_machines_by_hand(cli: Cli, double: Double) -> None:
+    offers = cli("vast", "offers", "cheap")
+    assert "RTX 4090" in offers.out
+    assert "the first: RTX 4090 in Texas, US: $0.3640 per hour" in offers.out, offers
+    assert cli("vast", "offers", "dear").code == 2
+    rented = cli("vast", "rent", "cheap", "--wait", "--json")
+    assert rented.code == 0, rented
+    [machine] = rented.json()["instances"]
+    name, number = machine["node"], machine["provider_id"]
+    assert (machine["phase"], machine["job"], machine["usd_per_hour"]) == ("ready", None, pytest.approx(0.364))
+    # One of another tool, and one with a label of this store that the store knows nothing of.
+    other = double.foreign("somebody's")
+    orphan = double.foreign(double.instances[number].label[:-12] + "0" * 12)
+    told = cli("vast", "list", "--reconcile")
+    assert re.search(rf"{other} +somebody's +\$0\.\d+ +foreign", told.out), told
+    assert re.search(rf"{orphan} +stoker/\S+ +\$0\.\d+ +destroy", told.out), told
+    stopped = cli("vast", "stop", name)
+    assert (stopped.code, double.instances[number].current) == (0, "stopped"), stopped
+    again = cli("vast", "stop", str(number))
+    assert (again.code, again.out) == (0, f"{name} is stopped already\n")
+    assert cli("vast", "start", name).code == 0
+    asked = cli("vast", "destroy", "--all")
+    assert asked.code == 2
+    assert f"there are 1 machines ({name})" in asked.err
+    gone = cli("vast", "destroy", "--all", "--yes")
+    assert (gone.code, number in double.instances) == (0, False), gone
+    assert f"asked for {number}, the provider says that there is none" in gone.out
+    assert cli("vast", "destroy", name).out == f"{name} is gone already\n"
+    plan = cli("vast", "reap", "--plan")
+    assert (plan.code, set(double.instances)) == (0, {other, orphan})
+    assert "next: stoker vast reap" in plan.out
+    reaped = cli("vast", "reap")
+    assert (reaped.code, set(double.instances)) == (0, {other}), reaped
+    assert f"{orphan} is gone: the provider shows it no more" in reaped.out
+    assert cli("vast", "reap", "--json").json()["done"] == []
+    assert cli("vast", "list").out.startswith("no machine is rented")
