@@ -124,3 +124,48 @@ def test_machines_by_hand(cli: Cli, double: Double) -> None:
     assert f"{orphan} is gone: the provider shows it no more" in reaped.out
     assert cli("vast", "reap", "--json").json()["done"] == []
     assert cli("vast", "list").out.startswith("no machine is rented")
+
+
+# Writes a result at once, and another one when it is asked to end.
+WRITES = """
+import pathlib, signal, sys, time
+def end(number, frame):
+    pathlib.Path("last.txt").write_text("checkpoint")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+pathlib.Path("first.txt").write_text("begun")
+print("begun", flush=True)
+while True:
+    time.sleep(0.1)
+"""
+
+
+def writing(cli: Cli) -> str:
+    """A job that runs on a rented machine."""
+    (cli.folder / "writes.py").write_text(WRITES)
+    job = cli.run("python3", "writes.py", options=("--on", "pool:cheap", "--snapshot"))
+    cli.start("dispatch", "--loop", "--interval", "1s")
+    return job
+
+
+@pytest.mark.accepts("V25", "V29")
+def test_a_stop_signals_the_job_fetches_what_it_wrote_and_then_stops_the_machine(cli: Cli, double: Double) -> None:
+    job = writing(cli)
+    until(lambda: "begun" in cli("logs", job).out, "it runs", 180)
+    [machine] = machines(cli)
+    stopped = cli("vast", "stop", machine["node"])
+    assert (stopped.code, double.instances[machine["provider_id"]].current) == (0, "stopped"), stopped
+    assert cli.job(job)["state"] in ("cancelled", "succeeded")
+    assert [(cli.folder / name).read_text() for name in ("first.txt", "last.txt")] == ["begun", "checkpoint"]
+    assert cli("vast", "stop", machine["node"]).out == f"{machine['node']} is stopped already\n"
+
+
+@pytest.mark.accepts("B12", "V39")
+def test_at_its_limit_a_job_ends_and_what_it_wrote_is_here(cli: Cli, double: Double) -> None:
+    (cli.folder / "stoker.yml").write_text(SETTINGS.replace("per_day: 20", "per_job: 0.0005"))
+    job = writing(cli)
+    until(lambda: cli.job(job)["finished"], "it is stopped", 240)
+    until(lambda: double.instances == {}, "its machine is gone", 120)
+    assert [(cli.folder / name).read_text() for name in ("first.txt", "last.txt")] == ["begun", "checkpoint"]
+    told = cli("events", "--job", job, "--type", "job.stop_requested").out
+    assert f"the budget of $0.00 for {job} is reached" in told, told
