@@ -51,7 +51,7 @@ def machines(cli: Cli, *options: str) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.accepts("V22", "V23")
+@pytest.mark.accepts("V22", "V23", "V27")
 def test_a_training_that_loses_its_machine_ends_as_if_nothing_had_been(
     cli: Cli, double: Double, tmp_path: Path
 ) -> None:
@@ -65,6 +65,15 @@ def test_a_training_that_loses_its_machine_ends_as_if_nothing_had_been(
     until(lambda: [each["step"] for each in cli.job(job)["checkpoints"]["newest"]] == [20], "a checkpoint came", 180)
     [first] = machines(cli)
     assert (first["phase"], first["job"], cli.job(job)["node"]) == ("ready", job, first["node"])
+    # What a person sees of it: phase, host, dollars, and about when it ends.
+    assert (first["host"], first["usd_per_hour"], first["eta_from"]) == (
+        "127.0.0.1", pytest.approx(0.364), "expected_s of its pool",
+    )  # fmt: skip
+    assert 0 < first["spent"] < 0.05
+    assert 0 < first["eta_s"] < 3600
+    shown = cli("job", job).out
+    assert re.search(rf"rented +{first['node']}  ready, RTX 4090, \$0.3640 per hour, \$0.0\d+ spent", shown), shown
+    assert re.search(rf"{first['node']} +cheap +ready \S+ \S+ +{job} +127.0.0.1", cli("vast", "list").out)
     double.exit(first["provider_id"], "the host went away")
     never.touch()
     end.touch()

@@ -39,7 +39,7 @@ def instance_list(value: InstanceList, out: Out) -> None:
     now = time.time()
     if value.instances:
         rows = [_row(each, now) for each in value.instances]
-        out.table(("MACHINE", "POOL", "PHASE", "JOB", "HOST", "GPU", "PER HOUR", "SPENT", "ENDS"), rows)
+        out.table(("MACHINE", "POOL", "PHASE", "JOB", "HOST", "GPU", "PER HOUR", "SPENT", "JOB ENDS"), rows)
         for each in value.instances:
             if each.problem or each.phase not in ("ready", "gone"):
                 out.line((fmt.one_line(f"{name(each)}: {each.evidence or 'nothing is known yet'}"), "dim"))
@@ -102,9 +102,18 @@ def money(amount: float) -> str:
     return f"${amount:.4f}"
 
 
+def of_job(each: Instance) -> str:
+    """One machine of a job, in a line."""
+    problem = f" ({each.problem})" if each.problem else ""
+    spent = f"{money(each.spent)} spent" + (" at least" if each.spent_unknown else "")
+    rate = f", {dollars(each.usd_per_hour)} per hour" if each.ended_at is None else ""
+    eta = f", ends in about {fmt.age(each.eta_s)} ({each.eta_from})" if each.eta_s is not None else ""
+    return f"{name(each)}  {each.phase}{problem}, {each.gpu}{rate}, {spent}{eta}"
+
+
 def _row(each: Instance, now: float) -> tuple[str, ...]:
     phase = f"{each.phase} ({each.problem})" if each.problem else each.phase
-    ends = "-" if each.ended_at is not None else fmt.age(max(0.0, each.ends_at - now))
+    ends = "-" if each.eta_s is None else f"in about {fmt.age(each.eta_s)}"
     spent = money(each.spent) + ("+?" if each.spent_unknown else "")
     return (
         name(each), each.pool, f"{phase} {fmt.age(max(0.0, now - each.since))}", each.job or "-",

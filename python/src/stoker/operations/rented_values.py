@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import TYPE_CHECKING, Any, Literal
 
 from stoker.operations.values import Problem
+from stoker.pools import pool_of
 from stoker.rented import cost
 
 if TYPE_CHECKING:
     from stoker.operations.session import Session
+    from stoker.store import JobRow
     from stoker.store.instance_rows import InstanceRow, IntervalRow
+
+# So many of the newest jobs are looked through for earlier runs.
+_LOOKED_AT = 500
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class Instance:
     """A rented machine. `usd_per_hour` is what it costs now, in the state it is in; `spent` what it came to so far.
 
     `spent_unknown` names what is not in that because a rate is not known. `ends_at`: when its time to live is over.
+    `eta_s` is about how long its job will still run, by `eta_from`: earlier runs, or what the pool expects.
     """
 
     id: str
@@ -70,6 +77,8 @@ class Instance:
     ended_at: float | None
     evidence: str | None
     why: str | None
+    eta_s: float | None = None
+    eta_from: str | None = None
 
 
 @dataclass(frozen=True)
@@ -185,4 +194,39 @@ def instances_of(session: Session, rows: Sequence[InstanceRow]) -> tuple[Instanc
     now, by = time.time(), dict[str, list["IntervalRow"]]()
     for interval in session.store.instances.intervals():
         by.setdefault(interval.instance, []).append(interval)
-    return tuple(instance_of(row, by.get(row.id, []), now) for row in rows)
+    found = []
+    for row in rows:
+        shown = instance_of(row, by.get(row.id, []), now)
+        job = session.store.job(row.job) if row.job is not None and row.live else None
+        found.append(shown if job is None else replace(shown, **_eta(session, job, now)))
+    return tuple(found)
+
+
+def of_job(session: Session, job: JobRow) -> tuple[Instance, ...]:
+    """The machines that a job ran on or waits for; what each cost is what it cost for this job."""
+    store, now = session.store, time.time()
+    intervals = [each for each in store.instances.intervals() if each.job == job.id]
+    ids = {each.instance for each in intervals} | {row.id for row in store.instances.of_job(job.id)}
+    rows = [row for row in store.instances.all(live=False) if row.id in ids]
+    return tuple(
+        replace(
+            instance_of(row, [each for each in intervals if each.instance == row.id], now),
+            **(_eta(session, job, now) if row.live and row.job == job.id else {}),
+        )
+        for row in rows
+    )
+
+
+def _eta(session: Session, job: JobRow, now: float) -> dict[str, Any]:
+    """How long it will still run: as long as jobs of its name did; without any, as long as its pool expects."""
+    if job.finished:
+        return {}
+    ran = [row.elapsed_s for row in session.store.jobs(states=("succeeded",), limit=_LOOKED_AT) if
+           row.name == job.name and row.elapsed_s is not None]  # fmt: skip
+    pool = session.config.pools.get(pool_of(job.target) or "")
+    if not ran and pool is None:
+        return {}
+    whole = median(ran) if ran else (pool.expected_s if pool is not None else 0.0)
+    source = f"{len(ran)} earlier run{'s' * (len(ran) != 1)} of {job.name}" if ran else "expected_s of its pool"
+    begun = job.started_at if job.state == "running" else None
+    return {"eta_s": max(0.0, whole - (now - begun if begun is not None else 0.0)), "eta_from": source}
