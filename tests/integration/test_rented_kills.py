@@ -115,9 +115,12 @@ def whole_life(folder: Path, double: Double, at: int | None) -> int:
     raise AssertionError(f"killed at {at}: not over after {turns} turns")
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
+@pytest.mark.accepts("V26")
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 120))
 @example(at=None)
+@example(at=76)  # gone, and what was put aside is not settled yet
 def test_killed_between_any_two_steps_it_goes_on_without_renting_twice(
     nodes_for_all: list[PlainNode], monkeypatch: pytest.MonkeyPatch, at: int | None
 ) -> None:
@@ -128,6 +131,8 @@ def test_killed_between_any_two_steps_it_goes_on_without_renting_twice(
             monkeypatch.setenv(name, value)
         (folder / "stoker.yml").write_text(SETTINGS)
         whole_life(folder, double, at)
+        with controller(folder, Sword(None)) as (session, provider):
+            tend(session, now=double.now, asked=provider)  # the dispatcher goes on
         assert (double.instances, len(double.ended)) == ({}, 1)
         with open_store(f"sqlite:///{folder}/store.db") as store:
             spent = cost.of(store.instances.intervals(), double.now()).total

@@ -31,11 +31,17 @@ def given_up(instances: Instances, row: InstanceRow, pool: Pool | None, now: flo
 
 
 def after(instances: Instances, before: InstanceRow, row: InstanceRow, now: float) -> None:
-    """What was seen changed its row: a loss is noted, and one that is gone is settled."""
+    """What was seen changed its row: a loss is noted, and how long it ran."""
     if row.machine_id is not None and row.ready_at is not None and before.ready_at is not None:
         if row.problem in LOSSES and before.problem not in LOSSES:
             instances.mark(MarkRow(row.machine_id, losses=1, run_s=max(0.0, now - row.ready_at), failed_at=now))
         elif not row.live and before.problem not in LOSSES:
             instances.mark(MarkRow(row.machine_id, run_s=max(0.0, now - row.ready_at)))
-    if before.live and not row.live:
-        instances.settle(row.id, float(cost.of(instances.intervals(row.id), now).total), now=now)
+
+
+def settle(instances: Instances, now: float) -> None:
+    """Replace what was put aside for instances that are over by what they came to."""
+    for put_aside in instances.reservations():
+        row = instances.get(put_aside.instance)
+        if row is not None and not row.live:
+            instances.settle(row.id, float(cost.of(instances.intervals(row.id), now).total), now=now)

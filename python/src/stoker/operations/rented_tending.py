@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stoker.errors import StokerError
-from stoker.operations import rented_hosts, rented_losses
+from stoker.operations import rented_hosts, rented_losses, rented_marks
 from stoker.operations.rented_look import Clock, Look, look
 from stoker.operations.rented_needs import Ends, Needs, limit_of, needs
 from stoker.operations.rented_provider import Provider, ProviderError, provider
@@ -77,6 +77,7 @@ class Turn:
 
     def make(self, asked: Provider | None, rent: bool) -> Tended:
         """The whole of it, in its order."""
+        rented_marks.settle(self._instances, self._now())
         rows = self._instances.all()
         wanted = needs(self._session, rows)
         if not rows and not any(wanted.unheld.values()) and not any(p.min for p in self._session.config.pools.values()):
@@ -98,6 +99,7 @@ class Turn:
         if seen.problem is not None:
             told = dict.fromkeys(self._session.config.pools, f"the provider does not answer: {seen.problem.message}")
         self._losses(seen)
+        rented_marks.settle(self._instances, self._now())
         rented_losses.tell(self._store, self._alerts, self._now())
         rented_hosts.refresh(self._session)
         return Tended(told, tuple(self._problems), self._steps)
