@@ -125,27 +125,32 @@ def test_a_machine_is_rented_used_and_given_back(double: Double, plays: Plays, b
     assert told["cost"]["per_hour"] == "0"
 
 
+@pytest.mark.slow
 @pytest.mark.accepts("V01")
 def test_without_an_sshd_it_is_not_ready_and_is_kept_or_destroyed(double: Double, plays: Plays, bed: Bed) -> None:
     double.fault("port-closed")
     offer = double.offers[0]["id"]
-    first = wanted(plays, bed, f"offers: [{offer}]", "timeout: 5", "wait: ssh")
-    second = wanted(plays, bed, "timeout: 5", "wait: ssh", "on_failure: destroy")
+    rent = wanted(plays, bed, f"offers: [{offer}]", "wait: running")
+    keep, destroy = (wanted(plays, bed, "wait: ssh", "timeout: 1", f"on_failure: {how}") for how in ("keep", "destroy"))
     done = plays.run(
         f"""
-        - stoker.fleet.vast_instance: {first}
+        - stoker.fleet.vast_instance: {rent}
+          register: made
+        - stoker.fleet.vast_instance: {keep}
           register: kept
-        - stoker.fleet.vast_instance: {second}
+        - stoker.fleet.vast_instance: {destroy}
           register: destroyed
         """,
         hosts="localhost",
     ).results["localhost"]
+    assert done["made"]["created"]
     assert "ssh does not answer at 127.0.0.1:" in done["kept"]["msg"]
     assert "it was kept and is billed" in done["kept"]["msg"]
     assert "it was destroyed" in done["destroyed"]["msg"]
     assert not double.instances
 
 
+@pytest.mark.slow
 @pytest.mark.accepts("V09")
 def test_a_registry_login_and_a_bad_image(double: Double, plays: Plays, bed: Bed) -> None:
     offer = double.offers[0]["id"]
@@ -172,6 +177,31 @@ def test_a_key_of_the_account(double: Double, plays: Plays, bed: Bed) -> None:
     assert "no line of an OpenSSH public key" in told["bad"]["msg"]
 
 
+@pytest.mark.slow
+def test_an_instance_is_stopped_started_and_not_guessed_at(double: Double, plays: Plays) -> None:
+    number = double.foreign("me/1")
+    states = ["stopped", "stopped", "running", "running"]
+    tasks = [
+        f"- stoker.fleet.vast_instance: {{id: {number}, state: {state}, wait: running}}\n  register: was{index}\n"
+        for index, state in enumerate(states)
+    ]
+    done = plays.run(
+        "".join(tasks)
+        + f"- stoker.fleet.vast_instance: {{id: {number}, state: absent}}\n  check_mode: true\n  register: checked\n"
+        + "- stoker.fleet.vast_instance: {label: me/2}\n  register: nothing\n"
+        + "- stoker.fleet.vast_instance: {label: me/2, state: stopped}\n  register: missing\n"
+        + "- stoker.fleet.vast_instance_info: {label: me/1, api_key: wrong}\n  register: wrong\n",
+        hosts="localhost",
+    )
+    told = done.results["localhost"]
+    assert [told[f"was{index}"]["changed"] for index in range(4)] == [True, False, True, False], done.output
+    assert [told[f"was{index}"]["instance"]["phase"] for index in range(4)] == states
+    assert told["checked"]["changed"]
+    assert number in double.instances
+    assert "to rent one offers and image is needed" in told["nothing"]["msg"]
+    assert (told["missing"]["kind"], told["wrong"]["kind"]) == ("gone", "auth")
+
+
 class Listed:
     """What ``ansible-inventory --list`` says of an inventory."""
 
@@ -195,7 +225,16 @@ def test_the_inventory_has_what_runs_and_an_error_is_no_empty_one(double: Double
     assert "HostKeyAlias=vast-" in listed.out
     assert "uid=" not in listed.out
     assert double.key not in listed.out
+    cache = plays.folder / "cache"
+    kept = {"cache": True, "cache_plugin": "ansible.builtin.jsonfile", "cache_connection": str(cache)}
+    plain = plays.inventory.read_text()
+    plays.inventory.write_text(json.dumps({**json.loads(plain), **kept}))
+    assert set(Listed(plays).hosts) == set(listed.hosts)
     double.exit(one)
+    assert set(Listed(plays).hosts) == set(listed.hosts)
+    [file] = cache.iterdir()
+    assert double.key not in file.read_text()
+    plays.inventory.write_text(plain)
     assert set(Listed(plays).hosts) == {f"vast-{two}"}
     double.fault("list-nonsense", body="html")
     broken = Listed(plays)

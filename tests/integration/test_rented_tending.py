@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from contracts.vast import Boot, Double, vast_double
 from testbed import PlainNode
 
 from stoker.dispatch import NodeInfo, RoundRequest, begin_round
+from stoker.errors import UsageError
+from stoker.operations import vast_changes
 from stoker.operations.rented_tending import Tended, tend
 from stoker.operations.session import Session
 from stoker.store import JobRow
@@ -136,3 +139,85 @@ def test_a_loss_is_proven_by_the_provider_and_the_job_gets_another_machine(
     double.advance(60)
     turn(session, double)
     assert double.instances == {}
+
+
+@pytest.mark.accepts("V19")
+@pytest.mark.parametrize("state", ["offline", "exited", "unknown"])
+def test_a_machine_that_is_not_well_is_noticed_at_the_next_look(session: Session, double: Double, state: str) -> None:
+    job(session)
+    [ready] = until(session, double, "ready")
+    double.instances[int(ready.provider_id or 0)].show(state, None, None)
+    turn(session, double)
+    events = session.store.events(types=("instance.problem",), limit=10)
+    assert [(event.node, event.data["problem"]) for event in events] == [(ready.node, state)]
+    assert state in str(events[0].data["evidence"])
+
+
+@pytest.mark.accepts("V39")
+def test_no_machine_above_the_price_and_none_beyond_its_time(session: Session, double: Double) -> None:
+    Path("stoker.yml").write_text(SETTINGS.replace("price: 0.5", "price: 0.36"))
+    row = job(session)
+    told = turn(session, double).pools or {}
+    assert (double.instances, session.store.instances.all()) == ({}, [])
+    assert told["cheap"] == "the provider has no offer that fits"
+    Path("stoker.yml").write_text(SETTINGS.replace("price: 0.5", "price: 0.5, time_to_live_s: 300, max_respawns: 0"))
+    session.forget_config()
+    [ready] = until(session, double, "ready")
+    claimed(session, ready)
+    # Nobody ends the job, and nobody looks: the time to live does.
+    double.advance(600)
+    assert turn(session, double).steps[ready.id].why.startswith("its time to live is over")
+    drained = session.store.job(row.id)
+    assert drained is not None
+    assert "time to live" in (drained.put_back or "")
+    # It does not answer the order to end: after half an hour it goes all the same, and that is told.
+    for _ in range(4):
+        double.advance(1000)
+        turn(session, double)
+    assert ready.provider_id not in double.instances
+
+
+def test_who_destroys_all_has_to_type_it(session: Session, double: Double) -> None:
+    job(session)
+    [ready] = until(session, double, "ready")
+    asked: list[str] = []
+
+    def typed(question: str) -> str:
+        asked.append(question)
+        return "destroy"
+
+    session.asks = typed
+    with pytest.raises(UsageError, match="nothing was destroyed"):
+        vast_changes.destroy(session, all=True)
+    assert asked == [f"type 'destroy 1' to destroy {ready.node}: "]
+    session.asks = lambda question: question.split("'")[1]
+    assert vast_changes.destroy(session, all=True).exit_code == 0
+    assert double.instances == {}
+
+
+def test_a_create_in_flight_and_somebody_who_ends_the_job_meanwhile(session: Session, double: Double) -> None:
+    row = job(session)
+    slow = double.fault("create-slow", times=1)
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(turn, session, double)
+        deadline = time.monotonic() + 60
+        while not double.instances and time.monotonic() < deadline:
+            time.sleep(0.05)
+        session.store.request_stop(row.id)
+        [gone] = until(session, double, "gone")
+        slow.release()
+        first.result(60)
+    assert (double.instances, gone.provider_id in double.ended) == ({}, True)
+    assert turn(session, double).steps == {}
+
+
+def test_a_setup_that_fails_ends_the_job_before_it_costs_more(session: Session, double: Double) -> None:
+    Path("stoker.yml").write_text(SETTINGS.replace("touch was-set-up", "echo disk full >&2; exit 3"))
+    row = job(session)
+    until(session, double, "gone")
+    turn(session, double)
+    over = session.store.job(row.id)
+    assert over is not None
+    assert (over.state, over.reason) == ("failed", "start")
+    assert "could not be made ready: the setup ended with 3: disk full" in (over.detail or "")
+    assert (double.instances, len(double.ended)) == ({}, 1)

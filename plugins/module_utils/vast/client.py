@@ -43,7 +43,7 @@ class Vast:
 
     @property
     def url(self):
-        """The provider's address, without a slash at its end."""
+        """Where the service is."""
         return self._url
 
     # -- offers ------------------------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ import time
 from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
-from ansible.module_utils.urls import Request, make_context
+from ansible.module_utils.urls import make_context
 
 from ..terminal_text import safe_text
 from .errors import VastError
@@ -43,29 +44,15 @@ def send(method, url, key=None, body=None, timeout_s=30.0):
 
     ``timeout_s`` holds for the whole answer. No redirect is followed, no netrc is read: the key goes nowhere else.
     """
-    headers = {"Accept": "application/json"}
+    request = Request(url, method=method, headers={"Accept": "application/json", "User-Agent": "stoker"})
     if key is not None:
-        headers["Authorization"] = "Bearer " + key
-    data = None
+        request.add_unredirected_header("Authorization", "Bearer " + key)
     if body is not None:
-        headers["Content-Type"] = "application/json"
-        data = json.dumps(body)
+        request.add_header("Content-Type", "application/json")
+        request.data = json.dumps(body).encode("utf-8")
     until = time.monotonic() + timeout_s
     try:
-        answer = Request().open(
-            method,
-            url,
-            data=data,
-            headers=headers,
-            timeout=timeout_s,
-            follow_redirects="none",
-            use_netrc=False,
-            use_proxy=urlsplit(url).hostname not in _LOOPBACK,
-            http_agent="stoker",
-            unredirected_headers=["Authorization"],
-            decompress=False,
-            context=_context(),
-        )
+        answer = _opener(request.host.partition(":")[0] in _LOOPBACK).open(request, timeout=timeout_s)
     except HTTPError as problem:
         answer = problem
     except (URLError, OSError, HTTPException, ValueError) as problem:
@@ -77,10 +64,19 @@ def send(method, url, key=None, body=None, timeout_s=30.0):
         raise _unanswered(method, url, problem) from None
 
 
+class _NoRedirect(HTTPRedirectHandler):
+    """What sends elsewhere is an answer like any other."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        return None
+
+
 @functools.lru_cache(maxsize=None)
-def _context():
-    """Certificates are checked. Made once: it costs more than a call."""
-    return make_context()
+def _opener(here):
+    """An opener of our own: Ansible's becomes the one of the whole process. ``here``: this machine needs no proxy."""
+    proxies = ProxyHandler({}) if here else ProxyHandler()
+    # Certificates are checked, as Ansible does it.
+    return build_opener(proxies, HTTPSHandler(context=make_context()), _NoRedirect())
 
 
 def _read(answer, until):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import socket
 import threading
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -177,11 +178,14 @@ def test_the_key_follows_no_redirect_and_netrc_is_not_read(
 ) -> None:
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login a password b\n")
     (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setattr(urllib.request, "_opener", None)
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(VastError) as caught:
         Vast("geheim", f"http://127.0.0.1:{elsewhere.server_address[1]}").instances()
     assert caught.value.kind == "unreadable"
     assert [key for _path, key in Elsewhere.came] == ["Bearer geheim"]
+    # The process's own way to open addresses is left as it was.
+    assert urllib.request._opener is None  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
