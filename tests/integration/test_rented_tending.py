@@ -160,7 +160,7 @@ def test_no_machine_above_the_price_and_none_beyond_its_time(session: Session, d
     told = turn(session, double).pools or {}
     assert (double.instances, session.store.instances.all()) == ({}, [])
     assert told["cheap"] == "the provider has no offer that fits"
-    Path("stoker.yml").write_text(SETTINGS.replace("price: 0.5", "price: 0.5, time_to_live_s: 300, max_respawns: 0"))
+    Path("stoker.yml").write_text(SETTINGS.replace("price: 0.5", "price: 0.5, time_to_live_s: 300"))
     session.forget_config()
     [ready] = until(session, double, "ready")
     claimed(session, ready)

@@ -68,7 +68,7 @@ class Renting:
     def _hopeless(self, job: JobRow, pool: Pool, found: Rented) -> bool:
         """Whether a job has used up its machines."""
         mine = [row for row in self.rows if row.job == job.id and not row.live]
-        setup = next((row for row in mine if row.problem == "setup" and row.created_at >= job.created_at), None)
+        setup = next((row for row in mine if row.problem == "setup"), None)
         lost = lifecycle.lost_for(mine)
         if setup is not None:
             found.hopeless[job.id] = f"{setup.node or setup.label} could not be made ready: {setup.evidence}"

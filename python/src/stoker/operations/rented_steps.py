@@ -39,7 +39,7 @@ class Steps:
 
     def __init__(
         self, instances: Instances, provider: Provider, place: RentedPlace, now: Clock, epoch: int | None,
-        drain: Callable[[InstanceRow, str], None],
+        drain: Callable[[InstanceRow, str], None], fail: Callable[[str, str], None],
     ) -> None:  # fmt: skip
         self._instances = instances
         self._provider = provider
@@ -47,6 +47,7 @@ class Steps:
         self._now = now
         self._epoch = epoch
         self._drain = drain
+        self._fail = fail
         self._attached: set[int] = set()
 
     def observe(self, row: InstanceRow, seen: Seen | None) -> InstanceRow:
@@ -143,6 +144,9 @@ class Steps:
         found = rented_setup.ask(self._place, row.host, row.port, row.host_key, pool.setup, pool.env)
         if found.state == "failed":
             failed = self._change(row, {"problem": "setup", "evidence": found.told}) or row
+            if row.job is not None:
+                # It would fail on the next machine, too, and cost again.
+                self._fail(row.job, f"vast-{row.provider_id} could not be made ready: {found.told}")
             return self._destroy(failed, Step("destroy", found.told), pool)
         if found.state != "done":
             evidence = f"being set up: {found.told}" if found.told else "being set up"

@@ -88,7 +88,7 @@ class Turn:
             self._problem(None, problem)
             return Tended(dict.fromkeys(self._session.config.pools, problem.message), tuple(self._problems))
         seen = look(found, self._now)
-        steps = Steps(self._instances, found, rented_hosts.place_of(self._session), self._now, self._epoch, self._drain)
+        steps = self._taking(found)
         if seen.problem is not None:
             self._problem(None, seen.problem)
         rows = self._in_parallel(rows, lambda row: self._observed(steps, row, seen))
@@ -104,9 +104,15 @@ class Turn:
         rented_hosts.refresh(self._session)
         return Tended(told, tuple(self._problems), self._steps)
 
+    def _taking(self, found: Provider) -> Steps:
+        return Steps(
+            self._instances, found, rented_hosts.place_of(self._session), self._now, self._epoch, self._drain,
+            lambda job, why: rented_losses.fail(self._store, job, why, self._now()),
+        )  # fmt: skip
+
     def begin(self, found: Provider, row: InstanceRow) -> tuple[Problem, ...]:
         """Start one that is stopped, because somebody says so."""
-        steps = Steps(self._instances, found, rented_hosts.place_of(self._session), self._now, self._epoch, self._drain)
+        steps = self._taking(found)
         self._note(steps.carry(row, Step("start", "somebody asked for it"), self._session.config.pools.get(row.pool)))
         return tuple(self._problems)
 
