@@ -77,6 +77,8 @@ from stoker.operations import (
     threads,
     top,
     values,
+    vast,
+    vast_changes,
     watch,
     workflows,
 )
@@ -332,6 +334,20 @@ class Dispatch(Namespace):
     list = bound(dispatchers.dispatchers)
 
 
+class Vast(Namespace):
+    """`fleet.vast`: rented machines."""
+
+    area = "vast"
+    offers = bound(vast.list_offers)
+    list = bound(vast.list_instances)
+    cost = bound(vast.cost_report)
+    rent = bound(vast_changes.rent)
+    stop = bound(vast_changes.stop)
+    start = bound(vast_changes.start)
+    destroy = bound(vast_changes.destroy)
+    reap = bound(vast_changes.reap)
+
+
 class Queue(Namespace):
     """`fleet.queue`: lines of jobs that start in order."""
 
@@ -582,6 +598,7 @@ class Fleet:
         self.services = Services(self._session)
         self.runs = Runs(self._session)
         self.dispatch = Dispatch(self._session)
+        self.vast = Vast(self._session)
         self.queue = Queue(self._session)
         self.workflows = Workflows(self._session)
         self.events = Events(self._session)

@@ -55,6 +55,13 @@ _VALUES = {
     "stoker.operations.gpus": {
         "GpuReleased": "render_gpus.released",
     },
+    "stoker.operations.rented_values": {
+        "OfferList": "render_vast.offer_list",
+        "InstanceList": "render_vast.instance_list",
+        "InstanceChange": "render_vast.instance_change",
+        "Reaped": "render_vast.reaped",
+        "CostReport": "render_vast.cost_report",
+    },
     "stoker.operations.queue": {
         "QueueList": "render_queue.queue_list",
         "Queued": "render_queue.queued",

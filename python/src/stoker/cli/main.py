@@ -190,6 +190,7 @@ def _answer(call: Call) -> int:
     render.check_raw(call, out)
     say, progress = (_unsaid, None) if call.quiet else (out.note, out.progress())
     session = Session(call.inventory, config_file=call.config, say=say, progress=progress)
+    session.asks = _typed if sys.stdin.isatty() and not call.json else None
     began = time.monotonic()
     try:
         admit_command_line(session, call.operation, call.given)
@@ -199,6 +200,13 @@ def _answer(call: Call) -> int:
         if call.verbose:
             _tell(session, call, out, time.monotonic() - began)
         session.close()
+
+
+def _typed(question: str) -> str:
+    """What a person types after a question, which is on standard error; nothing, where there is no more input."""
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()
 
 
 def _unsaid(_text: str) -> None:

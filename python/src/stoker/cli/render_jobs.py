@@ -227,6 +227,10 @@ def job_detail(value: JobDetail, out: Out) -> None:
         rows.append(("gang", f"rank {rank.rank} of {rank.ranks}  {rank.id}  {fmt.state(rank, time.time())}{where}"))
     if value.placement is not None:
         rows += [("placed", fmt.one_line(text)) for text in render_placement.lines(value.placement)]
+    for machine in value.rented:
+        from stoker.cli import render_vast
+
+        rows.append(("rented", fmt.one_line(render_vast.of_job(machine))))
     if len(value.attempts) > 1:
         told = [f"{a.number} {a.state} on {a.node} ({fmt.duration(a.elapsed_s)})" for a in value.attempts]
         rows.append(("attempts", ", ".join(told)))

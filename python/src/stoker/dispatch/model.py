@@ -38,7 +38,8 @@ class RoundRequest:
     too (cpu, memory, disks, network, gpus, containers), with `busy_processes` (patterns of names; None: the node's own)
     and `quarantine_s` for the GPUs. `telemetry` and `membership` are the settings of that name, as far as they are not
     the defaults; `placement` are all of that name. `probe`: nodes that were not heard of for a while are asked, too.
-    `epoch` is that of the dispatcher that leads, where it makes the round.
+    `epoch` is that of the dispatcher that leads, where it makes the round. `pools` says of each pool of rented machines
+    why it has no node for a job now.
     """
 
     mode: Mode = "dispatch"
@@ -54,6 +55,7 @@ class RoundRequest:
     probe: bool = False
     epoch: int | None = None
     placement: Placement = field(default_factory=Placement)
+    pools: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, asked: Mapping[str, Any]) -> RoundRequest:
@@ -80,6 +82,7 @@ class RoundRequest:
                 bool(asked.get("probe")),
                 None if asked.get("epoch") is None else int(asked["epoch"]),
                 placement_of(asked.get("placement") or {}),
+                {str(name): str(told) for name, told in (asked.get("pools") or {}).items()},
             )
         except (TypeError, ValueError):
             raise UsageError(

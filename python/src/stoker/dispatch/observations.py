@@ -12,7 +12,7 @@ from typing import Any
 
 from stoker.dispatch.leases import Clock, lease_of, longest_s, surely_over
 from stoker.dispatch.model import Change, NodeResult, State
-from stoker.dispatch.states import ATTEMPT_TRANSITIONS, after_end, follows
+from stoker.dispatch.states import ATTEMPT_TRANSITIONS, MOST_MOVES, after_end, follows
 from stoker.errors import NodeError
 from stoker.store import GANG_AGAIN, GANG_OVER, LIVE_STATES, AttemptRow, JobRow
 
@@ -143,9 +143,12 @@ def _observed(
     return Change(job, job_values, attempt.number, values, event=event, data=data)
 
 
-def ended_unseen(job: JobRow, attempt: AttemptRow, state: str, reason: str | None, detail: str, now: float) -> Change:
-    """The end of an attempt that nothing was seen of."""
-    event, end = after_end(job, state, reason, now)
+def ended_unseen(
+    job: JobRow, attempt: AttemptRow, state: str, reason: str | None, detail: str, now: float, *,
+    moves: int = MOST_MOVES,
+) -> Change:  # fmt: skip
+    """The end of an attempt that nothing was seen of. `moves`: see `after_end`."""
+    event, end = after_end(job, state, reason, now, moves=moves)
     values = {"ended_at": now, "updated_at": now, "detail": detail, **end}
     of_attempt = {"state": state, "reason": reason, "detail": detail, "ended_at": now}
     data = {"from": job.state, "to": values["state"], "attempt_state": state, "reason": reason, "evidence": detail}

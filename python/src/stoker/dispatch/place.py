@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from stoker import patterns
+from stoker import patterns, pools
 from stoker.dispatch.demand import Demand
 from stoker.dispatch.limits import Limits, apart, label_of
 from stoker.dispatch.load import Load
@@ -111,12 +111,15 @@ class Places:
             words = ", ".join(f"attempt {left[name]} of it may be alive on {name}" for name in away[:3])
             return Placement(reason=f"{words}: it starts when that is known to have ended")
         others = {**apart(job, part, self._labels), **self.passing.held(part), **self._limits.never(part), **closed}
+        others |= self._rented_out(job, part)
         limited = self._limits.full(part, self.load)
         shut = {**limited, **others}
         full = tuple(name for name in part if name in shut)
         allowed = [name for name in part if name not in shut]
         # What others have now, they give back; what a queue or a label says does not depend on room.
         short = tuple(name for name in limited if name not in others and self._could(job, name))
+        if not allowed and pools.pool_of(job.target) is not None:
+            return Placement(reason=self._why_none(job), full=full, short=short)
         if not allowed:
             return Placement(reason="; ".join(dict.fromkeys(shut[name] for name in full[:3])), full=full, short=short)
         found = self._direct(job, named, allowed) if not rank else None
@@ -229,7 +232,16 @@ class Places:
         row = self._state.known.get(name)
         return row.facts if row is not None else {}
 
+    def _rented_out(self, job: JobRow, names: Sequence[str]) -> dict[str, str]:
+        """The nodes of a pool that have a job: each gets one at a time, so that what it cost was for that job."""
+        if pools.pool_of(job.target) is None:
+            return {}
+        taken = {name: self.load.jobs(name) for name in names}
+        return {name: f"{name} runs {sorted(jobs)[0]}" for name, jobs in taken.items() if jobs}
+
     def _why_none(self, job: JobRow) -> str:
+        if (pool := pools.pool_of(job.target)) is not None:
+            return self._state.request.pools.get(pool) or f"pool {pool}: {NOBODY_RENTS}"
         names = targeted(job.target, self._state.nodes)
         if not names:
             return (
@@ -245,6 +257,8 @@ class Places:
         return f"no node has {', '.join(str(each) for each in conditions)} ({'; '.join(told)})"
 
 
+# What a round says that was not told of any pool.
+NOBODY_RENTS = "nobody makes rounds that rent: stoker dispatch --loop"
 # What a demand is said to be about, by the part of the facts.
 _PARTS = {"gpus": "GPUs", "memory": "memory", "cpu": "CPUs", "disks": "disks"}
 # So many of the nodes that were not chosen are kept with the event of a claim.
@@ -252,14 +266,17 @@ _TOLD = 3
 
 
 def targeted(target: str | None, nodes: Iterable[NodeInfo]) -> list[str]:
-    """The nodes that a target means, by name: a node's name, else a group's, else a pattern."""
+    """The nodes that a target means, by name: those of a pool, a node's name, else a group's, else a pattern."""
+    nodes = list(nodes)
+    if target is None or pools.pool_of(target) is not None:
+        return sorted(node.name for node in nodes if pools.takes(target, node.vars))
     names, groups = [], dict[str, list[str]]()
     for node in nodes:
         names.append(node.name)
         for group in node.groups:
             groups.setdefault(group, []).append(node.name)
-    if target is None or target in names:
-        return sorted(names) if target is None else [target]
+    if target in names:
+        return [target]
     if target in groups:
         return sorted(groups[target])
     try:

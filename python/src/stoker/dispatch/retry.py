@@ -15,7 +15,7 @@ LONGEST_BACKOFF_S = 60.0
 # So much longer a pause may be than it says: jobs that failed together do not all come back together.
 JITTER = 0.1
 # A loss without reason is not tried again: nothing proves that the attempt is over.
-_LOSSES_RETRIED = frozenset({"reboot", "killed", "expired"})
+_LOSSES_RETRIED = frozenset({"reboot", "killed", "expired", "provider"})
 _REASONS = ("code", "signal", "oom", "timeout", "lost")
 _CODES = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?")
 

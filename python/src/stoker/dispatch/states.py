@@ -11,7 +11,9 @@ from stoker.store import FINISHED_STATES, GANG_AGAIN, GANG_OVER, JobRow
 # So often a job goes elsewhere free of charge when a lease ran out: after that it may be the job that ends its nodes.
 MOST_MOVES = 5
 # Why an attempt is lost of which surely nothing runs any more.
-_SURELY = ("reboot", "killed", "expired")
+_SURELY = ("reboot", "killed", "expired", "provider")
+# After these it goes elsewhere: the machine is away, and nothing runs on it.
+_AWAY = ("expired", "provider")
 _ENDED = frozenset({"succeeded", "failed", "cancelled", "lost"})
 
 # A job: "queued" again means that a further attempt follows, or that the node lets it wait for GPUs.
@@ -47,14 +49,16 @@ def follows(before: str, after: str) -> bool:
 
 
 def after_end(
-    job: JobRow, state: str, reason: str | None, now: float, *, exit_code: int | None = None, signal: int | None = None
-) -> tuple[str, dict[str, Any]]:
+    job: JobRow, state: str, reason: str | None, now: float, *, exit_code: int | None = None, signal: int | None = None,
+    moves: int = MOST_MOVES,
+) -> tuple[str, dict[str, Any]]:  # fmt: skip
     """What becomes of `job` when its attempt ended as `state` (`reason`).
 
     Returns the event's type, and the job's new values. A job that was put back uses up no retry. One whose lease ran
-    out (policy `move`) goes elsewhere at once; up to `MOST_MOVES` times that is no failure of its own. One that may be
-    tried again is `dead` when its retries are spent, or when this is no failure that it is tried again for. A rank
-    that was stopped because of another one of its gang begins again with it, or failed with it.
+    out (policy `move`), or whose machine the provider took away, goes elsewhere at once; up to `moves` times that is no
+    failure of its own. One that may be tried again is `dead` when its retries are spent, or when this is no failure
+    that it is tried again for. A rank that was stopped because of another one of its gang begins again with it, or
+    failed with it.
     """
     ended: dict[str, Any] = {"state": state, "reason": reason, "not_before": None, "put_back": None}
     if job.stop_requested == GANG_AGAIN:
@@ -71,8 +75,8 @@ def after_end(
     failed = state == "failed" or (state == "lost" and reason is not None)
     if job.stop_requested is not None or not failed:
         return f"job.{state}", ended
-    if reason == "expired" and (job.moves or 0) < MOST_MOVES:
-        return "job.moved", {**_again(job, f"attempt {job.attempt} lost (expired) on {job.node}; it goes elsewhere"),
+    if reason in _AWAY and (job.moves or 0) < moves:
+        return "job.moved", {**_again(job, f"attempt {job.attempt} lost ({reason}) on {job.node}; it goes elsewhere"),
                              "moves": (job.moves or 0) + 1}  # fmt: skip
     if job.retries_used < job.max_retries and worth_retrying(job, state, reason, exit_code, signal):
         pause = backoff_s(job)

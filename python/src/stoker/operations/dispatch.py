@@ -14,6 +14,7 @@ from stoker.operations.noted_findings import note_findings
 from stoker.operations.notify_sending import tell
 from stoker.operations.plugin_lasting import tell_once
 from stoker.operations.registry import operation
+from stoker.operations.rented_rounds import tending_round
 from stoker.operations.results import fetch
 from stoker.operations.rounds import make_round
 from stoker.operations.session import Session
@@ -40,7 +41,7 @@ class RoundStream:
             self._session.forget_inventory()  # nodes may have joined since
 
     def _make(self) -> tuple[Problem, ...]:
-        return make_round(self._session, "dispatch", probe=True)
+        return tending_round(self._session, probe=True)
 
     def _keep(self) -> tuple[Problem, ...]:
         """Fetch the checkpoints that are due."""
@@ -91,7 +92,9 @@ class _LoopRound(RoundStream):
         return ()
 
     def _make(self) -> tuple[Problem, ...]:
-        return make_round(self._session, "dispatch", jobs=self._jobs, epoch=self._epoch, probe=self._jobs is None)
+        if self._jobs is not None:
+            return make_round(self._session, "dispatch", jobs=self._jobs, epoch=self._epoch)
+        return tending_round(self._session, epoch=self._epoch, probe=True)
 
 
 def _round(session: Session, epoch: int | None, jobs: Sequence[str] | None) -> RoundReport:

@@ -80,7 +80,7 @@ def in_words(snapshot: Mapping[str, Any]) -> str:
 def pushed(session: Session, on: str | None, folder: Path) -> str:
     """Push the folder to the one node that `on` means, and return where it lies there. Raises StokerError."""
     target = on if on is not None else session.config.defaults.on
-    nodes = session.inventory.match(target) if target is not None else [node.name for node in session.inventory.nodes]
+    nodes = session.inventory.meant(target)
     if len(nodes) != 1:
         raise UsageError(
             f"--sync pushes to one node, and {target or 'no --on'} means {len(nodes)}",

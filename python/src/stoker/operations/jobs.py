@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from stoker.errors import UsageError
 from stoker.operations import quantities
 from stoker.operations.checkpoint_pulls import Keeper
 from stoker.operations.find import job_row
 from stoker.operations.registry import operation
+from stoker.operations.rented_rounds import tending_round
 from stoker.operations.results import fetch
 from stoker.operations.rounds import make_round
 from stoker.operations.session import Session
@@ -25,6 +27,11 @@ from stoker.operations.values import (
 )
 from stoker.operations.views import attempt_of, freshness_of, job_of, jobs_of
 from stoker.operations.waiting import Told
+from stoker.pools import pool_of
+
+if TYPE_CHECKING:
+    from stoker.operations.rented_values import Instance
+    from stoker.store import JobRow
 
 STATES = ("queued", "starting", "running", "succeeded", "failed", "cancelled", "lost", "dead")
 
@@ -93,7 +100,8 @@ def get(session: Session, job: str, *, live: bool = False, stored: bool = False)
     claims = session.store.events(types=("job.starting",), job_id=row.id, limit=20, newest=True)
     placement = next((event.data["placement"] for event in reversed(claims) if "placement" in event.data), None)
     ranks = jobs_of(session, session.store.gang(row.gang)) if row.gang is not None else ()
-    return JobDetail(view, attempts, row.spec, freshness_of([view], live=asked_live), problems, placement, ranks)
+    fresh = freshness_of([view], live=asked_live)
+    return JobDetail(view, attempts, row.spec, fresh, problems, placement, ranks, _rented(session, row))
 
 
 @operation("jobs", "wait", "read")
@@ -131,12 +139,21 @@ def _waited(session: Session, ranks: Sequence[str], limit: float | None, keeper:
         tell(view)
         keeper.turn()
         began = time.monotonic()
-        problems = make_round(session, "dispatch", jobs=ranks, wait_s=min(15.0, left if left is not None else 15.0))
+        problems = tending_round(session, jobs=ranks, wait_s=min(15.0, left if left is not None else 15.0))
         # A round that came back at once had nothing to wait for on a node: the job is in the store, or the node away.
         quick = time.monotonic() - began < 2.0
         pause = min(pause * 1.5, 5.0) if quick else 0.5
         if quick:
             time.sleep(min(pause, max(0.0, limit - time.monotonic())) if limit is not None else pause)
+
+
+def _rented(session: Session, row: JobRow) -> tuple[Instance, ...]:
+    """The rented machines of a job."""
+    if pool_of(row.target) is None:
+        return ()
+    from stoker.operations.rented_values import of_job
+
+    return of_job(session, row)
 
 
 @operation("jobs", "stop", "operate", destroys=True)

@@ -13,6 +13,7 @@ from stoker.errors import NodeError, StokerError, UsageError
 from stoker.operations.checkpoint_pulls import Keeper
 from stoker.operations.find import job_row
 from stoker.operations.registry import Short, operation
+from stoker.operations.rented_rounds import tending_round
 from stoker.operations.results import fetch
 from stoker.operations.rounds import ask_nodes, make_round
 from stoker.operations.session import Session
@@ -155,7 +156,7 @@ class LogStream:
                 return False
             self._tell(self.outcome)
             self._keeper.turn()
-            make_round(self._session, "dispatch", jobs=[self.job])
+            tending_round(self._session, jobs=[self.job])
             if not self._placed():
                 time.sleep(2.0)
         return True
@@ -169,7 +170,7 @@ class LogStream:
             self._keeper.turn()
             due = self.outcome.next_attempt_at or 0.0
             time.sleep(min(5.0, max(0.5, due - time.time())))
-            make_round(self._session, "dispatch", jobs=[self.job])
+            tending_round(self._session, jobs=[self.job])
             self._refresh()
         return True
 
@@ -195,7 +196,7 @@ class LogStream:
                 for piece in self._copy(attempt, offset, tail, away):
                     yield piece
                     offset, tail = piece.offset + len(piece.data), None
-                if not self.follow:
+                if not self.follow or self._taken_away(attempt):
                     return
                 self._session.say(f"{away.message}; trying again in {pause:.0f} s, from byte {offset:,}")
                 time.sleep(pause)
@@ -223,6 +224,13 @@ class LogStream:
                 return
             if not self.follow and chunk.next >= chunk.size:
                 return
+
+    def _taken_away(self, attempt: int) -> bool:
+        """Whether the machine was a rented one, and the provider's word has ended the attempt there."""
+        if not self._session.config.pools:
+            return False
+        tending_round(self._session, jobs=[self.job])
+        return not any(row.number == attempt and row.live for row in self._session.store.attempts(self.job))
 
     def _on_its_way(self, attempt: int) -> bool:
         """Whether the attempt was not known to have begun when it was last looked at."""

@@ -22,7 +22,8 @@ class JobOptions(TypedDict, total=False):
     """Options of a job.
 
     Args:
-        on: Node, group or pattern of them (gpu:&lab:!spark) to run on; any node by default.
+        on: Node, group or pattern of them (gpu:&lab:!spark) to run on, or pool:NAME for a rented machine; any node that
+            is not rented by default.
         where: Only on nodes with this host variable, stoker_gpu_model=H100 (or != < <= > >=). Repeatable.
         apart: Not on a node with another job of this label.
         data: Prefer nodes that have this data: by their stoker_data, or from earlier jobs. Repeatable.

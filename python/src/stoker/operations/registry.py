@@ -63,6 +63,8 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.runs_report": _of("runs", "report comment"),
     "stoker.operations.runs_init": _of("runs", "init"),
     "stoker.operations.runs_watch": _of("runs", "watch"),
+    "stoker.operations.vast": _of("vast", "offers list cost"),
+    "stoker.operations.vast_changes": _of("vast", "rent stop start destroy reap"),
     "stoker.operations.dispatch": ("dispatch",),
     "stoker.operations.dispatchers": ("dispatchers",),
     "stoker.operations.queue": _of("queue", "list add start set pause resume move clear"),
@@ -117,6 +119,7 @@ GROUPS = {
     "skill": "Instructions for assistants, from the folders that stoker.yml names.",
     "runs": "What trainings wrote: metrics, settings, how they ended. Needs a folder, no inventory.",
     "sync": "The files of a project: to nodes, and results back.",
+    "vast": "Rented machines: offers, what is rented and what it costs. Jobs get theirs by --on pool:NAME.",
     "workflow": "Jobs that depend on each other, from one file.",
     "template": "Saved commands with parameters, for everybody who uses the same store.",
 }
@@ -195,8 +198,8 @@ _added_groups: dict[str, str] = {}
 # The built-in plugins: the areas of the modules above.
 AREAS = (
     "jobs", "agents", "checkpoints", "dead", "templates", "events", "nodes", "sync", "hub", "environments",
-    "containers", "services", "runs", "dispatch", "queue", "workflows", "memory", "threads", "sessions", "store",
-    "access", "notify", "inbox", "config", "plugins", "skills", "setup",
+    "containers", "services", "runs", "vast", "dispatch", "queue", "workflows", "memory", "threads", "sessions",
+    "store", "access", "notify", "inbox", "config", "plugins", "skills", "setup",
 )  # fmt: skip
 
 

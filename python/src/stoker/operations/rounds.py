@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 from stoker.config import Placement
+from stoker.operations import rented_pools
 from stoker.operations.values import Problem
 
 if TYPE_CHECKING:
@@ -28,12 +29,14 @@ def make_round(
     parts: Sequence[str] = (),
     probe: bool = False,
     epoch: int | None = None,
+    pools: Mapping[str, str] | None = None,
 ) -> tuple[Problem, ...]:
     """Make one round; return what went wrong on single nodes. `None` leaves the choice of nodes and jobs to it.
 
     `wait_s` lets nodes hold their answer that long for something to change; `parts` of the nodes themselves are read in
     the same round trip; `probe` asks nodes that were not heard of for a while, too; `epoch` is that of the leader whose
-    round it is. Raises StokerError when no round could be made.
+    round it is. `pools` is what whoever rents says of pools that have no machine for a job. Raises StokerError when no
+    round could be made.
     """
     request: dict[str, Any] = {
         "mode": mode,
@@ -46,6 +49,8 @@ def make_round(
     }
     if epoch is not None:
         request["epoch"] = epoch
+    if mode == "dispatch" and session.config.pools:
+        request["pools"] = rented_pools.told(session, pools)
     if session.config.placement != Placement():
         request["placement"] = asdict(session.config.placement)
     if parts:

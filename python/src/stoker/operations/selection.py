@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stoker.errors import UsageError
 from stoker.operations.find import near
+from stoker.pools import pool_of
 
 if TYPE_CHECKING:
     from stoker.operations.session import Session
@@ -19,12 +20,11 @@ def refuse_impossible(session: Session, target: str | None, wants: Mapping[str, 
     from stoker.dispatch.where import Condition
 
     conditions, ranks = [Condition.parse(text) for text in wants.get("where") or ()], int(wants.get("ranks") or 1)
-    if not conditions and ranks == 1:
+    # The machines of a pool are not there yet: what they have is for its settings to say.
+    if (not conditions and ranks == 1) or pool_of(target) is not None:
         return
     inventory = session.inventory
-    nodes = [
-        inventory.node(name) for name in (inventory.match(target) if target else [n.name for n in inventory.nodes])
-    ]
+    nodes = [inventory.node(name) for name in inventory.meant(target)]
     left = nodes
     for each in conditions:
         left = [node for node in left if each.lacks(node.vars) is None]

@@ -51,6 +51,8 @@ class Session:
         self.say = say
         self.progress = progress
         self.client = client
+        # Shows a question and returns what a person typed; None: nobody is there who could.
+        self.asks: Callable[[str], str] | None = None
         # Raises UsageError for a folder here that the caller may not name.
         self.may_name: Callable[[Path], None] = _anywhere
         # Raises UsageError for variables of this machine whose values the caller may not hand to a job.
@@ -101,6 +103,7 @@ class Session:
     @cached_property
     def runner(self) -> Runner:
         """The door to Ansible."""
+        from stoker.operations.rented_hosts import sources
         from stoker.runner import Runner
 
         # The launcher is a process of its own, started when a run needs it: it reads its settings from the environment.
@@ -110,6 +113,7 @@ class Session:
             launcher=self.config.launcher.enabled,
             forks=self.config.forks,
             connect_timeout_s=self.config.connect_timeout_s,
+            more=lambda: sources(self),
         )
 
     @property

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from stoker.errors import UsageError
-from stoker.operations import agent_options, datasets, files, result_cache, results, selection
+from stoker.operations import agent_options, datasets, files, rented_pools, result_cache, results, selection
 from stoker.operations.find import job_row
 from stoker.operations.options import JobOptions, Named, RunOptions, named_job, names_only, one_command
 from stoker.operations.registry import Command, Short, operation
@@ -20,6 +20,7 @@ from stoker.operations.service import uninterrupted
 from stoker.operations.session import Session
 from stoker.operations.values import Job, Problem, Submitted
 from stoker.operations.views import job_of, jobs_of
+from stoker.pools import pool_of
 
 if TYPE_CHECKING:
     from stoker.runner import InventoryNode
@@ -51,9 +52,14 @@ def run(session: Session, argv: Command = (), **options: Unpack[RunOptions]) -> 
 
 def prepared(session: Session, named: Named, options: RunOptions) -> Named:
     """Do what has to be done before a job is submitted. Raises StokerError when that failed: nothing is submitted."""
+    snapshot, pull = options.get("snapshot", False), options.get("pull", ())
+    # A rented machine goes, and what was not fetched goes with it.
+    goes = (
+        snapshot and not pull and pool_of(named.on if named.on is not None else session.config.defaults.on) is not None
+    )
     spec, wanted = files.for_job(
-        session, named.spec, named.on, snapshot=options.get("snapshot", False), sync=options.get("sync", False),
-        pull=options.get("pull", ()), auto_pull=options.get("auto_pull", False), project=options.get("project"),
+        session, named.spec, named.on, snapshot=snapshot, sync=options.get("sync", False), pull=pull,
+        auto_pull=options.get("auto_pull", False) or goes, project=options.get("project"),
     )  # fmt: skip
     if options.get("environment"):
         spec = {**spec, "env": _activated(session, spec, named.on)}
@@ -144,6 +150,9 @@ def completed(session: Session, named: Named) -> tuple[dict[str, Any], str | Non
     if given.get("agent"):
         given = {**given, **agent_options.completed(session.config.agents, given)}
     target = named.on if named.on is not None else settings.on
+    pool = rented_pools.pool_named(session, target)
+    if pool is not None:
+        rented_pools.refuse_too_many(target, pool, named.ranks)
     patterns = [{"name": p.name, "regex": p.regex, "severity": p.severity} for p in session.config.log_patterns]
     spec = {
         "schema": "stoker.spec/1",
@@ -152,6 +161,7 @@ def completed(session: Session, named: Named) -> tuple[dict[str, Any], str | Non
         "grace_s": settings.grace_s,
         "log_patterns": patterns,
         **given,
+        **rented_pools.of_pool(pool, given),
         "workdir": _workdir(given, _chosen(session, target)),
         "secret_env": _secrets(session, given.get("secret_env") or (), target),
         "metrics": _metrics(session, given.get("metrics") or ()),
@@ -328,9 +338,8 @@ def _activated(session: Session, named: Mapping[str, Any], on: str | None) -> di
 
 def _chosen(session: Session, target: str | None) -> list[InventoryNode]:
     """The nodes that `target` means. Raises UsageError for a name that the inventory does not have."""
-    if target is None:
-        return list(session.whole_inventory.nodes)
-    return [session.whole_inventory.node(name) for name in session.whole_inventory.match(target)]
+    inventory = session.whole_inventory
+    return [inventory.node(name) for name in inventory.meant(target)]
 
 
 def _workdir(spec: Mapping[str, Any], nodes: Sequence[InventoryNode]) -> str | None:

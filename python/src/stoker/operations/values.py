@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from stoker.operations.rented_values import Instance
 
 FINAL = frozenset({"succeeded", "failed", "cancelled", "lost", "dead"})
 
@@ -227,7 +230,8 @@ class JobDetail:
     """One job with its attempts and the spec it was submitted with (secrets as names only).
 
     `placement` says how its newest attempt got its node: `why` (named, the only node, score, no other has room), and
-    with a score `chosen` and `others`, each with node, score and parts. `gang` are all ranks of its gang.
+    with a score `chosen` and `others`, each with node, score and parts. `gang` are all ranks of its gang. `rented` are
+    the machines that it ran on, or waits for, where they are rented; `spent` of each is what it cost for this job.
     """
 
     job: Job
@@ -237,6 +241,7 @@ class JobDetail:
     problems: tuple[Problem, ...] = ()
     placement: Mapping[str, Any] | None = None
     gang: tuple[Job, ...] = ()
+    rented: tuple[Instance, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stoker import patterns
+from stoker import patterns, pools
 from stoker.errors import NotFound
 
 
@@ -58,15 +58,23 @@ class Inventory:
     def match(self, pattern: str) -> list[str]:
         """Names of the nodes that `pattern` chooses, in inventory order.
 
-        `stoker.patterns` says what a pattern is.
+        `stoker.patterns` says what a pattern is; `pool:NAME` are the rented nodes of a pool, which may be none.
         Raises UsageError for a part that names nothing.
         """
+        if pools.pool_of(pattern) is not None:
+            return [node.name for node in self.nodes if pools.takes(pattern, node.vars)]
         names = [node.name for node in self.nodes]
         try:
             return patterns.match(pattern, names, self.groups)
         except patterns.UnknownPart as unknown:
             known = [] if unknown.rule else [*names, *self.groups]
             raise self._unknown(unknown.part, "node or group", known) from None
+
+    def meant(self, target: str | None) -> list[str]:
+        """The nodes that a job with this target may run on, in inventory order. Raises UsageError as `match` does."""
+        if target is not None:
+            return self.match(target)
+        return [node.name for node in self.nodes if pools.takes(None, node.vars)]
 
     def _unknown(self, name: str, what: str, known: list[str]) -> NotFound:
         if name in self.outside:

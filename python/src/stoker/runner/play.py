@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,15 @@ class Runner:
     """Runs playbooks against one inventory. ``inventory=None`` is the embedded default: this machine alone.
 
     ``launcher`` lets runs go through the warm launcher; the result is the same with and without it.
+    ``more`` brings further sources up to date and says which they are: it is asked each time the inventory is read.
     ``forks`` is how many hosts Ansible works on at a time, ``connect_timeout_s`` how long a connection may take.
     """
 
     def __init__(
-        self, inventory: Path | None, *, launcher: bool = True, forks: int = 50, connect_timeout_s: int = 10
-    ) -> None:
+        self, inventory: Path | None, *, launcher: bool = True, forks: int = 50, connect_timeout_s: int = 10,
+        more: Callable[[], Sequence[Path]] = tuple,
+    ) -> None:  # fmt: skip
+        self._more = more
         self._path = Path(inventory) if inventory is not None else None
         self._launcher = launcher
         self._forks = forks
@@ -60,7 +63,8 @@ class Runner:
     def sources(self) -> list[Path]:
         """All that Ansible gets as inventory. Raises NotFound when the inventory does not exist."""
         path, own = self.inventory_path, self.own_file
-        return [path, own] if own.is_file() and not path.is_dir() else [path]
+        sources = [path, own] if own.is_file() and not path.is_dir() else [path]
+        return [*sources, *self._more()]
 
     def forget_inventory(self) -> None:
         """Read it again when it is asked for next: it was changed."""

@@ -1,0 +1,71 @@
+"""One look at all that the provider lists, and what it shows of each instance of the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from stoker.operations.rented_provider import Provider, ProviderError, seen_of
+from stoker.rented.provided import Seen
+
+if TYPE_CHECKING:
+    from stoker.store.instance_rows import InstanceRow
+
+Clock = Callable[[], float]
+Listed = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the provider listed when it was asked at `at` (Unix seconds): all instances of the account, or why not.
+
+    `problem` is why there is no list: then nothing is known, and least of all that there are none.
+    """
+
+    at: float
+    listed: Sequence[Listed] = ()
+    problem: ProviderError | None = None
+    labels: Mapping[str, Sequence[Listed]] = field(default_factory=dict)
+
+    def seen(self, row: InstanceRow) -> Seen | None:
+        """What was seen of one instance; None: the look failed."""
+        if self.problem is not None:
+            return None
+        named = self.labels.get(row.label, ())
+        own = next((one for one in self.listed if one["id"] == row.provider_id), None)
+        if own is None and row.provider_id is None and named:
+            own = named[0]
+        twins = tuple(one["id"] for one in named if own is None or one["id"] != own["id"])
+        if own is None:
+            return Seen(self.at, "absent", "a complete list of the provider lacks it", twins=twins)
+        return seen_of(own, self.at, twins)
+
+
+def look(provider: Provider, now: Clock = time.time) -> Look:
+    """List once. A provider that fails is told of in the look."""
+    at = now()
+    try:
+        return looked(at, provider.instances())
+    except ProviderError as problem:
+        return Look(at, problem=problem)
+
+
+def looked(at: float, listed: Iterable[Listed]) -> Look:
+    """A look that brought this complete list."""
+    rows = sorted(listed, key=lambda one: int(one["id"]))
+    labels: dict[str, list[Listed]] = {}
+    for one in rows:
+        if isinstance(label := one.get("label"), str):
+            labels.setdefault(label, []).append(one)
+    return Look(at, rows, labels=labels)
+
+
+def look_at(provider: Provider, number: int, now: Clock = time.time) -> Seen:
+    """One instance, asked for by its number; `gone`: the provider says that there is none. Raises ProviderError."""
+    at = now()
+    found = provider.instance(number)
+    if found is None:
+        return Seen(at, "gone", f"asked for {number}, the provider says that there is none", number)
+    return seen_of(found, at)

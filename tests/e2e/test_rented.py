@@ -1,0 +1,180 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A training on a rented machine that is lost in the middle resumes on another one, and ends as if nothing had been."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli import Cli, until
+from contracts.vast import Boot, Double, vast_double
+from test_checkpoints import TRAINS
+from testbed import PlainNode
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="rented machines are logged in to as root")
+SETTINGS = """
+pools:
+  cheap: {price: 0.5, image: "pytorch/pytorch:2.4", max: 1, idle_s: 2, setup: ["touch set-up"]}
+budget: {per_day: 20}
+"""
+
+
+@pytest.fixture
+def double(nodes: Callable[..., list[PlainNode]]) -> Iterator[Double]:
+    with vast_double(machines=nodes(2), speed=1.0) as double:
+        double.boot = Boot(0.2, 0.5, 1.0)
+        yield double
+
+
+@pytest.fixture
+def cli(tmp_path: Path, double: Double) -> Iterator[Cli]:
+    (tmp_path / "proj").mkdir()
+    cli = Cli(tmp_path / "proj", tmp_path / "none")
+    # No inventory is named: this machine alone, and what is rented.
+    del cli.env["STOKER_INVENTORY"]
+    cli.env |= {**double.environment, "STOKER_STORE_URL": f"sqlite:///{tmp_path}/store.db"}
+    (cli.folder / "stoker.yml").write_text(SETTINGS)
+    (cli.folder / "train.py").write_text(TRAINS)
+    yield cli
+    cli.close()
+
+
+def machines(cli: Cli, *options: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = cli("vast", "list", "--json", *options).json()["instances"]
+    return found
+
+
+@pytest.mark.accepts("V22", "V23", "V27")
+def test_a_training_that_loses_its_machine_ends_as_if_nothing_had_been(
+    cli: Cli, double: Double, tmp_path: Path
+) -> None:
+    never, end = tmp_path / "never", tmp_path / "end"
+    job = cli.run(
+        "python3", "train.py", "40", f"25={never}", f"35={end}",
+        options=("--on", "pool:cheap", "--snapshot", "--checkpoints", "out/step-*.txt", "--checkpoint-every", "1s"),
+    )  # fmt: skip
+    assert cli.job(job)["detail"] == "pool cheap: nobody makes rounds: stoker dispatch --loop"
+    loop = cli.start("dispatch", "--loop", "--interval", "1s")
+    until(lambda: [each["step"] for each in cli.job(job)["checkpoints"]["newest"]] == [20], "a checkpoint came", 180)
+    [first] = machines(cli)
+    assert (first["phase"], first["job"], cli.job(job)["node"]) == ("ready", job, first["node"])
+    # What a person sees of it: phase, host, dollars, and about when it ends.
+    assert (first["host"], first["usd_per_hour"], first["eta_from"]) == (
+        "127.0.0.1", pytest.approx(0.364), "expected_s of its pool",
+    )  # fmt: skip
+    assert 0 < first["spent"] < 0.05
+    assert 0 < first["eta_s"] < 3600
+    shown = cli("job", job).out
+    assert re.search(rf"rented +{first['node']}  ready, RTX 4090, \$0.3640 per hour, \$0.0\d+ spent", shown), shown
+    assert re.search(rf"{first['node']} +cheap +ready \S+ \S+ +{job} +127.0.0.1", cli("vast", "list").out)
+    double.exit(first["provider_id"], "the host went away")
+    never.touch()
+    end.touch()
+    until(lambda: cli.job(job)["state"] == "succeeded", "it ends on another machine", 240)
+    until(lambda: not machines(cli), "the machine is given back", 120)
+    loop.send_signal(signal.SIGTERM)
+    loop.wait(60)
+    assert cli("logs", job).out == f"begins at 20\ntotal {sum(range(41))}\n"
+    told = cli.job(job)
+    assert (told["attempt"], told["exit_code"], told["checkpoints"]["resumed"]["step"]) == (2, 0, 20)
+    both = machines(cli, "--all")
+    assert [each["phase"] for each in both] == ["gone", "gone"]
+    assert len({each["provider_id"] for each in both}) == 2
+    assert double.instances == {}
+    # What lay on the second machine is here, and was before it went.
+    assert (cli.folder / "out" / "step-40.txt").read_text() == f"40 {sum(range(41))}"
+    spent = cli("vast", "cost", "--json").json()
+    assert [row["key"] for row in spent["rows"] if row["key"]] == [job]
+    assert abs(spent["total"] - float(double.billed().total)) < 0.01
+    assert re.search(rf"{job} .*\$0\.0", cli("vast", "cost").out)
+
+
+@pytest.mark.accepts("V06", "V30")
+def test_machines_by_hand(cli: Cli, double: Double) -> None:
+    offers = cli("vast", "offers", "cheap")
+    assert "RTX 4090" in offers.out
+    assert "the first: RTX 4090 in Texas, US: $0.3640 per hour" in offers.out, offers
+    assert cli("vast", "offers", "dear").code == 2
+    rented = cli("vast", "rent", "cheap", "--wait", "--json")
+    assert rented.code == 0, rented
+    [machine] = rented.json()["instances"]
+    name, number = machine["node"], machine["provider_id"]
+    assert (machine["phase"], machine["job"], machine["usd_per_hour"]) == ("ready", None, pytest.approx(0.364))
+    # One of another tool, and one with a label of this store that the store knows nothing of.
+    other = double.foreign("somebody's")
+    orphan = double.foreign(double.instances[number].label[:-12] + "0" * 12)
+    told = cli("vast", "list", "--reconcile")
+    assert re.search(rf"{other} +somebody's +\$0\.\d+ +foreign", told.out), told
+    assert re.search(rf"{orphan} +stoker/\S+ +\$0\.\d+ +destroy", told.out), told
+    stopped = cli("vast", "stop", name)
+    assert (stopped.code, double.instances[number].current) == (0, "stopped"), stopped
+    again = cli("vast", "stop", str(number))
+    assert (again.code, again.out) == (0, f"{name} is stopped already\n")
+    assert cli("vast", "start", name).code == 0
+    asked = cli("vast", "destroy", "--all")
+    assert asked.code == 2
+    assert f"there are 1 machines ({name})" in asked.err
+    gone = cli("vast", "destroy", "--all", "--yes")
+    assert (gone.code, number in double.instances) == (0, False), gone
+    assert f"asked for {number}, the provider says that there is none" in gone.out
+    assert cli("vast", "destroy", name).out == f"{name} is gone already\n"
+    plan = cli("vast", "reap", "--plan")
+    assert (plan.code, set(double.instances)) == (0, {other, orphan})
+    assert "next: stoker vast reap" in plan.out
+    reaped = cli("vast", "reap")
+    assert (reaped.code, set(double.instances)) == (0, {other}), reaped
+    assert f"{orphan} is gone: the provider shows it no more" in reaped.out
+    assert cli("vast", "reap", "--json").json()["done"] == []
+    assert cli("vast", "list").out.startswith("no machine is rented")
+
+
+# Writes a result at once, and another one when it is asked to end.
+WRITES = """
+import pathlib, signal, sys, time
+def end(number, frame):
+    pathlib.Path("last.txt").write_text("checkpoint")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+pathlib.Path("first.txt").write_text("begun")
+print("begun", flush=True)
+while True:
+    time.sleep(0.1)
+"""
+
+
+def writing(cli: Cli) -> str:
+    """A job that runs on a rented machine."""
+    (cli.folder / "writes.py").write_text(WRITES)
+    job = cli.run("python3", "writes.py", options=("--on", "pool:cheap", "--snapshot"))
+    cli.start("dispatch", "--loop", "--interval", "1s")
+    return job
+
+
+@pytest.mark.accepts("V25", "V29")
+def test_a_stop_signals_the_job_fetches_what_it_wrote_and_then_stops_the_machine(cli: Cli, double: Double) -> None:
+    job = writing(cli)
+    until(lambda: "begun" in cli("logs", job).out, "it runs", 180)
+    [machine] = machines(cli)
+    stopped = cli("vast", "stop", machine["node"])
+    assert (stopped.code, double.instances[machine["provider_id"]].current) == (0, "stopped"), stopped
+    assert cli.job(job)["state"] in ("cancelled", "succeeded")
+    assert [(cli.folder / name).read_text() for name in ("first.txt", "last.txt")] == ["begun", "checkpoint"]
+    assert cli("vast", "stop", machine["node"]).out == f"{machine['node']} is stopped already\n"
+
+
+@pytest.mark.accepts("B12", "V39")
+def test_at_its_limit_a_job_ends_and_what_it_wrote_is_here(cli: Cli, double: Double) -> None:
+    (cli.folder / "stoker.yml").write_text(SETTINGS.replace("per_day: 20", "per_job: 0.0005"))
+    job = writing(cli)
+    until(lambda: cli.job(job)["finished"], "it is stopped", 240)
+    until(lambda: double.instances == {}, "its machine is gone", 120)
+    assert [(cli.folder / name).read_text() for name in ("first.txt", "last.txt")] == ["begun", "checkpoint"]
+    told = cli("events", "--job", job, "--type", "job.stop_requested").out
+    assert f"the budget of $0.00 for {job} is reached" in told, told
