@@ -49,12 +49,13 @@ class ActionModule(ActionBase):
                     dry_run=self._task.check_mode,
                 )
                 snapshots = needed_snapshots(requests, store)
+                locks = str(store.snapshots.locks_of_data()) if needed_of(requests, "dataset") else None
         except StokerError as problem:
             raise AnsibleActionFail(sentence(problem)) from problem
         claimed = any(order["order"] == "start" for request in requests.values() for order in request["orders"])
         result.update(
             changed=claimed, orders=requests, nodes=sorted(requests), snapshots=snapshots,
-            checkpoints=needed_checkpoints(requests),
+            checkpoints=needed_of(requests, "resume"), datasets=needed_of(requests, "dataset"), locks=locks,
         )  # fmt: skip
         return result
 
@@ -68,15 +69,17 @@ def needed_snapshots(requests, store):
             for field, kept in (("snapshot", store.snapshots), ("resume", store.checkpoints.files)):
                 if wanted := spec.get(field):
                     needed.setdefault(node, {})[wanted["digest"]] = str(kept.tree(wanted["digest"]))
+            if wanted := spec.get("dataset"):
+                needed.setdefault(node, {})[wanted["digest"]] = wanted["folder"]
     return needed
 
 
-def needed_checkpoints(requests):
-    """Which of these are checkpoints, by node."""
+def needed_of(requests, field):
+    """Which of these are checkpoints (field ``resume``), or data (``dataset``), by node."""
     found = {}
     for node, request in requests.items():
-        resumed = [order["spec"].get("resume") for order in request["orders"] if order["order"] == "start"]
-        found[node] = sorted(each["digest"] for each in resumed if each)
+        named = [order["spec"].get(field) for order in request["orders"] if order["order"] == "start"]
+        found[node] = sorted(each["digest"] for each in named if each)
     return {node: digests for node, digests in found.items() if digests}
 
 

@@ -48,7 +48,7 @@ class ActionModule(NodeAction):
 def _missing(order, staged):
     """What is told of the snapshot or the checkpoint of a start that did not get there; None: all of it is there."""
     spec = (order.get("spec") or {}) if order.get("order") == "start" else {}
-    for field in ("snapshot", "resume"):
+    for field in ("snapshot", "resume", "dataset"):
         told = staged.get(spec[field]["digest"]) if spec.get(field) else None
         if told is not None and not told["ok"]:
             return dict(told, resumes=field == "resume")

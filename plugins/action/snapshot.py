@@ -37,9 +37,14 @@ class ActionModule(NodeAction):
             argument_spec={
                 "snapshots": {"type": "dict", "required": True},
                 "checkpoints": {"type": "list", "elements": "str", "default": []},
+                "datasets": {"type": "list", "elements": "str", "default": []},
+                "locks": {"type": "path"},
+                "progress": {"type": "path"},
+                "wait": {"type": "bool", "default": False},
             },
         )
-        self._task_vars, self._checkpoints = task_vars, frozenset(args["checkpoints"])
+        self._task_vars, self._args, self._checkpoints = task_vars, args, frozenset(args["checkpoints"])
+        self._datasets = frozenset(args["datasets"])
         result.update(changed=False, staged={})
         if not self._task.check_mode:
             rsync_place.check(self._connection)
@@ -58,13 +63,15 @@ class ActionModule(NodeAction):
         ``damaged``: what is here is not what it was when it was taken.
         """
         told = {"ok": False, "bytes": None, "message": None, "again": False, "damaged": False}
-        what = "checkpoint" if digest in self._checkpoints else "snapshot"
+        what = "checkpoint" if digest in self._checkpoints else "dataset" if digest in self._datasets else "snapshot"
         try:
             told["bytes"] = self._bring(digest, folder)
             told["ok"] = True
         except rsync.RsyncError as problem:
             text = "its {0} could not be brought to the node: {1}".format(what, problem)
             told.update(message=text, again=problem.code < 0 or problem.code in _PASSING)
+        except BlockingIOError:
+            told.update(message="its {0} is being brought to the node".format(what), again=True)
         except _DamagedError as problem:
             told.update(message="its {0} is damaged: {1}".format(what, problem), damaged=True)
         except AnsibleActionFail as problem:
@@ -76,19 +83,21 @@ class ActionModule(NodeAction):
         return told
 
     def _bring(self, digest, folder):
-        with open(self._lock_file(folder), "w") as lock:
-            # Two rounds of this machine fill the same folder over there: one after the other.
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with open(self._lock_file(digest, folder), "w") as lock:
+            # Two rounds of this machine fill the same folder over there: one after the other. Data may take long, and
+            # no round waits for what another process brings.
+            patient = digest not in self._datasets or self._args["wait"]
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if patient else fcntl.LOCK_NB))
             look = self._look(digest, folder, verify=digest in self._checkpoints)
             if look["exists"]:
                 return None
             if not look["rsync"]:
                 raise AnsibleActionFail(rsync_place.NOT_THERE)
-            wire = self._move(folder, look)
+            wire = self._move(digest, folder, look)
             if self._asked_about(digest, folder, "snapshot_done")["complete"]:
                 return wire
             # Files of one size and time may differ, and a killed run leaves a half behind: anew, and by contents.
-            wire += self._move(folder, self._look(digest, folder, delete=True), checksum=True)
+            wire += self._move(digest, folder, self._look(digest, folder, delete=True), checksum=True)
             if self._asked_about(digest, folder, "snapshot_done")["complete"]:
                 return wire
         taken = "fetched" if digest in self._checkpoints else "submitted"
@@ -96,22 +105,37 @@ class ActionModule(NodeAction):
             "what came there is not what was {0}: {1} was changed here".format(taken, os.fsdecode(folder))
         )
 
-    def _move(self, folder, look, checksum=False):
+    def _move(self, digest, folder, look, checksum=False):
         target, shell = rsync_place.reach(self._connection, look["folder"])
-        names = list(tree.names(folder))
-        link_dest = look["newest"]
-        moved = rsync.move(folder + b"/", target + b"/", names, shell=shell, link_dest=link_dest, checksum=checksum)
+        link_dest, told = look["newest"], None
+        if digest in self._datasets:
+            # It lies under its own name, so that a file is one, too.
+            names, folder = tree.beside(folder), os.path.dirname(folder)
+        else:
+            names = list(tree.names(folder))
+        if self._args["progress"]:
+            told = os.path.join(self._args["progress"], os.path.basename(self._task_vars["inventory_hostname"]))
+        moved = rsync.move(
+            folder + b"/", target + b"/", names, shell=shell, link_dest=link_dest, checksum=checksum, told=told
+        )
         return moved.wire_bytes
 
     def _look(self, digest, folder, delete=False, verify=False):
         return self._asked_about(digest, folder, "snapshot_look", delete=delete, verify=verify)
 
     def _asked_about(self, digest, folder, op, **more):
-        above = os.path.dirname(os.path.dirname(folder))
+        above = os.path.dirname(self._place_of_locks(digest, folder))
+        more = dict(more, quick=True) if digest in self._datasets else more
         # A word for this machine and its state folder.
         source = hashlib.sha256(platform.node().encode() + above).hexdigest()[:16]
         return self.asked(dict(more, op=op, digest=digest, source=source), self._task_vars)
 
-    def _lock_file(self, folder):
+    def _lock_file(self, digest, folder):
         host = hashlib.sha256(self._task_vars["inventory_hostname"].encode()).hexdigest()[:16]
-        return os.path.join(os.path.dirname(folder), "stage-{0}.lock".format(host).encode())
+        if digest in self._datasets:
+            host = "{0}-{1}".format(host, digest[:16])
+        return os.path.join(self._place_of_locks(digest, folder), "stage-{0}.lock".format(host).encode())
+
+    def _place_of_locks(self, digest, folder):
+        """A folder of Stoker's own: beside the files of a snapshot; data lies where its user has it."""
+        return os.fsencode(self._args["locks"]) if digest in self._datasets else os.path.dirname(folder)

@@ -10,14 +10,14 @@ import glob
 import os
 import shlex
 
-from . import launch
+from . import launch, snapshots
 from .processes import TOKEN_VARIABLE
 from .statedir import NodeError
 
 # Where the attempt's own files are seen inside.
 INSIDE = "/run/stoker"
-# Where it sees the checkpoint that it goes on from.
-RESUME = "/run/stoker-resume"
+# Where it sees the checkpoint that it goes on from, and its data.
+RESUME, DATA = "/run/stoker-resume", "/run/stoker-data"
 # Shells that set these themselves do not let a script set them.
 _OF_THE_SHELL = ("UID", "EUID", "PPID", "GROUPS", "BASHOPTS", "SHELLOPTS", "BASH_VERSINFO")
 # Runs inside, as the command's first life. "fault" is not empty until the command runs: a shell that cannot exec it
@@ -136,6 +136,8 @@ def environment(attempt, spec, state, secrets):
     environ.update({"STOKER_JOB": attempt.job, "STOKER_ATTEMPT": str(attempt.number)})
     if spec.get("gpus") or state.get("gpus"):
         environ.update({"CUDA_VISIBLE_DEVICES": ",".join(state.get("gpus") or ()), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"})
+    if spec.get("dataset"):
+        environ["STOKER_DATA"] = "{0}/{1}".format(DATA, spec["dataset"]["name"])
     if spec.get("resume"):
         environ["STOKER_RESUME_FROM"] = "{0}/{1}".format(RESUME, spec["resume"]["name"])
     environ["PWD"] = workdir(spec)
@@ -213,6 +215,8 @@ def _mounts(attempt, spec):
             )
         found.append((source, mount["target"], bool(mount.get("read_only"))))
     found.append((folder_of(attempt), INSIDE, False))
+    if spec.get("dataset"):
+        found.append((snapshots.place(attempt.state_dir, spec["dataset"]["digest"]), DATA, True))
     if spec.get("resume"):
         found.append((attempt.file("resume"), RESUME, True))
     if not spec.get("split_output"):

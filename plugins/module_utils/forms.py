@@ -140,6 +140,18 @@ SNAPSHOT = record(
 )
 # Where a job writes its checkpoints, how often they are fetched, and whether it is asked for one before that.
 CHECKPOINTS = record(["path", "every_s"], {"path": dict(ARGUMENT, minLength=1), "every_s": POSITIVE, "ask": FLAG})
+# Data that a job reads: brought once to a node, under its digest. All but that is told to people.
+DATASET = record(
+    ["digest", "name"],
+    {
+        "digest": DIGEST,
+        "name": dict(ARGUMENT, minLength=1),
+        "files": COUNT,
+        "bytes": COUNT,
+        "folder": TEXT,
+        "host": TEXT,
+    },
+)
 # The checkpoint that an attempt goes on from: which file or folder of that digest, and where it came from.
 RESUME = record(
     ["digest", "name"],

@@ -92,6 +92,8 @@ def command_environment(attempt, spec, state, who):
     environ.update({"STOKER_JOB": attempt.job, "STOKER_ATTEMPT": str(attempt.number), TOKEN_VARIABLE: state["token"]})
     if spec.get("gpus") or state.get("gpus"):
         environ.update({"CUDA_VISIBLE_DEVICES": ",".join(state.get("gpus") or ()), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"})
+    if spec.get("dataset"):
+        environ["STOKER_DATA"] = snapshots.dataset_path(attempt.state_dir, spec)
     if spec.get("resume"):
         environ["STOKER_RESUME_FROM"] = snapshots.resume_path(attempt, spec)
     return environ

@@ -151,6 +151,8 @@ def _spec_rules(spec: dict[str, Any]) -> list[str]:
             seen.add(name)
     if spec.get("user") and spec.get("snapshot"):
         faults.append("spec.user: another user cannot read the copy of a snapshot, which lies in the state folder")
+    if spec.get("user") and not spec.get("container") and spec.get("dataset"):
+        faults.append("spec.user: another user cannot read a dataset, which lies in the state folder")
     if spec.get("user") and not spec.get("container") and spec.get("checkpoints"):
         faults.append("spec.user: another user cannot read the copy of a checkpoint, which lies in the state folder")
     uuids = spec.get("gpu_uuids")

@@ -16,12 +16,13 @@ import shutil
 import time
 
 from .identity import boottime
-from .statedir import NodeError, make_private, sync_folder
+from .statedir import NodeError, make_private, read_json, sync_folder, write_json
 
 DIGEST = re.compile(r"^[0-9a-f]{64}$")
 _DRAFT, _TRASH = ".new-", ".trash-"
 # Field of a spec, and what people call it.
-_KINDS = (("snapshot", "snapshot"), ("resume", "checkpoint"))
+_KINDS = (("snapshot", "snapshot"), ("resume", "checkpoint"), ("dataset", "dataset"))
+_COPIED = {"snapshot": "tree", "resume": "resume"}
 # Somebody may be filling a draft, or may have looked for a snapshot and be about to use it.
 LEAST_AGE_S = 600.0
 _DRAFT_AGE_S = 7 * 86400.0
@@ -37,11 +38,12 @@ def place(state, digest):
 def look(state, request):
     """Whether the snapshot is here; else where to put its files, and the newest one, to take over what is the same.
 
-    ``delete``: without what an earlier try left there. ``verify``: one that is not what its name says is not here.
+    ``delete``: without what an earlier try left there. ``verify``: one that is not what its name says is not here;
+    ``quick``: it is read only where sizes and times are not those of when it was complete.
     """
     digest = request["digest"]
     final, rsync = place(state, digest), shutil.which("rsync")
-    if request.get("verify"):
+    if request.get("verify") or (request.get("quick") and not _untouched(state, digest)):
         _set_aside(state, digest)
     if os.path.isdir(final):
         # It is about to be used: no clearing away now.
@@ -74,8 +76,38 @@ def done(state, request):
         if not os.path.isdir(final):
             raise
         shutil.rmtree(draft, ignore_errors=True)  # another controller was faster
+    if request.get("quick"):
+        write_json(_mark_file(state, digest), {"mark": _mark(final)})
     sync_folder(_root(state))
     return {"complete": True}
+
+
+def dataset_path(state, spec):
+    """Where the data of a job lies, for all jobs that read it; None: it has none."""
+    wanted = spec.get("dataset")
+    return os.path.join(place(state, wanted["digest"]), wanted["name"]) if wanted else None
+
+
+def _untouched(state, digest):
+    """Whether sizes and times are as when it was complete. False, too, where nobody wrote that down."""
+    final = place(state, digest)
+    return not os.path.isdir(final) or read_json(_mark_file(state, digest)) == {"mark": _mark(final)}
+
+
+def _mark_file(state, digest):
+    return os.path.join(_root(state), "mark-{0}.json".format(digest))
+
+
+def _mark(folder):
+    import hashlib
+
+    from . import tree
+
+    total = hashlib.sha256()
+    for name in sorted(tree.names(os.fsencode(folder))):
+        status = os.lstat(os.path.join(os.fsencode(folder), name))
+        total.update(b"%d %s\0%d %d\n" % (len(name), name, status.st_size, status.st_mtime_ns))
+    return total.hexdigest()
 
 
 def _set_aside(state, digest):
@@ -83,7 +115,11 @@ def _set_aside(state, digest):
     from . import tree
 
     final = place(state, digest)
-    if os.path.isdir(final) and tree.digest(os.fsencode(final))[0] != digest:
+    if not os.path.isdir(final):
+        return
+    if tree.digest(os.fsencode(final))[0] == digest:
+        write_json(_mark_file(state, digest), {"mark": _mark(final)})
+    else:
         trash = os.path.join(_root(state), "{0}{1}-{2}".format(_TRASH, digest[-12:], os.getpid()))
         os.rename(final, trash)
         shutil.rmtree(trash)
@@ -110,9 +146,9 @@ def unpack(attempt, spec):
         return
     require(attempt.state_dir, spec)
     began = boottime()
-    for (field, what), folder in zip(_KINDS, ("tree", "resume")):
-        if spec.get(field):
-            _unpack(attempt, spec[field]["digest"], what, attempt.file(folder))
+    for field, what in _KINDS:
+        if spec.get(field) and field in _COPIED:
+            _unpack(attempt, spec[field]["digest"], what, attempt.file(_COPIED[field]))
     attempt.update_state(unpacked_s=round(boottime() - began, 3))
 
 
@@ -162,6 +198,8 @@ def clear(state, unused_s, dry_run=False):
             trash = os.path.join(_root(state), "{0}{1}-{2}".format(_TRASH, name[-12:], os.getpid()))
             os.rename(path, trash)
             shutil.rmtree(trash)
+            if os.path.exists(_mark_file(state, name)):
+                os.unlink(_mark_file(state, name))
         if not draft:
             removed.append({"digest": name, "bytes": size})
     return removed

@@ -19,6 +19,8 @@ from collections.abc import Iterator
 BLOCK_BYTES = 1024 * 1024
 # Makes one file share the blocks of another until either is written to; <linux/fs.h>.
 _FICLONE = 0x40049409
+# What no sync moves.
+_LEFT = frozenset((b".git", b".stoker-partial"))
 
 
 class Digest:
@@ -72,6 +74,14 @@ def names(folder: bytes) -> Iterator[bytes]:
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]
         for name in files + links:
             yield os.path.relpath(os.path.join(place, name), folder)
+
+
+def beside(path: bytes) -> list[bytes]:
+    """Every file and link of ``path``, a file or a folder, relative to the folder above it; no repository of git."""
+    if not os.path.isdir(path):
+        return [os.path.basename(path)]
+    found = (os.path.join(os.path.basename(path), name) for name in names(path))
+    return [name for name in found if not _LEFT.intersection(name.split(b"/"))]
 
 
 def digest(folder: bytes) -> tuple[str, int, int]:

@@ -132,6 +132,16 @@ snapshots:
   returned: success
   type: dict
   sample: {}
+datasets:
+  description: Which of the snapshots are data that jobs read, by node. Nodes that need none are left out.
+  returned: success
+  type: dict
+  sample: {}
+locks:
+  description: The folder on the controller for locks while data is brought; null where none is needed.
+  returned: success
+  type: str
+  sample: null
 checkpoints:
   description: Which of the snapshots are checkpoints, by node. Nodes that need none are left out.
   returned: success

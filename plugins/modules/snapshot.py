@@ -41,6 +41,23 @@ options:
     type: list
     elements: str
     default: []
+  datasets:
+    description: >-
+      Which of them, by digest, are data that jobs read: a file or folder that lies where its user has it.
+    type: list
+    elements: str
+    default: []
+  locks:
+    description: Folder on the controller for locks while data is brought. Needed with O(datasets).
+    type: path
+  progress:
+    description: Folder on the controller for a file that shows how far rsync is.
+    type: path
+  wait:
+    description: >-
+      Wait while another process of this machine brings the same data. Else that is said, and the next try finds it.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""

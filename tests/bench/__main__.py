@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.bench import analysis, log, offline, queue, reach, refresh, sync, telemetry
+from tests.bench import analysis, assistant, log, offline, queue, reach, refresh, sync, telemetry
 from tests.bench.log import MB
 from tests.bench.place import Place, place
 from tests.bench.table import Table
@@ -56,7 +56,20 @@ def arguments() -> argparse.Namespace:
     return asked
 
 
-PARTS = ("look", "start", "telemetry", "offline", "queue", "listing", "refresh", "log", "scan", "sync", "runs")
+PARTS = (
+    "look",
+    "start",
+    "telemetry",
+    "offline",
+    "queue",
+    "listing",
+    "refresh",
+    "log",
+    "scan",
+    "sync",
+    "assistant",
+    "runs",
+)
 
 
 def chosen(here: Place, asked: argparse.Namespace) -> Iterator[Callable[[], Table]]:
@@ -76,6 +89,7 @@ def chosen(here: Place, asked: argparse.Namespace) -> Iterator[Callable[[], Tabl
         "scan": partial(log.scan, here, 10 * MB if asked.quick else 100 * MB, few),
         "sync": partial(sync.second_sync, here, 500 if asked.quick else 5000, asked.runs),
     }
+    parts["assistant"] = partial(assistant.tokens, here)
     yield from (part for name, part in parts.items() if name in asked.only)
     if "runs" in asked.only:
         yield from training_runs(here, asked.quick, few)

@@ -21,6 +21,7 @@ _COLUMNS = {
     "per_s": "per s",
     "sessions": "sessions",
     "tokens": "tokens",
+    "tokens_json": "as JSON",
 }
 
 

@@ -27,6 +27,7 @@ TABLES = [
     "log",
     "scan",
     "sync",
+    "assistant",
     "jsonl-2000",
     "tfevents-1",
     "tfevents-8",
@@ -92,6 +93,16 @@ def test_a_list_from_the_store_takes_less_than_to_import_ansible(report: Report)
     assert report.row("start-up", "Fleet.jobs.list()")["ratios"][imported] < 0.5
     assert report.row("start-up", "stoker jobs, 100")["ratios"][imported] < 2.5
     assert report.row("start-up", "stoker --version")["ratios"][imported] < 0.5
+
+
+@pytest.mark.accepts("B15")
+def test_an_assistant_pays_less_than_the_limits(report: Report) -> None:
+    listing, answer = "limit: all tools listed", "limit: text of a usual answer"
+    for row in report.tables["assistant"]["rows"]:
+        if "tokens_json" in row:
+            assert row["ratios"][answer] < 1, row["name"]
+        elif not row["name"].startswith("limit"):
+            assert row["ratios"][listing] < 1, row["name"]
 
 
 def test_the_scanner_keeps_up_with_grep(report: Report) -> None:

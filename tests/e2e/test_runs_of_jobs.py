@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,6 +79,35 @@ def test_a_run_is_asked_where_it_lies(job: tuple[Cli, str, Path], node: PlainNod
     assert cli("runs", "machine", id_, "-n", "5").code == 0
     check_is_that_of_the_file(cli, id_, folder)
     only_what_is_new_is_told(cli, id_, folder)
+
+
+@pytest.mark.accepts("R31")
+def test_a_finding_is_told_once(job: tuple[Cli, str, Path]) -> None:
+    cli, id_, folder = job
+    assert cli("dispatch").code == 0
+    assert cli("events", "--type", "run.*", "--json").out == "", "no rule wants to know"
+    settings = "notify: {findings_s: 1, rules: [{events: [run.finding], to: [inbox]}]}\n"
+    (cli.folder / "stoker.yml").write_text(settings)
+    cli("notify", "send")  # the inbox is told of what comes from now on
+
+    def findings() -> list[dict[str, object]]:
+        said = cli("dispatch")
+        assert said.code == 0, said
+        told = cli("events", "--type", "run.finding", "--json").out.splitlines()
+        return [json.loads(line)["value"] for line in told]
+
+    until(findings, "a finding")
+    turn = int(time.time())
+    until(lambda: int(time.time()) > turn, "the next interval")
+    (told,) = findings()
+    assert (told["job"], told["attempt"], told["type"]) == (id_, 1, "run.finding")
+    assert told["data"]["reason"] == "not_finite of val/loss"  # type: ignore[index]
+    mails = cli("inbox", "list", "--json").json()["messages"]
+    assert [mail["title"].partition(" (")[0] for mail in mails] == [f"run {id_} finding"]
+    # Of one that is over every point is looked at.
+    for word in ("more", "end"):
+        (folder / word).touch()
+    until(lambda: "spike of train/loss" in {one["data"]["reason"] for one in findings()}, "the spike", 60)  # type: ignore[index]
 
 
 def check_is_that_of_the_file(cli: Cli, job: str, folder: Path) -> None:

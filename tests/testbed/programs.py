@@ -15,17 +15,20 @@ import pytest
 CACHE = Path(__file__).parents[2] / ".cache"
 
 
-def made(commands: list[list[str]]) -> str:
+def made(commands: list[list[str]], timeout_s: float) -> str:
     """Run them in turn; the last words of the one that failed, or nothing."""
     for command in commands:
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=140, check=False)
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
         if ended.returncode:
             return ended.stderr.strip().splitlines()[-1]
     return ""
 
 
-def programs_of(name: str, wanted: Path, programs: str) -> Path:
-    """The Python of an environment with these programs, made once and kept in .cache."""
+def programs_of(name: str, wanted: Path, programs: str, *, by_pip: bool = False, timeout_s: float = 600) -> Path:
+    """The Python of an environment with these programs, made once and kept in .cache.
+
+    `by_pip`: pip alone knows where they are to be had here.
+    """
     place, done = CACHE / name, CACHE / name / ".ready"
     CACHE.mkdir(exist_ok=True)
     with (CACHE / f"{name}.lock").open("w") as lock:
@@ -39,7 +42,8 @@ def programs_of(name: str, wanted: Path, programs: str) -> Path:
                 [[sys.executable, "-m", "venv", "--clear", str(place)],
                  [str(place / "bin/pip"), "install", "--quiet", "--requirement", str(wanted)]],
             ]  # fmt: skip
-            problems = [problem for problem in map(made, makers) if problem]
+            makers = makers[by_pip:]
+            problems = [problem for maker in makers if (problem := made(maker, timeout_s))]
             if len(problems) == len(makers):
                 pytest.skip(f"{programs} cannot be had here: {problems[-1]}")
             done.write_text(wanted.read_text())

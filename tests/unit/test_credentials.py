@@ -192,3 +192,14 @@ def test_a_long_text_is_looked_through_without_going_over_it_again_and_again() -
     for text in ("a" * 65_536, "password" * 8000, "x://a:" * 9000, "secret " * 9000, "-----BEGIN PRIVATE KEY" * 3000,
                  "wandb key " * 6000, AWS_ID + " " * 65_000, "{" * 30_000, "@" * 65_536, "sk-" * 20_000):  # fmt: skip
         found_in(text, "value")
+
+
+def test_a_long_text_that_only_begins_like_web_tokens_is_read_once() -> None:
+    # With a look from each beginning to the end of the word it would take hours.
+    assert found_in("-eyJabcdefgh" * 170_000, "text") == []
+
+
+def test_a_web_token_is_found_behind_what_begins_like_one() -> None:
+    token = "eyJhbGciOiJIUzI1" + ".eyJzdWIiOiIxMjM0" + ".SflKxwRJSMeKKF2Q"
+    for before in ("x-eyJ-", "eyJabcdefgh.eyJabcdefgh.x.", "eyJabcdefgh.", "-eyJabcdefgh" * 9 + " "):
+        assert "SflKxwRJSMeKKF2Q" not in redacted(before + token)

@@ -226,6 +226,20 @@ class Access:
 
 
 @dataclass(frozen=True)
+class Mcp:
+    """What assistants may use of the machine that their server runs on; nothing by default.
+
+    `secrets`: variables whose values they may hand to jobs by name; `servers`: hosts (or HOST:PORT) whose training runs
+    they may have it ask for, patterns both.
+    """
+
+    __pydantic_config__ = _FORBID
+
+    secrets: Annotated[tuple[Name, ...], Is("a list of names of variables such as WANDB_*")] = ()
+    servers: Annotated[tuple[Name, ...], Is("a list of hosts such as mlflow.example or 10.0.0.7:5000")] = ()
+
+
+@dataclass(frozen=True)
 class Plugin:
     """Whether a plugin, built in or not, is there; and the `settings` of one that is not, which it checks itself."""
 
@@ -296,6 +310,7 @@ class Config:
         field(default_factory=dict)
     )
     access: Annotated[Access, Is("a mapping with cli, mcp, allow, deny, paths, rules")] = field(default_factory=Access)
+    mcp: Annotated[Mcp, Is("a mapping with secrets, servers")] = field(default_factory=Mcp)
     notify: Annotated[Notify, Is("a mapping with targets, rules, telegram, max_age_s, tries")] = field(
         default_factory=Notify
     )

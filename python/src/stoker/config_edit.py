@@ -70,11 +70,25 @@ def without_setting(text: str, loc: Loc) -> str:
             del holder[key_of(holder, loc[end - 1])]
         except (LookupError, TypeError, UsageError):
             raise UsageError(f"{dotted(loc)} is not set in the file: its default holds") from None
-        if holder:  # of what would hold nothing, the name goes, too
+        if holder or getattr(holder, "merge", None):  # of what would hold nothing, the name goes, too
             break
     fresh = _minimal(body, before, _dumped(body, data)) if data else _remarks(body)
+    if isinstance(loc[-1], str) and _is_there(_read(fresh), loc):
+        raise UsageError(
+            f"{dotted(loc)} stands in another mapping, which the file merges in here (<<)",
+            next_step="take it out of that one, or set another value here",
+        )
     _check_alone(body, fresh, loc)
     return head + fresh
+
+
+def _is_there(data: Any, loc: Loc) -> bool:
+    try:
+        for part in loc:
+            data = data[key_of(data, part)]
+    except (LookupError, TypeError):
+        return False
+    return True
 
 
 def key_of(data: Any, part: int | str) -> Any:

@@ -68,6 +68,11 @@ def _assigned(found: str) -> bool:
     return len(found) >= 6 and _not_a_placeholder(found) and _mixed(found)
 
 
+# Looked at once from the beginning of each word, and whole: a text that only begins like tokens is read no second time.
+_WEB_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]++\.eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8})"
+    r"[A-Za-z0-9_-]*?(?<![A-Za-z0-9_])(eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]++){2,}+)"
+)
 _FORMS = (
     _Form(
         "private key",
@@ -107,7 +112,7 @@ _FORMS = (
     _Form("PyPI token", re.compile(_START + r"pypi-[A-Za-z0-9_-]{40,}")),
     _Form("npm token", re.compile(_START + r"npm_[A-Za-z0-9]{30,}")),
     _Form("Stoker token", re.compile(_START + r"stoker_[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])")),
-    _Form("JSON web token", re.compile(_START + r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}")),
+    _Form("JSON web token", _WEB_TOKEN, 1),
     _Form("bearer token", re.compile(r"(?i:\bbearer)\s+([A-Za-z0-9._~+/-]{12,}=*)"), 1, _mixed),
     _Form(
         "Telegram token", re.compile(r"(?<![A-Za-z0-9])(?:bot)?([0-9]{8,10}:[A-Za-z0-9_-]{35})(?![A-Za-z0-9_-])"), 1,

@@ -24,6 +24,7 @@ from stoker.errors import UsageError
 from stoker.operations import (
     access,
     agents,
+    alerts,
     benchmark,
     checkpoints,
     clean,
@@ -39,6 +40,7 @@ from stoker.operations import (
     environments,
     events,
     gpus,
+    hub,
     inbox,
     jobs,
     logs,
@@ -232,6 +234,8 @@ class Nodes(Namespace):
     benchmark = bound(benchmark.benchmark)
     disks = bound(disk.disks)
     telemetry = bound(telemetry.telemetry)
+    squelch = bound(alerts.squelch)
+    alerts = bound(alerts.alerts)
     top = bound(top.top)
     execute = bound(nodes.execute)
     diag = bound(diag.diag)
@@ -250,6 +254,13 @@ class Sync(Namespace):
     push = bound(sync.push)
     pull = bound(sync.pull)
     diff = bound(sync.diff)
+
+
+class Hub(Namespace):
+    """`fleet.hub`: models and data of the Hugging Face hub, fetched by the nodes themselves."""
+
+    area = "hub"
+    fetch = bound_job(hub.fetch)
 
 
 class Environments(Namespace):
@@ -576,6 +587,7 @@ class Fleet:
         )
         self.jobs = Jobs(self._session)
         self.checkpoints = Checkpoints(self._session)
+        self.hub = Hub(self._session)
         self.dead = Dead(self._session)
         self.agents = Agents(self._session)
         self.templates = Templates(self._session)

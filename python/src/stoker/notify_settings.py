@@ -13,8 +13,8 @@ from stoker.setting import FORBID, Is, Name, OnOff, Positive, Role, Seconds
 INBOX = "inbox"
 # The first words of all events; a rule for anything else would wait for ever.
 SUBJECTS = (
-    "alert", "attempt", "budget", "context", "dispatcher", "instance", "job", "message", "node", "queue", "session",
-    "step", "template", "thread", "workflow",
+    "alert", "attempt", "budget", "context", "dispatcher", "instance", "job", "message", "node", "queue", "run",
+    "session", "step", "template", "thread", "workflow",
 )  # fmt: skip
 # Names for what has several, or another one in the store.
 ALIASES: Mapping[str, tuple[str, ...]] = {
@@ -47,7 +47,8 @@ class Rule:
     """Which events go to which targets. An event that several rules name is sent once to each target.
 
     `events` are patterns of types (`job.ended`, `node.*`); `jobs`, `nodes` and `projects` (the names of their folders)
-    narrow them. The same of the same job or node is left out for `cooldown_s` seconds.
+    narrow them. The same of the same job or node is left out for `cooldown_s` seconds; by default 300 where it tells of
+    the state of a node, else 0.
     """
 
     __pydantic_config__ = FORBID
@@ -57,7 +58,7 @@ class Rule:
     jobs: Annotated[tuple[Name, ...], _IS_PATTERNS] = ()
     nodes: Annotated[tuple[Name, ...], _IS_PATTERNS] = ()
     projects: Annotated[tuple[Name, ...], _IS_PATTERNS] = ()
-    cooldown_s: Seconds = 0.0
+    cooldown_s: Seconds | None = None
     urgent: OnOff = False
 
 
@@ -79,7 +80,10 @@ class Telegram:
 
 @dataclass(frozen=True)
 class Notify:
-    """Messages to people. One that could not be sent within `max_age_s` seconds, or `tries` tries, is given up."""
+    """Messages to people. One that could not be sent within `max_age_s` seconds, or `tries` tries, is given up.
+
+    `findings_s`: how often, in seconds, the runs of jobs are looked at where a rule names `run.finding`.
+    """
 
     __pydantic_config__ = FORBID
 
@@ -90,6 +94,7 @@ class Notify:
     telegram: Annotated[Telegram, Is("a mapping with token_env, token_file, allow")] = field(default_factory=Telegram)
     max_age_s: Positive = 86400.0
     tries: Annotated[int, Is("a whole number, 1 or more", least=1)] = 10
+    findings_s: Positive = 300.0
 
 
 def faults(settings: Notify) -> Iterator[tuple[tuple[int | str, ...], str]]:

@@ -22,6 +22,15 @@ from testbed.programs import programs_of
 HERE = Path(__file__).parent
 Write = Callable[..., None]
 
+INSTALLS = {"writers", "write", "stores", "write_store", "write_aim", "fuzzer"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test that needs real programs installs them: on a slow machine that takes longer than a test may."""
+    for item in items:
+        if INSTALLS.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.timeout(1500))
+
 
 def environment(name: str, requirements: str, programs: str) -> Path:
     return programs_of(name, HERE / "writing" / requirements, programs)

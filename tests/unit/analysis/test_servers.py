@@ -19,6 +19,7 @@ import pytest
 from asked import Asked
 
 from stoker.analysis import Run, read, runs_in
+from stoker.analysis.errors import Unreadable
 from stoker.analysis.servers import asking, mlflow, named, wandb
 from tests.contracts.wandb_server import WandbServer
 
@@ -302,3 +303,37 @@ def test_a_server_that_is_busy_or_odd(server: WandbServer, stoker: Asked) -> Non
         server.broken = odd
         said = stoker("list", "wandb:me/pine")
         assert (said.code in (1, 2), said.out, "\x1b" in said.err) == (True, "", False), odd
+
+
+@pytest.mark.accepts("R34")
+@pytest.mark.parametrize("of", ["experiments/search", "runs/search", "metrics/get-history"])
+def test_a_server_that_names_the_same_next_page_for_ever_is_left_with_a_sentence(of: str) -> None:
+    run = {"info": {"run_id": "r", "experiment_id": "1"}, "data": {"metrics": [{"key": "loss", "value": 1.0}]}}
+    answers: dict[str, dict[str, Any]] = {
+        "experiments/search": {"experiments": [{"experiment_id": "1", "name": "one"}]},
+        "runs/search": {"runs": [run]}, "runs/get": {"run": run}, "metrics/get-history": {"metrics": []},
+    }  # fmt: skip
+    answers[of]["next_page_token"] = "again"
+
+    class Repeating(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            name = self.path.partition("?")[0].removeprefix("/api/2.0/mlflow/")
+            body = json.dumps(answers[name]).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *args: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Repeating) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            with pytest.raises(Unreadable, match="a page that it sent before comes next"):
+                on(f"mlflow:http://127.0.0.1:{server.server_port}")
+        finally:
+            server.shutdown()

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from test_assistant import RUN, ask
 from typed import Stoker
 
-from stoker.config import Access, Config
+from stoker.config import Access, Config, Mcp
 from stoker.mcp.perform import perform
 
 WORKFLOW = "name: w\njobs:\n  one: {argv: ['true']}\n"
@@ -129,3 +131,82 @@ def test_the_folders_that_are_named_are_absolute(stoker: Stoker) -> None:
     assert "stoker.yml:2: access.paths: '../x' is not an absolute folder" in said.err
     Path("stoker.yml").write_text("access:\n  paths: [/srv/runs]\n")
     assert stoker("jobs").code == 0
+
+
+SECRETS: list[tuple[str, dict[str, Any]]] = [
+    ("run", {"argv": ["env"]}), ("queue add", {"argv": ["env"]}), ("template run", {"template": "env"}),
+    ("container create", {"node": "localhost", "name": "x", "image": "docker.io/library/busybox"}),
+    ("service start", {"node": "localhost", "name": "x", "argv": ["env"], "health": "http://127.0.0.1:1/"}),
+]  # fmt: skip
+
+
+@pytest.mark.accepts("C70")
+@pytest.mark.parametrize(("command", "given"), SECRETS)
+def test_a_variable_of_the_server_goes_to_a_job_only_where_stoker_yml_says_so(
+    stoker: Stoker, monkeypatch: pytest.MonkeyPatch, command: str, given: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("TEAM_KEY", "hunter2")
+    stoker("template", "save", "env", "--secret", "TEAM_KEY", "--", "env")
+    before = len(stoker.session.store.jobs())
+    asked = given if command == "template run" else {**given, "secret": ["TEAM_KEY"]}
+    answered = ask(command, asked, role="operate")
+    assert answered["error"]
+    assert "TEAM_KEY is none that assistants may hand to jobs" in answered["text"]
+    assert "mcp: {secrets: [TEAM_KEY]}" in answered["structured"]["next_action"]
+    assert len(stoker.session.store.jobs()) == before
+
+
+@pytest.mark.accepts("C70")
+def test_a_variable_that_stoker_yml_names_may_be_handed_on_also_by_a_workflow(
+    stoker: Stoker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEAM_KEY", "hunter2")
+    Path("w.yml").write_text("name: w\njobs:\n  one: {argv: [env], secret: [TEAM_KEY]}\n")
+    asked = {"argv": ["env"], "secret": ["TEAM_KEY"]}
+    for pattern, allowed in (("OTHER_*", False), ("TEAM_*", True)):
+        settings = Config(mcp=Mcp(secrets=(pattern,)))
+        for command, given in (("queue add", asked), ("workflow submit", {"file": "w.yml"})):
+            request = {"operation": command, "arguments": given, "who": "a", "role": "operate", "via": "stdio"}
+            answered = perform(request, lambda _text: None, settings)
+            assert answered["error"] is not allowed, answered["text"]
+            assert ("TEAM_KEY is none" in answered["text"]) is not allowed
+
+
+@pytest.mark.accepts("C70")
+def test_only_servers_that_stoker_yml_names_are_asked_for_an_assistant(stoker: Stoker) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        listening.settimeout(0)
+        port = listening.getsockname()[1]
+        server = f"mlflow:http://127.0.0.1:{port}"
+        Path("sub/wandb").mkdir(parents=True)
+        Path("sub/wandb/settings").write_text(f"[default]\nbase_url = http://127.0.0.1:{port}\n")
+        calls: list[tuple[str, dict[str, Any]]] = [
+            ("runs list", {"path": server}), ("runs summary", {"run": f"{server}/#/experiments/1/runs/2"}),
+            ("runs summary", {"run": "x", "folder": server}), ("runs compare", {"a": "x", "b": server}),
+            ("runs summary", {"run": "wandb:a/b/c", "folder": "sub"}),
+            ("runs report", {"run": [server], "out": "r.html"}),
+        ]  # fmt: skip
+        for command, given in calls:
+            answered = ask(command, given, role="read" if "report" not in command else "operate")
+            assert answered["error"], command
+            assert "no server that assistants may have asked" in answered["text"], answered["text"]
+            assert "mcp: {servers:" in answered["structured"]["next_action"]
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+    # The same call, allowed: nobody listens any more, and that is what it says.
+    request = {"operation": "runs list", "arguments": {"path": server}, "who": "a", "role": "read", "via": "stdio"}
+    answered = perform(request, lambda _text: None, Config(mcp=Mcp(servers=(f"127.0.0.1:{port}",))))
+    assert "cannot be asked" in answered["text"], answered["text"]
+
+
+@pytest.mark.accepts("C70")
+def test_a_job_that_is_run_again_gets_no_variable_that_assistants_may_not_hand_on(
+    stoker: Stoker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEAM_KEY", "hunter2")
+    job = stoker.session.store.add_job("env", {"argv": ["env"], "secret_env": ["TEAM_KEY"]}).id
+    assert stoker("stop", job).code == 0
+    before = len(stoker.session.store.jobs())
+    answered = ask("retry", {"job": job, "env": {"LD_PRELOAD": "x.so"}}, role="operate")
+    assert "TEAM_KEY is none that assistants may hand to jobs" in answered["text"]
+    assert len(stoker.session.store.jobs()) == before

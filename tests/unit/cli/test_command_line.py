@@ -196,6 +196,38 @@ def test_init_writes_once_and_never_over_a_file(stoker: Stoker) -> None:
     assert stoker("init", "--inventory").code == 0
 
 
+@pytest.mark.accepts("V31")
+@pytest.mark.parametrize("starter", ["pytorch", "jax", "huggingface", "ultralytics"])
+def test_init_with_a_template_gives_a_training_that_validates(
+    stoker: Stoker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starter: str
+) -> None:
+    (tmp_path / "new").mkdir()
+    monkeypatch.chdir(tmp_path / "new")
+    Path("stoker.yml").write_text("defaults: {gpus: 1}\n")
+    said = stoker("init", "--template", starter)
+    assert said.code == 0
+    assert "next: put your machines" in said.out
+    assert "stoker workflow validate experiment.yml" in said.out
+    assert Path("stoker.yml").read_text() == "defaults: {gpus: 1}\n"
+    compile(Path("train.py").read_text(), "train.py", "exec")
+    checked = stoker("workflow", "validate", "experiment.yml", "--json").json()
+    assert (checked["value"]["name"], checked["value"]["jobs"]) == ("train", 1)
+    Path("experiment.yml").unlink()
+    Path("requirements.txt").write_text("mine")
+    again = stoker("init", "--template", starter)
+    assert again.code == 2
+    assert "requirements.txt and train.py is there already: nothing was written" in again.err
+    assert not Path("experiment.yml").exists()
+    assert Path("requirements.txt").read_text() == "mine"
+
+
+def test_init_refuses_a_template_that_there_is_not(stoker: Stoker) -> None:
+    said = stoker("init", "--template", "caffe")
+    assert said.code == 2
+    assert "pytorch" in said.err
+    assert stoker("init", "--template", "jax", "--inventory").code == 2
+
+
 def test_every_operation_is_in_the_api_with_the_same_signature(stoker: Stoker) -> None:
     import inspect
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -157,3 +158,20 @@ def test_each_bot_has_its_own_place(session: Session, chats: Chats) -> None:
     chats.write(OPERATOR, "hello")
     assert [outcome for *_, outcome in heard(session)] == ["kept"]
     assert session.store.notices.targets()["@telegram:123456789"].seen > 0
+
+
+@pytest.mark.accepts("C54")
+def test_numbers_that_begin_anew_after_a_quiet_week_are_heard_once(session: Session, chats: Chats) -> None:
+    place, notices = "@telegram:123456789", session.store.notices
+    notices.begin([place], 0)
+    notices.reached(place, 10**6)
+    chats.write(OPERATOR, "old, and taken")  # a number below, a moment after the newest one
+    assert heard(session) == []
+    week_ago = time.time() - 7 * 86400
+    notices.reached(place, 10**6 + 1, now=week_ago)
+    chats.write(OPERATOR, "hello")
+    chats.write(OPERATOR, "again")
+    assert heard(session) == [(OPERATOR, None, "kept")] * 2
+    assert [mail.body for mail in inbox.list_inbox(session).messages] == ["again", "hello"]
+    assert heard(session) == []
+    assert notices.targets()[place].seen < 10**6

@@ -151,6 +151,11 @@ def test_what_was_merged_in_is_said_anew_where_it_is_changed() -> None:
     fresh = with_setting(text, parts_of("warmer.idle_s"), 9)
     assert parsed(fresh)["warmer"]["idle_s"] == 9
     assert parsed(fresh)["launcher"]["idle_s"] == 5
+    for key in ("warmer.idle_s", "colder.inner.idle_s"):
+        with pytest.raises(UsageError, match=r"stands in another mapping, which the file merges in here \(<<\)"):
+            without_setting(text + "colder: {inner: {<<: *x}}\n", parts_of(key))
+    with pytest.raises(UsageError, match=r"warmer\.less is not set in the file"):
+        without_setting(text, parts_of("warmer.less"))
 
 
 def test_comments_outlive_the_only_setting(session: Session) -> None:

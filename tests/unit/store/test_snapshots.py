@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from ansible_collections.stoker.fleet.plugins.module_utils import tree
 from stoker.errors import StokerError, UsageError
+from stoker.store import open_store
 from stoker.store.snapshots import Snapshots
 
 MOST = 100_000_000
@@ -212,6 +214,22 @@ def test_git_facts_and_what_is_left_out(snapshots: Snapshots, project: Path) -> 
         (project / name).write_text("1")
     found = snapshots.take(project, max_bytes=MOST)
     assert (found.ignored, found.secrets, found.changes) == (2, ("id_rsa",), 1)
+
+
+def test_the_store_itself_is_no_part_of_a_snapshot(project: Path) -> None:
+    """To read its files would cost this process all locks on them: it would look at an old store for ever."""
+    own = open_store(f"sqlite:///{project}/own.db")
+    try:
+        (project / "other.db").write_text("of the project")
+        seen = own.snapshots.take(project, max_bytes=MOST)
+        assert (project / "own.db-wal").exists()
+        kept = {path.name for path in own.snapshots.tree(seen.digest).rglob("*") if path.is_file()}
+        assert kept == {"a.py", "b.py", "other.db"}
+        again = "import sys; from stoker.store import open_store; s = open_store(sys.argv[1]); s.jobs(); s.close()"
+        subprocess.run([sys.executable, "-c", again, f"sqlite:///{project}/own.db"], check=True)
+        assert (project / "own.db-wal").exists(), "who closes it last tidies up: this one is not the last"
+    finally:
+        own.close()
 
 
 def test_what_cannot_be_taken_is_one_sentence(snapshots: Snapshots, project: Path, tmp_path: Path) -> None:

@@ -109,6 +109,10 @@ _VALUES = {
     "stoker.operations.diag": {
         "DiagBundle": "render_diag.bundle",
     },
+    "stoker.operations.alerts": {
+        "AlertList": "render_alerts.alert_list",
+        "SquelchChange": "render_alerts.squelch_change",
+    },
     "stoker.operations.notify": {
         "TargetList": "render_notify.target_list",
         "NoticesSent": "render_notify.sent",

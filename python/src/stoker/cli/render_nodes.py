@@ -197,5 +197,5 @@ def _prefixed(node: str, data: bytes, out: Out) -> None:
 
 def written(value: Written, out: Out) -> None:
     """`stoker init`."""
-    out.line(f"wrote {' and '.join(value.files)}")
-    out.line("  next: put your machines into inventory.yml    ·    stoker nodes --live    ·    stoker run -- hostname")
+    out.line(f"wrote {', '.join(value.files[:-1])}{' and ' * (len(value.files) > 1)}{value.files[-1]}")
+    out.line(f"  next: put your machines into inventory.yml    ·    stoker nodes --live    ·    {value.next_step}")

@@ -64,9 +64,12 @@ def _queue(queue: Queue, out: Out) -> None:
             str(job.gpus_asked),
             fmt.one_line(job.detail or ""),
         )
-        for place, job in enumerate(queue.waiting, 1)
+        for place, job in enumerate(queue.waiting, queue.skipped + 1)
     ]
     if rows:
         out.table(("TURN", "JOB", "STATE", "NODE", "GPUS", "WHY IT WAITS"), rows)
+    if queue.left_out:
+        more = f"stoker queue list {queue.name} --skip {queue.skipped + len(queue.waiting)}"
+        out.line(fmt.one_line(f"and {queue.left_out} behind them · {more}"))
     else:
         out.line(("nothing in it", "dim"))

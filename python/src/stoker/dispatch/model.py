@@ -164,6 +164,9 @@ class State:
         """Why a round of this machine cannot start `job`: its snapshot or its checkpoint is not here. None: it can."""
         wanted = job.spec.get("snapshot")
         if not wanted or wanted["digest"] in self.snapshots:
+            host = (job.spec.get("dataset") or {}).get("host")
+            if host and self.place and host != self.place.partition(":")[0]:
+                return f"its dataset is not on this machine but on {host}, where it was submitted: dispatch there"
             found = self.newest_checkpoint(job)
             if found is None or found.place == self.place:
                 return None

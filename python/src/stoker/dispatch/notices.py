@@ -16,6 +16,14 @@ MOST_TITLE, MOST_BODY = 200, 1500
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 10.0, 900.0
 _GOOD = frozenset({"succeeded", "online", "reachable", "resumed", "cleared", "approved", "completed", "recovered"})
 _BAD = frozenset({"failed", "lost", "dead", "offline", "raised", "unreachable", "problem"})
+# Events of the state of a node, and what ends it: the newest of each two is what a person has to know.
+OPPOSITES: Mapping[str, str] = {
+    "node.offline": "node.online", "node.online": "node.offline",
+    "alert.raised": "alert.cleared", "alert.cleared": "alert.raised",
+}  # fmt: skip
+COOLDOWN_S = 300.0
+# Alerts of figures after which processes are killed; a node that is offline is one, too.
+CRITICAL = frozenset({"memory_full"})
 # What of an event's data a person wants to read, in this order; the rest is in the store.
 _TOLD = (
     "problem", "evidence", "message", "text", "reason", "why", "detail", "name", "key", "exit_code", "state", "by",
@@ -40,7 +48,11 @@ class Message:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A message that a rule wants of an event. `cooldown_s` is how long the same topic is not to be told again."""
+    """A message that a rule wants of an event. `cooldown_s` is how long the same topic is not to be told again.
+
+    `node` is that whose state it tells, None for all else; `critical`: a silence of the node does not keep it from the
+    inbox.
+    """
 
     seq: int
     at: float
@@ -48,6 +60,17 @@ class Wanted:
     message: Message
     urgent: bool
     cooldown_s: float
+    node: str | None = None
+    critical: bool = False
+
+
+@dataclass(frozen=True)
+class Ended:
+    """With the event `seq`, what a message of that topic says is no longer so."""
+
+    seq: int
+    at: float
+    topic: str
 
 
 def wanted(events: Iterable[EventRow], jobs: Mapping[str, JobRow], settings: Notify, target: str) -> Iterator[Wanted]:
@@ -58,8 +81,23 @@ def wanted(events: Iterable[EventRow], jobs: Mapping[str, JobRow], settings: Not
         fit = [rule for rule in rules if fits(rule, event, job)]
         if fit:
             urgent = any(rule.urgent for rule in fit)
-            cooldown_s = min(rule.cooldown_s for rule in fit)
-            yield Wanted(event.seq, event.at, target, told(event, job), urgent, cooldown_s)
+            usual_s = COOLDOWN_S if event.type in OPPOSITES else 0.0
+            cooldown_s = min(usual_s if rule.cooldown_s is None else rule.cooldown_s for rule in fit)
+            node = event.node if event.type.startswith(("node.", "alert.")) else None
+            critical = is_critical(event.type, event.data)
+            yield Wanted(event.seq, event.at, target, told(event, job), urgent, cooldown_s, node, critical)
+
+
+def ended(events: Iterable[EventRow]) -> Iterator[Ended]:
+    """What each event of the state of a node ends, whether or not a rule names that event."""
+    for event in events:
+        if event.type in OPPOSITES:
+            yield Ended(event.seq, event.at, OPPOSITES[event.type] + topic_of(event)[len(event.type) :])
+
+
+def is_critical(kind: str, data: Mapping[str, Any]) -> bool:
+    """Whether an event is an alert that nobody may silence altogether."""
+    return kind == "node.offline" or (kind == "alert.raised" and data.get("key") in CRITICAL)
 
 
 def fits(rule: Rule, event: EventRow, job: JobRow | None) -> bool:
@@ -94,10 +132,17 @@ def told(event: EventRow, job: JobRow | None = None) -> Message:
     lines = [] if job is None else [f"command: {' '.join(_command(job))}"]
     lines += [f"{key.replace('_', ' ')}: {event.data[key]}" for key in _TOLD if event.data.get(key) not in (None, "")]
     lines.append(f"event {event.seq}" + (f", attempt {event.attempt}" if event.attempt else ""))
+    bad = what in _BAD or event.data.get("severity") == "error"
+    mood = "success" if what in _GOOD else "failure" if bad else "info"
+    return Message(
+        _calm(title.replace("\n", " "), MOST_TITLE), _calm("\n".join(lines), MOST_BODY), topic_of(event), mood
+    )
+
+
+def topic_of(event: EventRow) -> str:
+    """What an event tells of: the same for the same kind of event of the same thing."""
     about = (str(event.data.get(part) or "") for part in _ABOUT)
-    topic = ":".join((event.type, event.job_id or "", event.node or "", *about))
-    mood = "success" if what in _GOOD else "failure" if what in _BAD else "info"
-    return Message(_calm(title.replace("\n", " "), MOST_TITLE), _calm("\n".join(lines), MOST_BODY), topic, mood)
+    return ":".join((event.type, event.job_id or "", event.node or "", *about))
 
 
 def pause_s(tries: int) -> float:

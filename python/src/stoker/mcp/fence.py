@@ -1,16 +1,21 @@
-"""Which files of its own machine a server lets assistants name: those below its folder, and below `access.paths`."""
+"""What of its machine a server lets assistants use: files below its folder, and what stoker.yml names besides."""
 
 from __future__ import annotations
 
 import inspect
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from stoker.errors import UsageError
 from stoker.operations.registry import Operation
 from stoker.operations.session import Session
+
+if TYPE_CHECKING:
+    from stoker.analysis.servers.address import Address
 
 # Arguments that are files or folders of the server's machine, whatever the operation.
 _PATHS = frozenset({"file", "path", "folder", "local", "out", "output", "prompts"})
@@ -40,6 +45,9 @@ class Fence:
 
     def check_call(self, operation: Operation, given: Mapping[str, Any]) -> None:
         """The same for the paths among the arguments of a call; and for what it would write over."""
+        if operation.area == "runs":
+            for address in _addresses(operation, given):
+                self._check_server(address)
         for name, value in _named(operation, given):
             if operation.area == "runs" and _is_address(value):
                 continue
@@ -51,6 +59,27 @@ class Fence:
                 raise UsageError(
                     f"{name}: {value} tells the server what to do, and no assistant writes it", next_step="another name"
                 )
+
+    def check_secrets(self, names: Sequence[str]) -> None:
+        """Raise UsageError for a variable whose value stoker.yml lets no assistant hand to a job."""
+        allowed = self._session.config.mcp.secrets
+        for name in names:
+            if not any(fnmatchcase(name, pattern) for pattern in allowed):
+                raise UsageError(
+                    f"secret: {name} is none that assistants may hand to jobs here",
+                    next_step=f"mcp: {{secrets: [{name}]}} in stoker.yml allows it, whoever keeps that",
+                )
+
+    def _check_server(self, address: Address) -> None:
+        parts = urlsplit(address.url)
+        host = (parts.hostname or "").lower()
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        allowed = [pattern.lower() for pattern in self._session.config.mcp.servers]
+        if not any(fnmatchcase(name, pattern) for name in (host, f"{host}:{port}") for pattern in allowed):
+            raise UsageError(
+                f"{address}: {host} is no server that assistants may have asked from here",
+                next_step=f"mcp: {{servers: ['{host}:{port}']}} in stoker.yml allows it, whoever keeps that",
+            )
 
     def _check(self, path: Path, shown: str) -> None:
         from ansible_collections.stoker.fleet.plugins.module_utils.project_files import is_secret
@@ -105,6 +134,26 @@ def _is_address(value: str) -> bool:
         return bool(named(value, Path.cwd()))
     except AnalysisError:
         return False
+
+
+def _addresses(operation: Operation, given: Mapping[str, Any]) -> Iterator[Address]:
+    """The servers that the arguments of a call mean; `wandb:` may be another one in each folder that is named."""
+    from stoker.analysis.errors import AnalysisError
+    from stoker.analysis.servers.address import named
+
+    parameters = operation.signature().parameters
+    told = [given.get(name, parameter.default) for name, parameter in parameters.items()]
+    texts = [one for value in told for one in (value if isinstance(value, list | tuple) else (value,))]
+    words = [text for text in texts if isinstance(text, str)]
+    folders = [Path.cwd(), *(Path.cwd() / word for word in words if not word.startswith(("wandb:", "mlflow:")))]
+    for word in words:
+        for folder in folders if word.startswith(("wandb:", "mlflow:")) else ():
+            try:
+                found = named(word, folder)
+            except (AnalysisError, ValueError):
+                continue  # the operation says what is wrong with it
+            if found is not None:
+                yield found
 
 
 def _named(operation: Operation, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

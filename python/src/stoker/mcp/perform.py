@@ -42,7 +42,7 @@ def perform(request: Mapping[str, Any], say: Callable[[str], None], settings: Co
     operation = next(found for found in operations() if found.command == request["operation"])
     try:
         if settings is not None:
-            session.config = replace(session.config, access=settings.access, plugins=settings.plugins)
+            session.config = replace(session.config, access=settings.access, mcp=settings.mcp, plugins=settings.plugins)
         answer = _Call(session, operation, request).answer()
         return answer if operation.area == "sessions" else _with_unread(session, answer)
     except StokerError as problem:
@@ -84,7 +84,7 @@ class _Call:
     def answer(self) -> dict[str, Any]:
         args, kwargs = self._bound()
         fence = Fence(self.session, self.session.config.access.paths)
-        self.session.may_name = fence.check
+        self.session.may_name, self.session.may_hand = fence.check, fence.check_secrets
         self._checked(fence)
         if (before := self._made_before()) is not None:
             return self._again(before)

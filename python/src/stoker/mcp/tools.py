@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 # Areas that one asks in one breath. An area that stands nowhere here is a group of its own.
 _GROUPS: Mapping[str, tuple[str, ...]] = {
-    "jobs": ("jobs", "agents", "templates", "queue", "dead", "events", "inbox"),
-    "nodes": ("nodes", "sync", "environments"),
+    "jobs": ("jobs", "agents", "checkpoints", "templates", "queue", "dead", "events", "inbox"),
+    "nodes": ("nodes", "sync", "hub", "environments"),
     "runs": ("runs",),
     "workflows": ("workflows", "dispatch"),
     "services": ("containers", "services", "vast"),

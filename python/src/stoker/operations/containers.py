@@ -203,6 +203,7 @@ def create(
             f"--secret takes a name, not a value (others would see it in ps): {bad[0].split('=')[0]}=...",
             next_step=f"export {bad[0].split('=')[0]}, then --secret {bad[0].split('=')[0]}",
         )
+    session.may_hand(secret)
     request = {
         "name": name, "state": "started", "image": image, "command": list(argv) or None, "gpus": _listed(gpus),
         "mounts": _list(mount), "ports": _list(port), "env": dict(env) if env else None,

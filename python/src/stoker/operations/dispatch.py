@@ -10,6 +10,7 @@ from stoker.errors import StokerError, UsageError
 from stoker.operations import quantities
 from stoker.operations.checkpoint_pulls import pull_due
 from stoker.operations.loop import LEASE_S, DispatchLoop, pause_s
+from stoker.operations.noted_findings import note_findings
 from stoker.operations.notify_sending import tell
 from stoker.operations.plugin_lasting import tell_once
 from stoker.operations.registry import operation
@@ -47,7 +48,7 @@ class RoundStream:
         return tuple(one.problem for one in pull_due(self._session) if one.problem is not None)
 
     def _tell(self) -> tuple[Problem, ...]:
-        return tell(self._session)
+        return note_findings(self._session) + tell(self._session)
 
     def _pause_s(self, report: RoundReport, interval_s: float) -> float:
         return pause_s(self._session, interval_s)
@@ -84,7 +85,7 @@ class _LoopRound(RoundStream):
 
     def _tell(self) -> tuple[Problem, ...]:
         # Only who leads: two at once would do half of it each, and wait for the same target.
-        return tell(self._session) if self._epoch is not None else ()
+        return super()._tell() if self._epoch is not None else ()
 
     def _keep(self) -> tuple[Problem, ...]:
         # The loop has a process for that: a lease is not to run out meanwhile.

@@ -24,6 +24,8 @@ COMMAND_S = 120.0
 # A command that was written before is not carried out: whoever wrote it may have done something else meanwhile.
 TOO_OLD_S = 300.0
 _PAUSE_S = 10.0
+# After a week without a message Telegram may go on with any number, and it keeps what nobody took for a day.
+QUIET_S = 6 * 86400.0
 # In the store's list of who was told how far, with the bot's number: each counts its own. No target can be called so.
 _PLACE = "@telegram:"
 # What may be asked, each with options that go along.
@@ -64,22 +66,37 @@ class ListenStream:
         session.store.notices.begin([self._place], 0)
 
     def __iter__(self) -> Iterator[Heard]:
-        notices = self._session.store.notices
         while True:
             try:
-                found = self._bot.written(notices.targets()[self._place].seen, 0.0 if self._once else WAIT_S)
+                seen, anew = self._reached()
+                found = self._bot.written(-1 if anew else seen, 0.0 if self._once else WAIT_S)
             except StokerError as problem:
                 if self._once:
                     raise
                 yield Heard(time.time(), "", "", None, "failed", problem.message)
                 time.sleep(_PAUSE_S)
                 continue
+            taken = False
             for written in found:
                 # Noted first: who is killed after this does not carry a command out twice.
-                if notices.reached(self._place, written.number):
+                if self._take(written.number, seen, anew):
                     yield self._heard(written)
+                    anew, taken = False, True
+            if anew and found and not taken:
+                # All of it is known: Telegram is told so by the next question.
+                self._session.store.notices.reached(self._place, seen, anew=seen)
             if self._once and not found:
                 return
+
+    def _reached(self) -> tuple[int, bool]:
+        """The number of the newest message that was taken, and whether the next one may have a lower one."""
+        place = self._session.store.notices.targets()[self._place]
+        return place.seen, place.seen > 0 and time.time() - (place.sent_at or 0.0) > QUIET_S
+
+    def _take(self, number: int, seen: int, anew: bool) -> bool:
+        """Note that this one is taken. False: another listener did, or this one before."""
+        notices = self._session.store.notices
+        return notices.reached(self._place, number, anew=seen if anew and number < seen else None)
 
     def _heard(self, written: Written) -> Heard:
         role = self._session.config.notify.telegram.allow.get(written.user)

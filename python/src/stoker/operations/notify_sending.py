@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from stoker.dispatch.notices import Wanted, is_quiet, pause_s, wanted
+from stoker.dispatch.notices import Wanted, ended, is_quiet, pause_s, wanted
 from stoker.errors import StokerError
 from stoker.notify_settings import INBOX, Notify, Target
 from stoker.operations.session import Session
@@ -74,7 +74,8 @@ def collect(session: Session) -> int:
             seen = events[-1].seq
             jobs = {event.job_id: job for event in events if event.job_id and (job := job_of(event.job_id))}
             fresh = [event for event in events if event.at > now - settings.max_age_s]
-            due += store.notices.add(name, seen, [_fields(one) for one in wanted(fresh, jobs, settings, name)])
+            made = [_fields(one) for one in wanted(fresh, jobs, settings, name)]
+            due += store.notices.add(name, seen, made, [vars(one) for one in ended(events)])
     return due
 
 
@@ -186,7 +187,8 @@ def _failed(session: Session, name: str, sentence: str) -> Problem:
 
 def _fields(one: Wanted) -> Mapping[str, Any]:
     message = asdict(one.message)
-    return {"seq": one.seq, "at": one.at, "urgent": one.urgent, "cooldown_s": one.cooldown_s, **message}
+    told = {name: value for name, value in vars(one).items() if name not in ("target", "message")}
+    return {**told, **message}
 
 
 def _last_line(text: bytes) -> str:

@@ -121,6 +121,8 @@ class RunOptions(JobOptions, total=False):
         pull: Fetch this file or folder of the project's folder there when the job is over, also after a failure.
             Repeatable.
         auto_pull: Fetch everything there that differs when the job is over.
+        dataset: A file or folder here that is brought to the node once, whichever jobs read it; STOKER_DATA says where
+            it lies. Jobs must not write to it.
         project: The project: a folder, or the name of one that was named before. It is remembered.
         nodes: Start it on so many nodes at once, all or none, each with its rank and the address of the first.
         cached: With --snapshot: where a job ended well with the same files, command, environment and data, that is the
@@ -133,6 +135,7 @@ class RunOptions(JobOptions, total=False):
     sync: bool
     pull: Sequence[str]
     auto_pull: bool
+    dataset: str | None
     project: str | None
     nodes: int | None
     cached: bool

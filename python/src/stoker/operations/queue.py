@@ -34,7 +34,8 @@ class Queue:
     """A queue, and its jobs that are not over in the order in which they start.
 
     `max_running` None: on each node as many at a time as it has GPUs, one where it has none. `jobs` that run or wait on
-    a node come first, those that wait in the store have a position from 1.
+    a node come first, those that wait in the store have a position from 1. Of these `skipped` are left out before, and
+    `left_out` behind.
     """
 
     name: str
@@ -44,6 +45,8 @@ class Queue:
     paused_reason: str | None
     under_way: tuple[Job, ...]
     waiting: tuple[Job, ...]
+    skipped: int = 0
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,14 +113,18 @@ class QueueStream(RoundStream):
 
 
 @operation("queue", "queue list", "read", method="list")
-def list_queues(session: Session, queue: str | None = None) -> QueueList:
+def list_queues(session: Session, queue: str | None = None, *, limit: int = 100, skip: int = 0) -> QueueList:
     """Show queues: what runs, and what waits in which order and why.
 
     Args:
         queue: Only this one.
+        limit: At most this many of those that wait, in each queue; 0 for all.
+        skip: Leave out this many of the first that wait: the next page.
     """
+    for option, value in (("--limit", limit), ("--skip", skip)):
+        quantities.count(value, option)
     rows = [_known(session, queue)] if queue is not None else session.store.queues.list()
-    return QueueList(tuple(_view(session, row) for row in rows))
+    return QueueList(tuple(_view(session, row, limit or None, skip) for row in rows))
 
 
 @operation("queue", "queue add", "operate")
@@ -278,11 +285,14 @@ def rule(queue: Queue) -> str:
     return many + (", stops when one fails" if queue.stop_on_failure else "")
 
 
-def _view(session: Session, row: QueueRow) -> Queue:
-    jobs = jobs_of(session, list(session.store.queues.entries(row.name)))
+def _view(session: Session, row: QueueRow, limit: int | None = None, skip: int = 0) -> Queue:
+    entries = session.store.queues.entries(row.name)
+    under_way, waiting = ([job for job in entries if (job.node is None) is waits] for waits in (False, True))
+    shown = waiting[skip:] if limit is None else waiting[skip : skip + limit]
     return Queue(
         row.name, row.max_running, row.stop_on_failure, row.paused, row.paused_reason,
-        tuple(job for job in jobs if job.node is not None), tuple(job for job in jobs if job.node is None),
+        jobs_of(session, under_way), jobs_of(session, shown),
+        min(skip, len(waiting)), max(0, len(waiting) - skip - len(shown)),
     )  # fmt: skip
 
 

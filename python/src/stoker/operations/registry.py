@@ -46,8 +46,10 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.gpus": ("gpus", "gpu release"),
     "stoker.operations.disk": ("disk",),
     "stoker.operations.telemetry": ("telemetry",),
+    "stoker.operations.alerts": ("alerts", "squelch"),
     "stoker.operations.top": ("top",),
     "stoker.operations.sync": _of("sync", "push pull diff"),
+    "stoker.operations.hub": _of("data", "fetch"),
     "stoker.operations.environments": ("environment", "environments"),
     "stoker.operations.benchmark": ("benchmark",),
     "stoker.operations.containers": _of("container", "list logs start stop create"),
@@ -99,6 +101,7 @@ class Short:
 GROUPS = {
     "config": "The settings of stoker.yml: show, change, check, compare.",
     "checkpoint": "What is kept of a job's checkpoints: its next attempt goes on from the newest.",
+    "data": "Models and data, fetched by the nodes themselves.",
     "dead": "Jobs that were given up: which and why, and again.",
     "agent": "Programs that are given a prompt, held to limits. Only those that stoker.yml names.",
     "queue": "Lines of jobs that start in order.",
@@ -194,9 +197,9 @@ _added: dict[str, Operation] = {}
 _added_groups: dict[str, str] = {}
 # The built-in plugins: the areas of the modules above.
 AREAS = (
-    "jobs", "agents", "checkpoints", "dead", "templates", "events", "nodes", "sync", "environments", "containers",
-    "services", "runs", "vast", "dispatch", "queue", "workflows", "memory", "threads", "sessions", "store", "access",
-    "notify", "inbox", "config", "plugins", "skills", "setup",
+    "jobs", "agents", "checkpoints", "dead", "templates", "events", "nodes", "sync", "hub", "environments",
+    "containers", "services", "runs", "vast", "dispatch", "queue", "workflows", "memory", "threads", "sessions",
+    "store", "access", "notify", "inbox", "config", "plugins", "skills", "setup",
 )  # fmt: skip
 
 

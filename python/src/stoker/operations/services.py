@@ -145,6 +145,7 @@ def start(
     """
     where = _check(session, node, name)
     patience = quantities.seconds(start_period if wait is None else wait, "--wait")
+    session.may_hand(secret)
     before = _one(session, where, name)
     if before is not None and before.state not in ("stopped", "failed"):
         return ServiceChange(_healthy(session, before, patience), False, "running")
@@ -216,6 +217,9 @@ def restart(
         grace: How long it may take to end before it is killed (10s).
         wait: Wait this long for it to be healthy; by default its start period.
     """
+    if (known := _one(session, _check(session, node, name), name)) is not None:
+        # Before it is stopped: one that may not be started again goes on.
+        session.may_hand(_row(session, known.node, known.job).spec.get("secret_env") or ())
     stopped = stop(session, node, name, grace=grace)
     if stopped.exit_code:
         return ServiceChange(stopped.service, stopped.changed, "running", stopped.problems)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 def _anywhere(path: Path) -> None:
     """Whoever uses the command line or the API may name every folder."""
+
+
+def _anything(names: Sequence[str]) -> None:
+    """Whoever uses the command line or the API may hand on every variable."""
 
 
 def _silent(message: str) -> None:
@@ -51,6 +55,8 @@ class Session:
         self.asks: Callable[[str], str] | None = None
         # Raises UsageError for a folder here that the caller may not name.
         self.may_name: Callable[[Path], None] = _anywhere
+        # Raises UsageError for variables of this machine whose values the caller may not hand to a job.
+        self.may_hand: Callable[[Sequence[str]], None] = _anything
         self._noted = False
 
     @cached_property

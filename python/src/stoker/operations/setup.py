@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from stoker.errors import StokerError, UsageError
 from stoker.operations.registry import operation
@@ -50,6 +51,9 @@ inventory: inventory.yml
 #   cli: administer    # read, operate, spend or administer
 #   mcp: operate
 #   deny: {operate: [nodes.execute]}
+# mcp:                      # what assistants may use of the machine of their server
+#   secrets: [WANDB_API_KEY]
+#   servers: ['mlflow.example:5000']
 
 # Messages to people; see docs/notify.md. The address of a target is in a variable, or a file (url_file).
 # notify:
@@ -79,21 +83,44 @@ all:
 """
 
 
+STARTERS = Path(__file__).parents[1] / "starters"
+Starter = Literal["pytorch", "jax", "huggingface", "ultralytics"]
+
+
 @operation("setup", "init", "administer")
-def init(session: Session, *, inventory: bool = False) -> Written:
+def init(session: Session, *, inventory: bool = False, template: Starter | None = None) -> Written:
     """Write a first stoker.yml and inventory.yml into the current folder. A file that is there is never overwritten.
+
+    With `--template`, also a training to begin with: train.py, requirements.txt and experiment.yml, a workflow. It runs
+    as it is, goes on from its checkpoints, and needs no data; a stoker.yml or inventory.yml that is there stays.
 
     Args:
         inventory: Only inventory.yml.
+        template: A training with this library.
     """
+    if inventory and template is not None:
+        raise UsageError("--inventory writes nothing but inventory.yml: not with --template")
     wanted = {Path("inventory.yml"): INVENTORY, **({} if inventory else {Path("stoker.yml"): SETTINGS})}
-    if there := [str(path) for path in wanted if path.exists() or path.is_symlink()]:
+    if template is not None:
+        wanted = {path: text for path, text in wanted.items() if not _there(path)} | _starter(template)
+    if there := [str(path) for path in wanted if _there(path)]:
         only = ", or stoker init --inventory for the inventory alone" if there == ["stoker.yml"] else ""
-        raise UsageError(f"{' and '.join(there)} is there already: nothing was written", next_step=f"edit it{only}")
+        step = "take another folder" if template is not None else f"edit it{only}"
+        raise UsageError(f"{' and '.join(there)} is there already: nothing was written", next_step=step)
     for path, text in wanted.items():
         try:
             with path.open("x", encoding="utf-8") as file:
                 file.write(text)
         except OSError as problem:
             raise StokerError(f"{path.absolute()} cannot be written: {problem.strerror or problem}") from problem
-    return Written(tuple(str(path) for path in wanted))
+    first = "stoker run -- hostname" if template is None else "stoker workflow validate experiment.yml"
+    return Written(tuple(str(path) for path in wanted), first)
+
+
+def _there(path: Path) -> bool:
+    return path.exists() or path.is_symlink()
+
+
+def _starter(name: str) -> dict[Path, str]:
+    """The files of a starter, by where they go."""
+    return {Path(file.name): file.read_text(encoding="utf-8") for file in sorted((STARTERS / name).glob("*.*"))}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from stoker.errors import UsageError
-from stoker.operations import agent_options, files, rented_pools, result_cache, results, selection
+from stoker.operations import agent_options, datasets, files, rented_pools, result_cache, results, selection
 from stoker.operations.find import job_row
 from stoker.operations.options import JobOptions, Named, RunOptions, named_job, names_only, one_command
 from stoker.operations.registry import Command, Short, operation
@@ -63,10 +63,16 @@ def prepared(session: Session, named: Named, options: RunOptions) -> Named:
     )  # fmt: skip
     if options.get("environment"):
         spec = {**spec, "env": _activated(session, spec, named.on)}
+    wants = named.wants
+    if dataset := options.get("dataset"):
+        spec = {**spec, "dataset": datasets.described(session, dataset)}
+        # Nodes where a job ran with it have it.
+        wants = {**(wants or {}), "data": {**((wants or {}).get("data") or {}), datasets.label(spec["dataset"]): 1}}
+        datasets.brought(session, spec["dataset"], named.on)
     if options.get("force") and not options.get("cached"):
         raise UsageError("--force runs what --cached would not, and there is no --cached")
     cached = bool(options.get("cached")) and not options.get("force")
-    return replace(named, spec=spec, results=wanted, ranks=ranks_of(options), cached=cached)
+    return replace(named, spec=spec, results=wanted, ranks=ranks_of(options), cached=cached, wants=wants)
 
 
 def ranks_of(options: RunOptions) -> int:
@@ -139,6 +145,8 @@ def completed(session: Session, named: Named) -> tuple[dict[str, Any], str | Non
     Raises UsageError for a node that is not there, and for a secret without a value.
     """
     settings, given = session.config.defaults, named.spec
+    # Those that stoker.yml gives to an agent come with it, whoever asks.
+    session.may_hand(given.get("secret_env") or ())
     if given.get("agent"):
         given = {**given, **agent_options.completed(session.config.agents, given)}
     target = named.on if named.on is not None else settings.on
@@ -229,6 +237,8 @@ def _again(session: Session, row: JobRow, env: Mapping[str, str]) -> tuple[JobRo
         )
     spec = {key: value for key, value in row.spec.items() if key not in ("job", "uid")}
     spec["env"] = {**(spec.get("env") or {}), **env}
+    agent = session.config.agents.get((spec.get("agent") or {}).get("name") or "")
+    session.may_hand([name for name in spec.get("secret_env") or () if agent is None or name not in agent.secret])
     if spec.get("agent"):
         # What may run is for stoker.yml of today to say, not for that of the day it ran.
         spec |= agent_options.completed(session.config.agents, spec)

@@ -422,6 +422,7 @@ class RoundReport:
 
 @dataclass(frozen=True)
 class Written:
-    """Files that `stoker init` wrote."""
+    """Files that `stoker init` wrote, and the command to go on with."""
 
     files: tuple[str, ...]
+    next_step: str

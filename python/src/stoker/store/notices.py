@@ -6,16 +6,18 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Update, delete, func, insert, or_, select, update
 
-from stoker.store import schema
-from stoker.store.rows import NoticeRow, NoticeTargetRow
+from stoker.store import schema, squelches
+from stoker.store.rows import NoticeRow, NoticeTargetRow, SquelchRow
 
 if TYPE_CHECKING:
     from stoker.store.store import Store
 
 # What is over and not in the inbox is kept as long as this.
 KEEP_S = 90 * 86400.0
+# Beginnings of the topics of what one event begins and another ends.
+ENDING = ("node.offline:", "node.online:", "alert.raised:", "alert.cleared:")
 _table, _targets = schema.notices, schema.notice_targets
 
 
@@ -39,35 +41,50 @@ class Notices:
                 if name not in known:
                     transaction.change(insert(_targets).values(name=name, seen=seen, failures=0))
 
-    def add(self, target: str, seen: int, found: Sequence[Mapping[str, Any]], *, now: float | None = None) -> int:
+    def add(
+        self, target: str, seen: int, found: Sequence[Mapping[str, Any]], ended: Sequence[Mapping[str, Any]] = (), *,
+        now: float | None = None,
+    ) -> int:  # fmt: skip
         """Note that a target's events are known up to number `seen`, with the messages that they made.
 
-        Each of `found` has the fields of a notice and `cooldown_s`: where its topic was told within that time before,
-        it is left out. Nothing happens where somebody else was faster. Returns how many are due.
+        Each of `found` has the fields of a notice, `cooldown_s` and `critical`: where its topic was told within that
+        time before, it is left out. What tells the state of a node waits instead, for that time or while the node is
+        silenced; where it ends meanwhile (`ended` has topics), both the beginning and the end are left out. Nothing
+        happens where somebody else was faster. Returns how many are due.
         """
         at, due = time.time() if now is None else now, 0
+        over = {one["seq"]: one for one in ended}
+        made = {one["seq"]: one for one in found}
         with self._store.write() as transaction:
             newer = update(_targets).where(_targets.c.name == target, _targets.c.seen < seen).values(seen=seen)
             if not transaction.change(newer):
                 return 0
-            for notice in found:
-                fields = {name: value for name, value in notice.items() if name != "cooldown_s"}
-                if transaction.found(lambda c, n=notice: _exists(c, target, n["seq"])):  # type: ignore[misc]
+            silences = transaction.found(lambda c: squelches.active(c, at))
+            for seq in sorted(over.keys() | made.keys()):
+                unsaid = seq in over and bool(transaction.change(_unsaid(target, over[seq], at)))
+                if seq not in made or transaction.found(lambda c, s=seq: _exists(c, target, s)):  # type: ignore[misc]
                     continue
-                squelched = transaction.found(lambda c, n=notice: _told(c, target, n))  # type: ignore[misc]
-                state = "left_out" if squelched else "due"
-                due += state == "due"
-                ended = at if squelched else None
-                transaction.change(insert(_table).values(target=target, state=state, tries=0, ended_at=ended, **fields))
+                notice = made[seq]
+                told = transaction.found(lambda c, n=notice: _told(c, target, n))  # type: ignore[misc]
+                state, held = ("left_out", None) if unsaid else _state(target, notice, told, silences)
+                due += state == "due" and (held or 0.0) <= at
+                fields = {name: value for name, value in notice.items() if name not in ("cooldown_s", "critical")}
+                fields |= {"state": state, "held_until": held, "ended_at": at if state == "left_out" else None}
+                transaction.change(insert(_table).values(target=target, tries=0, **fields))
             old = or_(_table.c.archived_at.is_not(None), _table.c.target != "inbox")
             transaction.change(delete(_table).where(_table.c.state != "due", _table.c.ended_at < at - KEEP_S, old))
         return due
 
-    def reached(self, name: str, seen: int) -> bool:
-        """Note that what comes from `name` was taken up to that number. False: somebody else was faster."""
+    def reached(self, name: str, seen: int, *, now: float | None = None, anew: int | None = None) -> bool:
+        """Note that what comes from `name` was taken up to that number. False: somebody else was faster.
+
+        `anew`: its numbers began again below this one, up to which they were taken before.
+        """
+        before = _targets.c.seen < seen if anew is None else _targets.c.seen == anew
         with self._store.touch() as connection:
-            newer = update(_targets).where(_targets.c.name == name, _targets.c.seen < seen)
-            return connection.execute(newer.values(seen=seen)).rowcount == 1
+            newer = update(_targets).where(_targets.c.name == name, before)
+            values = {"seen": seen, "sent_at": time.time() if now is None else now}
+            return connection.execute(newer.values(values)).rowcount == 1
 
     def receive(self, who: str, text: str, *, now: float | None = None) -> int:
         """Put what a person wrote into the inbox; the number of its event, which says from whom it is."""
@@ -95,7 +112,7 @@ class Notices:
                 query = (
                     select(_table)
                     .where(_table.c.target == target, _table.c.state == "due")
-                    .where(or_(_table.c.claimed_until.is_(None), _table.c.claimed_until < now))
+                    .where(or_(_table.c.claimed_until.is_(None), _table.c.claimed_until < now), _free(now))
                     .order_by(_table.c.tries, _table.c.seq)
                     .limit(limit)
                 )
@@ -123,7 +140,9 @@ class Notices:
     def give_up(self, before: float, *, now: float) -> int:
         """Give up what is due of events before that moment, and return how many."""
         with self._store.touch() as connection:
-            old = update(_table).where(_table.c.state == "due", _table.c.at < before)
+            old = update(_table).where(
+                _table.c.state == "due", func.coalesce(_table.c.held_until, _table.c.at) < before
+            )
             return connection.execute(old.values(state="failed", ended_at=now, claimed_until=None)).rowcount
 
     def went(self, target: str, *, now: float, failed: str | None, next_try: float | None = None) -> None:
@@ -147,7 +166,7 @@ class Notices:
     def keep(self, target: str, *, now: float) -> None:
         """All that is due for a target that is in the store has arrived."""
         with self._store.touch() as connection:
-            due = update(_table).where(_table.c.state == "due", _table.c.target == target)
+            due = update(_table).where(_table.c.state == "due", _table.c.target == target, _free(now))
             connection.execute(due.values(state="sent", ended_at=now))
 
     def some(self, target: str, numbers: Sequence[int]) -> list[NoticeRow]:
@@ -197,9 +216,34 @@ def _exists(connection: Connection, target: str, seq: int) -> bool:
     return connection.execute(query).first() is not None
 
 
-def _told(connection: Connection, target: str, notice: Mapping[str, Any]) -> bool:
-    """Whether the same was told a moment before, by the time of the events."""
+def _told(connection: Connection, target: str, notice: Mapping[str, Any]) -> float | None:
+    """When the same was told a moment before, by the time of the events; None: it was not."""
     same = (_table.c.target == target, _table.c.topic == notice["topic"], _table.c.state != "left_out")
-    query = select(func.max(_table.c.at)).where(*same)
-    last = connection.execute(query).scalar()
-    return bool(last is not None and notice["at"] - last < notice["cooldown_s"])
+    last = connection.execute(select(func.max(_table.c.at)).where(*same)).scalar()
+    return last if last is not None and notice["at"] - last < notice["cooldown_s"] else None
+
+
+def _state(
+    target: str, notice: Mapping[str, Any], told: float | None, silences: Sequence[SquelchRow]
+) -> tuple[str, float | None]:
+    """Whether a message is due, and from when on."""
+    node, ends_itself = notice.get("node"), notice["topic"].startswith(ENDING)
+    if target == "inbox" and notice.get("critical"):
+        node = None
+    silent = squelches.until(silences, node)
+    if not ends_itself and (told is not None or silent is not None):
+        return "left_out", None
+    cooled = None if told is None else told + notice["cooldown_s"]
+    return "due", max((moment for moment in (cooled, silent) if moment is not None), default=None)
+
+
+def _unsaid(target: str, ended: Mapping[str, Any], now: float) -> Update:
+    """Leave out what still waits, and is over: nobody has heard of it."""
+    waits = (_table.c.state == "due", _table.c.tries == 0, _table.c.held_until > ended["at"])
+    mine = (_table.c.target == target, _table.c.topic == ended["topic"], _table.c.seq < ended["seq"])
+    unclaimed = or_(_table.c.claimed_until.is_(None), _table.c.claimed_until < now)
+    return update(_table).where(*mine, *waits, unclaimed).values(state="left_out", ended_at=now)
+
+
+def _free(now: float) -> ColumnElement[bool]:
+    return or_(_table.c.held_until.is_(None), _table.c.held_until <= now)

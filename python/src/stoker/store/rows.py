@@ -393,7 +393,8 @@ class NoticeRow:
     """A message to people: of the event `seq`, for one target.
 
     `state`: due, sent, failed (given up) or left_out (the same was told a moment before). `claimed_until`: somebody is
-    sending it. Times are seconds of the epoch.
+    sending it. `node` is that whose state it tells; `held_until`: it waits for the end of a cool-down or of a silence,
+    and is left out when it is no longer so by then. Times are seconds of the epoch.
     """
 
     seq: int
@@ -411,6 +412,17 @@ class NoticeRow:
     detail: str | None
     read_at: float | None
     archived_at: float | None
+    node: str | None = None
+    held_until: float | None = None
+
+
+@dataclass(frozen=True)
+class SquelchRow:
+    """The alerts of the nodes that `pattern` names are silenced, `since` to `until` (seconds of the epoch)."""
+
+    pattern: str
+    since: float
+    until: float
 
 
 @dataclass(frozen=True)

@@ -435,7 +435,18 @@ notices = Table(
     Column("detail", Words),
     Column("read_at", Double),
     Column("archived_at", Double),
+    Column("node", Words),
+    Column("held_until", Double),
     Index("notices_by_state", "state", "target"),
+)
+
+# Nodes, by patterns, whose alerts are silenced until then.
+squelches = Table(
+    "squelches",
+    metadata,
+    Column("pattern", Words, primary_key=True),
+    Column("since", Double, nullable=False),
+    Column("until", Double, nullable=False),
 )
 
 # How far each target was told of the events, and whether it takes what it is sent.

@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from stoker.store.taking import Entry, Taking
 # A snapshot that nobody uses may just have been made for a job that is about to be written down.
 LEAST_AGE_S = 600.0
 _DIGEST = re.compile("[0-9a-f]{64}")
+# What SQLite keeps beside a database.
+_OF_DATABASE = (b"-wal", b"-shm", b"-journal")
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,15 @@ class Snapshot:
 
 
 class Snapshots:
-    """The snapshots in `root` (0700). Every method raises StokerError when the disk fails."""
+    """The snapshots in `root` (0700). Every method raises StokerError when the disk fails.
 
-    def __init__(self, root: Path) -> None:
+    `database` is the file of the store, where it is SQLite's. It is never a part of a snapshot: a process that closes
+    it after reading loses all locks that it has on it.
+    """
+
+    def __init__(self, root: Path, database: str | None = None) -> None:
         self.root = root
+        self._database = os.fsencode(os.path.realpath(database)) if database else None
 
     def here(self) -> frozenset[str]:
         """The digests of the snapshots on this machine."""
@@ -78,6 +85,10 @@ class Snapshots:
         """Where the files of a snapshot are."""
         return self.root / digest / "tree"
 
+    def locks_of_data(self) -> Path:
+        """The folder for locks while data is brought to nodes: that lies where its user has it."""
+        return private_folder(private_folder(self.root.parent / "datasets") / "locks")
+
     def take(self, folder: Path, *, max_bytes: int, say: Callable[[str], None] | None = None) -> Snapshot:
         """A snapshot of the project in `folder`: what `stoker sync push` would send.
 
@@ -87,8 +98,13 @@ class Snapshots:
         from ansible_collections.stoker.fleet.plugins.module_utils import project_files
 
         place = os.fsencode(folder)
-        try:
+
+        def choose() -> project_files.Chosen:
             chosen = project_files.choose(place)
+            return replace(chosen, names=[name for name in chosen.names if not self._is_database(place, name)])
+
+        try:
+            chosen = choose()
             if not chosen.names:
                 why = "git ignores all of it" if chosen.git else "it is empty, or .stokerignore names all of it"
                 raise UsageError(f"there is nothing to take in {folder}: {why}")
@@ -96,7 +112,7 @@ class Snapshots:
             draft = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
             try:
                 taking = Taking(place, draft / "tree", self._manifest_near(str(folder)), max_bytes, say)
-                taking.all_of(chosen.names, lambda: project_files.choose(place).names)
+                taking.all_of(chosen.names, lambda: choose().names)
                 if not taking.entries:
                     raise UsageError(f"there is nothing to take in {folder}: all of it went away meanwhile")
                 facts = {"folder": str(folder), **_git_facts(folder, chosen.git, set(chosen.secrets))}
@@ -149,6 +165,11 @@ class Snapshots:
         except OSError as problem:
             raise _unusable(self.root, problem) from problem
         return removed
+
+    def _is_database(self, folder: bytes, name: bytes) -> bool:
+        """Whether a file of the project is one of the store's."""
+        beside = next((end for end in _OF_DATABASE if name.endswith(end)), b"")
+        return self._database == os.path.realpath(os.path.join(folder, name.removesuffix(beside)))
 
     def _manifest_near(self, folder: str) -> tuple[Path, Mapping[str, Entry]] | None:
         """The files and the manifest of the newest snapshot, of the same folder if there is one."""

@@ -30,6 +30,7 @@ from stoker.store.queues import Queues
 from stoker.store.rows import LIVE_STATES, AttemptRow, EventRow, JobOutcome, JobRow, NodeRow
 from stoker.store.samples import Samples
 from stoker.store.snapshots import Snapshots
+from stoker.store.squelches import Squelches
 from stoker.store.stopping import request_stop, where_of
 from stoker.store.templates import Templates
 from stoker.store.transaction import Transaction
@@ -53,6 +54,11 @@ def open_store(url: str | None = None) -> Store:
     return Store(connect(store_url(url)))
 
 
+def _file_of(engine: Engine) -> str | None:
+    """The file of an SQLite database, None for another one."""
+    return engine.url.database if engine.url.get_backend_name() == "sqlite" else None
+
+
 class Store:
     """One open store.
 
@@ -65,7 +71,7 @@ class Store:
         self._engine = engine
         self.url = shown(engine.url)
         self.log_copies = LogCopies(state_dir() / "logs")
-        self.snapshots = Snapshots(state_dir() / "snapshots")
+        self.snapshots = Snapshots(state_dir() / "snapshots", _file_of(engine))
         self.templates = Templates(self)
         self.queues = Queues(self)
         self.members = Members(self)
@@ -78,6 +84,7 @@ class Store:
         self.tokens = Tokens(self)
         self.calls = Calls(self)
         self.notices = Notices(self)
+        self.squelches = Squelches(self)
         self._epoch: int | None = None
 
     # What few calls need is imported by these.

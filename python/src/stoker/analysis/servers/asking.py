@@ -113,6 +113,19 @@ def from_netrc(url: str, env: Mapping[str, str] = os.environ) -> tuple[str, str]
     return (found[0], found[2]) if found and found[2] else None
 
 
+def next_page(answer: Mapping[str, Any], name: str, url: str, before: set[str]) -> str | None:
+    """The token of the next page, None after the last. Raises Unreadable for one that came `before`."""
+    page = answer.get(name) or None
+    if page is None:
+        return None
+    if str(page) in before:
+        raise Unreadable(
+            f"{url} said what makes no sense: a page that it sent before comes next ('{name}' is the same)"
+        )
+    before.add(str(page))
+    return str(page)
+
+
 def objects(answer: Mapping[str, Any], name: str, url: str) -> list[Mapping[str, Any]]:
     """The objects in a list of an answer; none where it is left out. Raises Unreadable for anything else."""
     found = answer.get(name)

@@ -18,7 +18,7 @@ from ansible_collections.stoker.fleet.plugins.module_utils.readers.sqlite_store 
     setting,
 )
 from stoker.analysis.servers.address import Address
-from stoker.analysis.servers.asking import Asker, an_object, basic, from_netrc, objects
+from stoker.analysis.servers.asking import Asker, an_object, basic, from_netrc, next_page, objects
 
 _API = "/api/2.0/mlflow"
 # The most that a server gives at once.
@@ -43,12 +43,13 @@ class Mlflow:
         self._names = {str(one.get("experiment_id")): str(one.get("name")) for one in self._experiments()}
         wanted = [self.address.project] if self.address.project else list(self._names)
         page: str | None = ""
+        before: set[str] = set()
         while wanted and page is not None:
             body = {"experiment_ids": wanted, "max_results": RUNS_PAGE, "run_view_type": "ACTIVE_ONLY"}
             answer = self._asker.ask(f"{_API}/runs/search", body | ({"page_token": page} if page else {}))
             for run in self._objects(answer, "runs"):
                 yield self._head(run)
-            page = answer.get("next_page_token") or None
+            page = next_page(answer, "next_page_token", self.address.url, before)
 
     def history(self, run: str) -> Reading:
         """Every point of every metric of a run. Raises Unreadable."""
@@ -63,11 +64,12 @@ class Mlflow:
 
     def _experiments(self) -> Iterator[Mapping[str, Any]]:
         page: str | None = ""
+        before: set[str] = set()
         while page is not None:
             query: dict[str, Any] = {"max_results": EXPERIMENTS_PAGE} | ({"page_token": page} if page else {})
             answer = self._asker.ask(f"{_API}/experiments/search", query)
             yield from self._objects(answer, "experiments")
-            page = answer.get("next_page_token") or None
+            page = next_page(answer, "next_page_token", self.address.url, before)
 
     def _head(self, run: Mapping[str, Any]) -> Reading:
         info, data = self._object(run, "info"), self._object(run, "data")
@@ -95,6 +97,7 @@ class Mlflow:
 
     def _points(self, run: str, name: str, reading: Reading) -> Iterator[tuple[str, float, float, float]]:
         page: str | None = ""
+        before: set[str] = set()
         while page is not None:
             query = {"run_id": run, "metric_key": name, "max_results": POINTS_PAGE} | (
                 {"page_token": page} if page else {}
@@ -108,7 +111,7 @@ class Mlflow:
                 # An infinity is the largest number in a store of SQL.
                 value = math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
                 yield name, step or 0.0, value, when / 1000
-            page = answer.get("next_page_token") or None
+            page = next_page(answer, "next_page_token", self.address.url, before)
 
     def _objects(self, answer: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
         return objects(answer, name, self.address.url)

@@ -1,0 +1,75 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Data comes to a node once, is checked there, and jobs find it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli import Cli
+from testbed import PlainNode
+
+Stoker = Callable[..., Cli]
+READS = 'echo "$STOKER_DATA"; cd "$STOKER_DATA" && cat *.txt'
+
+
+def run(cli: Cli, data: Path, on: str = "n1") -> tuple[str, Path, str]:
+    """What was said of the data, where a job found it, and what it read there."""
+    said = cli("run", "--follow", "--on", on, "--dataset", str(data), "--", "sh", "-c", READS)
+    assert said.code == 0, said
+    place, _, text = said.out.partition("\n")
+    return said.err, Path(place), text
+
+
+@pytest.mark.accepts("V35")
+def test_data_comes_once_and_anew_only_when_it_changed(
+    stoker: Stoker, nodes: Callable[..., list[PlainNode]], tmp_path: Path
+) -> None:
+    first, second = nodes(2)
+    cli = stoker(first, second)
+    data = tmp_path / "images"
+    (data / ".git").mkdir(parents=True)
+    (data / ".git" / "config").write_text("of its repository")
+    (data / "a.txt").write_text("a\n")
+    (data / "b.txt").write_text("b\n")
+    told, place, text = run(cli, data)
+    assert ("images brought to n1: 2 files, 4 bytes" in told, text) == (True, "a\nb\n"), told
+    assert place.parent.parent == first.state_dir / "snapshots"
+    before = (place / "a.txt").stat().st_ino
+    told, again, text = run(cli, data)
+    assert ("images is on n1 already" in told, again, text) == (True, place, "a\nb\n"), told
+    assert (place / "a.txt").stat().st_ino == before, "it was not touched"
+    (data / "b.txt").write_text("other\n")
+    told, changed, text = run(cli, data)
+    assert ("images brought to n1" in told, text) == (True, "a\nother\n"), told
+    assert changed != place
+    assert (changed / "a.txt").stat().st_ino == before, "what is the same is there once"
+    # Damaged there, after it came.
+    (changed / "b.txt").write_text("damaged\n")
+    told, place, text = run(cli, data)
+    assert ("images brought to n1" in told, place, text) == (True, changed, "a\nother\n"), told
+    # Where the node is not known yet, the round that starts the job brings it; a file is a dataset, too.
+    job = cli.run("sh", "-c", 'cat "$STOKER_DATA"', options=("--dataset", str(data / "b.txt"), "--on", "n1,n2"))
+    assert cli("wait", job).code == 0
+    assert cli("logs", job).out == "other\n"
+    missing = cli("run", "--dataset", str(tmp_path / "none"), "--", "true")
+    assert (missing.code, "--dataset: there is no" in missing.err) == (2, True), missing
+
+
+@pytest.mark.accepts("V35")
+def test_two_jobs_at_once_bring_it_once(stoker: Stoker, node: PlainNode, tmp_path: Path) -> None:
+    cli = stoker(node)
+    data = tmp_path / "images"
+    data.mkdir()
+    (data / "a.txt").write_bytes(b"x" * 30_000_000 + b"\n")
+    words = ("run", "--follow", "--on", "n1", "--dataset", str(data), "--", "sh", "-c", 'wc -c < "$STOKER_DATA/a.txt"')
+    both = [cli.start(*words) for _ in range(2)]
+    said = [process.communicate(timeout=180) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert [out.split() for out, _ in said] == [[b"30000001"], [b"30000001"]]
+    told = b"".join(err for _, err in said)
+    assert (told.count(b"images brought to n1"), told.count(b"images is on n1 already")) == (1, 1), said
+    assert len([name for name in (node.state_dir / "snapshots").iterdir() if name.is_dir()]) == 1
