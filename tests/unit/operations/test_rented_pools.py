@@ -13,7 +13,8 @@ import pytest
 from played import PlayedNodes
 
 from stoker.errors import UsageError
-from stoker.operations import rented_hosts, rented_pools, submit
+from stoker.operations import policy, rented_hosts, rented_pools, submit
+from stoker.operations.registry import find
 from stoker.operations.session import Session
 from stoker.runner import rented_nodes
 from stoker.store.instance_rows import InstanceRow
@@ -50,6 +51,17 @@ def test_an_unknown_pool_is_refused_with_those_there_are(pooled: Session) -> Non
     with pytest.raises(UsageError, match="--nodes 3: pool:cheap holds at most 2"):
         submit.run(pooled, ["true"], on="pool:cheap", nodes=3)
     assert pooled.store.jobs() == []
+
+
+def test_who_may_not_spend_gets_no_machine(pooled: Session) -> None:
+    job = submit.run(pooled, ["true"], on="pool:cheap").job
+    pooled.store.request_stop(job.id)
+    policy.admit(pooled, policy.Caller("alice", "operate", "stdio"), find(submit.run), {})
+    for ask in (lambda: submit.run(pooled, ["true"], on="pool:cheap"), lambda: submit.retry(pooled, job.id)):
+        with pytest.raises(policy.DeniedError, match="your role may not spend"):
+            ask()
+    policy.admit(pooled, policy.Caller("alice", "spend", "stdio"), find(submit.run), {})
+    assert submit.retry(pooled, job.id).job.retry_of == job.id
 
 
 def test_without_pools_the_settings_are_named(session: Session) -> None:
