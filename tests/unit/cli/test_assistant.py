@@ -181,7 +181,7 @@ def test_every_operation_is_a_command_a_method_and_of_one_tool() -> None:
         assert f"\n{operation.command}(" in (listed.description or "")
         named = set(operation.signature().parameters)
         assert named == set(arguments.input_schema(operation)["properties"]), "help has the types of all"
-        if listed.name.partition("_")[0] in ("services", "memory", "administration"):
+        if listed.name.partition("_")[0] in ("workflows", "services", "memory", "administration"):
             (line,) = [each for each in str(listed.description).split("\n") if each.startswith(f"{operation.command}(")]
             listed_names = set(re.findall(r"\w+", line.partition("(")[2].partition(")")[0]))
             assert named <= listed_names or "+job options" in line, line

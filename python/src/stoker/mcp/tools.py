@@ -37,7 +37,7 @@ _SUBJECTS: Mapping[str, str] = {
     "administration": "The store, tokens, plugins, skills",
 }
 # Asked for seldom: their lists name the arguments, and `help` alone has the types.
-_SELDOM = frozenset({"services", "memory", "administration"})
+_SELDOM = frozenset({"workflows", "services", "memory", "administration"})
 CHANGE = "_change"
 HELP = "help"
 # What to do about a confirmation that is none.

@@ -44,6 +44,7 @@ REVISIONS = (
     "0016",
     "0017",
     "0018",
+    "0019",
 )
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "stoker_version"
