@@ -174,6 +174,8 @@ def test_at_its_limit_a_job_ends_and_what_it_wrote_is_here(cli: Cli, double: Dou
     (cli.folder / "stoker.yml").write_text(SETTINGS.replace("per_day: 20", "per_job: 0.0005"))
     job = writing(cli)
     until(lambda: cli.job(job)["finished"], "it is stopped", 240)
+    # Also where nobody rents any more: what there is comes to its end.
+    (cli.folder / "stoker.yml").write_text("budget: {per_day: 20}\n")
     until(lambda: double.instances == {}, "its machine is gone", 120)
     assert [(cli.folder / name).read_text() for name in ("first.txt", "last.txt")] == ["begun", "checkpoint"]
     told = cli("events", "--job", job, "--type", "job.stop_requested").out
