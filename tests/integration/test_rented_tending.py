@@ -17,7 +17,7 @@ from testbed import PlainNode
 
 from stoker.dispatch import NodeInfo, RoundRequest, begin_round
 from stoker.errors import UsageError
-from stoker.operations import vast, vast_changes
+from stoker.operations import rented_hosts, rented_ssh, vast, vast_changes
 from stoker.operations.rented_tending import Tended, tend
 from stoker.operations.session import Session
 from stoker.store import JobRow
@@ -279,3 +279,34 @@ def test_without_a_key_it_is_said_of_the_pools(
     tended = turn(session, double)
     assert tended.pools == {"cheap": tended.problems[0].message}
     assert "there is no key for vast.ai" in tended.problems[0].message
+
+
+def test_another_controller_that_takes_over_is_let_in(
+    session: Session, double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job(session)
+    [ready] = until(session, double, "ready")
+    # Another machine, with a state folder of its own, on the same store.
+    monkeypatch.setenv("STOKER_STATE_HOME", str(tmp_path / "other"))
+    other = Session(store_url=f"sqlite:///{tmp_path}/store.db")
+    assert other.whole_inventory.match("pool:cheap") == []
+    tend(other, now=double.now)
+    other.forget_inventory()
+    assert other.whole_inventory.match("pool:cheap") == [ready.node]
+    place = rented_hosts.place_of(other)
+    double.advance(1)
+    told = rented_ssh.ask(place, str(ready.host), int(ready.port or 0), str(ready.host_key), "exit 7", 20)
+    assert (told.code, told.problem) == (7, None)
+    other.close()
+
+
+def test_a_machine_that_forgot_the_key_is_told_again(
+    session: Session, double: Double, machines: list[PlainNode]
+) -> None:
+    job(session)
+    [asked] = until(session, double, "loading", seconds=0)
+    # It is written down as told, and was not.
+    place = rented_hosts.place_of(session)
+    rented_ssh.public_key(place)
+    (place.folder / "attached.json").write_text(f"[{asked.provider_id}]")
+    until(session, double, "ready")

@@ -105,9 +105,12 @@ def test_only_what_is_ready_is_in_the_inventory(pooled: Session) -> None:
             for n, phase in enumerate(("loading", "reachable", "ready", "pulling", "stopped", "gone"))]  # fmt: skip
     for row in rows:
         assert pooled.store.instances.add(row) is None
+    # A controller whose key the machines do not know cannot ask them: to it they are no nodes.
+    assert "vast-" not in rented_hosts.refresh(pooled).read_text()
+    (rented_hosts.place_of(pooled).folder / "attached.json").write_text("[7]")
     text = rented_hosts.refresh(pooled).read_text()
     assert [name for name in (f"vast-{n}" for n in range(6)) if name in text] == ["vast-2", "vast-3"]
-    nodes = [node for row in rows if (node := rented_hosts.node_of(row)) is not None]
+    nodes = [node for row in rows if (node := rented_hosts.node_of(row, frozenset({7}))) is not None]
     assert [(node.name, node.takes_jobs) for node in nodes] == [("vast-2", True), ("vast-3", False)]
     place = rented_hosts.place_of(pooled)
     assert place.known_hosts.read_text() == f"[1.2.3.4]:40022 {key}\n" * 2

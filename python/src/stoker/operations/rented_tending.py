@@ -142,6 +142,8 @@ class Turn:
         self._steps[row.id] = step
         away = seen.problem is not None and step.do not in _WITHOUT
         done = Done(row) if away else steps.carry(row, step, pool)
+        if not away and (stranger := steps.let_in(done.row)) is not None:
+            self._problems.append(Problem(done.row.node, stranger))
         if step.alert is not None and done.row.live:
             self._tell(row, step.alert)
         self._note(done)
