@@ -86,6 +86,9 @@ def test_a_machine_is_rented_for_a_job_made_ready_and_ended_when_nobody_needs_it
     assert (ready.job, ready.node) == (row.id, f"vast-{ready.provider_id}")
     assert session.runner.inventory().match("pool:cheap") == [ready.node]
     assert any((node.home / "was-set-up").exists() for node in machines)
+    # It stops by itself when nobody asks it anything any more.
+    assert "CONTAINER_API_KEY" not in str(double.instances[int(ready.provider_id or 0)].body["env"])
+    assert any((node.state_dir / "alive").exists() for node in machines)
     session.store.request_stop(row.id)
     [over] = until(session, double, "gone", seconds=30)
     assert (double.instances, over.ended_at is not None) == ({}, True)
