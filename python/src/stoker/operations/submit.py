@@ -235,6 +235,7 @@ def _again(session: Session, row: JobRow, env: Mapping[str, str]) -> tuple[JobRo
         raise UsageError(
             f"{row.id} {what}: it cannot be run again before it is over", next_step=f"stoker stop {row.id}"
         )
+    rented_pools.pool_named(session, row.target)
     spec = {key: value for key, value in row.spec.items() if key not in ("job", "uid")}
     spec["env"] = {**(spec.get("env") or {}), **env}
     agent = session.config.agents.get((spec.get("agent") or {}).get("name") or "")
