@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -149,17 +150,16 @@ while True:
 """
 
 
-def writing(cli: Cli) -> str:
-    """A job that runs on a rented machine."""
+def writing(cli: Cli) -> tuple[str, subprocess.Popen[bytes]]:
+    """A job for a rented machine, and the dispatcher that rents it."""
     (cli.folder / "writes.py").write_text(WRITES)
     job = cli.run("python3", "writes.py", options=("--on", "pool:cheap", "--snapshot"))
-    cli.start("dispatch", "--loop", "--interval", "1s")
-    return job
+    return job, cli.start("dispatch", "--loop", "--interval", "1s")
 
 
 @pytest.mark.accepts("V25", "V29")
 def test_a_stop_signals_the_job_fetches_what_it_wrote_and_then_stops_the_machine(cli: Cli, double: Double) -> None:
-    job = writing(cli)
+    job, loop = writing(cli)
     until(lambda: "begun" in cli("logs", job).out, "it runs", 180)
     [machine] = machines(cli)
     stopped = cli("vast", "stop", machine["node"])
@@ -167,12 +167,17 @@ def test_a_stop_signals_the_job_fetches_what_it_wrote_and_then_stops_the_machine
     assert cli.job(job)["state"] in ("cancelled", "succeeded")
     assert [(cli.folder / name).read_text() for name in ("first.txt", "last.txt")] == ["begun", "checkpoint"]
     assert cli("vast", "stop", machine["node"]).out == f"{machine['node']} is stopped already\n"
+    # Where nobody rents any more, the disk that is still billed goes with the next rounds.
+    loop.send_signal(signal.SIGTERM)
+    loop.wait(60)
+    (cli.folder / "stoker.yml").unlink()
+    until(lambda: cli("dispatch").code == 0 and double.instances == {}, "it is gone", 120)
 
 
 @pytest.mark.accepts("B12", "V39")
 def test_at_its_limit_a_job_ends_and_what_it_wrote_is_here(cli: Cli, double: Double) -> None:
     (cli.folder / "stoker.yml").write_text(SETTINGS.replace("per_day: 20", "per_job: 0.0005"))
-    job = writing(cli)
+    job, _ = writing(cli)
     until(lambda: cli.job(job)["finished"], "it is stopped", 240)
     until(lambda: double.instances == {}, "its machine is gone", 120)
     assert [(cli.folder / name).read_text() for name in ("first.txt", "last.txt")] == ["begun", "checkpoint"]

@@ -67,11 +67,15 @@ def test_who_does_not_answer_is_told_in_ssh_s_own_words(machine: PlainNode, plac
 
 
 def test_it_is_set_up_once_and_says_what_failed(machine: PlainNode, place: RentedPlace) -> None:
-    log = machine.home / "runs"
+    log, alive = machine.home / "runs", machine.state_dir / "alive"
+    machine.state_dir.mkdir()
+    alive.touch()
+    os.utime(alive, (1, 1))
     commands = ['echo "$WHO" >> runs', "touch 'a file'"]
     assert settled(place, machine, commands, {"WHO": "it's me; $(id)"}) == SetUp("done")
     assert settled(place, machine, commands, {"WHO": "it's me; $(id)"}) == SetUp("done")
     assert (log.read_text(), (machine.home / "a file").exists()) == ("it's me; $(id)\n", True)
+    assert alive.stat().st_mtime > 1
     failed = settled(place, machine, ["echo no room left >&2; exit 28", "touch never"], {})
     assert failed == SetUp("failed", "the setup ended with 28: no room left")
     assert not (machine.home / "never").exists()

@@ -17,7 +17,7 @@ from testbed import PlainNode
 
 from stoker.dispatch import NodeInfo, RoundRequest, begin_round
 from stoker.errors import UsageError
-from stoker.operations import vast_changes
+from stoker.operations import rented_hosts, rented_ssh, vast, vast_changes
 from stoker.operations.rented_tending import Tended, tend
 from stoker.operations.session import Session
 from stoker.store import JobRow
@@ -86,6 +86,9 @@ def test_a_machine_is_rented_for_a_job_made_ready_and_ended_when_nobody_needs_it
     assert (ready.job, ready.node) == (row.id, f"vast-{ready.provider_id}")
     assert session.runner.inventory().match("pool:cheap") == [ready.node]
     assert any((node.home / "was-set-up").exists() for node in machines)
+    # It stops by itself when nobody asks it anything any more.
+    assert "CONTAINER_API_KEY" not in str(double.instances[int(ready.provider_id or 0)].body["env"])
+    assert any((node.state_dir / "alive").exists() for node in machines)
     session.store.request_stop(row.id)
     [over] = until(session, double, "gone", seconds=30)
     assert (double.instances, over.ended_at is not None) == ({}, True)
@@ -221,3 +224,92 @@ def test_a_setup_that_fails_ends_the_job_before_it_costs_more(session: Session, 
     assert (over.state, over.reason) == ("failed", "start")
     assert "could not be made ready: the setup ended with 3: disk full" in (over.detail or "")
     assert (double.instances, len(double.ended)) == ({}, 1)
+
+
+def test_two_who_tend_at_once_rent_once(session: Session, double: Double, tmp_path: Path) -> None:
+    job(session)
+
+    def tending(_who: int) -> None:
+        other = Session(store_url=f"sqlite:///{tmp_path}/store.db")
+        for _ in range(8):
+            tend(other, now=double.now)
+            double.advance(2)
+        other.close()
+
+    with ThreadPoolExecutor(2) as both:
+        list(both.map(tending, (1, 2)))
+    [ready] = until(session, double, "ready")
+    assert list(double.instances) == [ready.provider_id]
+    assert [call.endpoint for call in double.requests].count("create") == 1
+
+
+@pytest.mark.accepts("B11")
+def test_what_is_still_billed_is_an_alert_until_it_is_gone(session: Session, double: Double) -> None:
+    job(session)
+    [ready] = until(session, double, "ready")
+    double.fault("destroy-lingers", looks=10_000)
+    session.store.request_stop(str(ready.job))
+    until(session, double, "destroying", seconds=30)
+    for _ in range(12):
+        double.advance(30)
+        turn(session, double)
+    [told] = vast.list_instances(session).alerts
+    assert f"{ready.label} ({ready.provider_id}) may still be billed: it was to be destroyed" in told
+    assert len(session.store.events(types=("alert.raised",), limit=10)) == 1
+    double.instances[int(ready.provider_id or 0)].looks_left = 0
+    until(session, double, "gone", seconds=30)
+    assert vast.list_instances(session).alerts == ()
+
+
+def test_a_pool_holds_its_least_and_ends_what_is_no_more_in_the_settings(session: Session, double: Double) -> None:
+    Path("stoker.yml").write_text(SETTINGS.replace("max: 2", "min: 1, max: 2"))
+    [held] = until(session, double, "ready")
+    double.advance(600)
+    assert turn(session, double).steps[held.id].do == "use"
+    Path("stoker.yml").write_text("budget: {per_day: 20}\n")
+    session.forget_config()
+    until(session, double, "gone")
+    assert double.instances == {}
+
+
+def test_without_a_key_it_is_said_of_the_pools(
+    session: Session, double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job(session)
+    monkeypatch.delenv("VAST_API_KEY")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    tended = turn(session, double)
+    assert tended.pools == {"cheap": tended.problems[0].message}
+    assert "there is no key for vast.ai" in tended.problems[0].message
+
+
+def test_another_controller_that_takes_over_is_let_in(
+    session: Session, double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job(session)
+    [ready] = until(session, double, "ready")
+    # Another machine, with a state folder of its own, on the same store.
+    monkeypatch.setenv("STOKER_STATE_HOME", str(tmp_path / "other"))
+    other = Session(store_url=f"sqlite:///{tmp_path}/store.db")
+    assert other.whole_inventory.match("pool:cheap") == []
+    tend(other, now=double.now)
+    other.forget_inventory()
+    assert other.whole_inventory.match("pool:cheap") == [ready.node]
+    place = rented_hosts.place_of(other)
+    double.advance(1)
+    told = rented_ssh.ask(place, str(ready.host), int(ready.port or 0), str(ready.host_key), "exit 7", 20)
+    assert (told.code, told.problem) == (7, None)
+    other.close()
+
+
+def test_a_machine_that_forgot_the_key_is_told_again(
+    session: Session, double: Double, machines: list[PlainNode]
+) -> None:
+    job(session)
+    [asked] = until(session, double, "loading", seconds=0)
+    # It is written down as told, and was not.
+    place = rented_hosts.place_of(session)
+    rented_ssh.public_key(place)
+    (place.folder / "attached.json").write_text(f"[{asked.provider_id}]")
+    until(session, double, "ready")

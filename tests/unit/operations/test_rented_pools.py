@@ -13,7 +13,8 @@ import pytest
 from played import PlayedNodes
 
 from stoker.errors import UsageError
-from stoker.operations import rented_hosts, rented_pools, submit
+from stoker.operations import policy, rented_hosts, rented_pools, submit
+from stoker.operations.registry import find
 from stoker.operations.session import Session
 from stoker.runner import rented_nodes
 from stoker.store.instance_rows import InstanceRow
@@ -50,6 +51,17 @@ def test_an_unknown_pool_is_refused_with_those_there_are(pooled: Session) -> Non
     with pytest.raises(UsageError, match="--nodes 3: pool:cheap holds at most 2"):
         submit.run(pooled, ["true"], on="pool:cheap", nodes=3)
     assert pooled.store.jobs() == []
+
+
+def test_who_may_not_spend_gets_no_machine(pooled: Session) -> None:
+    job = submit.run(pooled, ["true"], on="pool:cheap").job
+    pooled.store.request_stop(job.id)
+    policy.admit(pooled, policy.Caller("alice", "operate", "stdio"), find(submit.run), {})
+    for ask in (lambda: submit.run(pooled, ["true"], on="pool:cheap"), lambda: submit.retry(pooled, job.id)):
+        with pytest.raises(policy.DeniedError, match="your role may not spend"):
+            ask()
+    policy.admit(pooled, policy.Caller("alice", "spend", "stdio"), find(submit.run), {})
+    assert submit.retry(pooled, job.id).job.retry_of == job.id
 
 
 def test_without_pools_the_settings_are_named(session: Session) -> None:
@@ -93,9 +105,12 @@ def test_only_what_is_ready_is_in_the_inventory(pooled: Session) -> None:
             for n, phase in enumerate(("loading", "reachable", "ready", "pulling", "stopped", "gone"))]  # fmt: skip
     for row in rows:
         assert pooled.store.instances.add(row) is None
+    # A controller whose key the machines do not know cannot ask them: to it they are no nodes.
+    assert "vast-" not in rented_hosts.refresh(pooled).read_text()
+    (rented_hosts.place_of(pooled).folder / "attached.json").write_text("[7]")
     text = rented_hosts.refresh(pooled).read_text()
     assert [name for name in (f"vast-{n}" for n in range(6)) if name in text] == ["vast-2", "vast-3"]
-    nodes = [node for row in rows if (node := rented_hosts.node_of(row)) is not None]
+    nodes = [node for row in rows if (node := rented_hosts.node_of(row, frozenset({7}))) is not None]
     assert [(node.name, node.takes_jobs) for node in nodes] == [("vast-2", True), ("vast-3", False)]
     place = rented_hosts.place_of(pooled)
     assert place.known_hosts.read_text() == f"[1.2.3.4]:40022 {key}\n" * 2

@@ -182,6 +182,7 @@ def spent(hours: float, instance: str = "b" * 12, since: float = NOW - HOUR, **m
     return IntervalRow(**fields)
 
 
+@pytest.mark.accepts("B12")
 def test_dollars_are_put_aside_before_a_launch_and_count_once() -> None:
     limits = Budget(per_job=5.0, per_day=10.0, per_project=20.0)
     first = budget.allows(limits, READY, 0.4, POOL, Ledger((), (), ()), NOW, seconds=5 * HOUR)
@@ -204,6 +205,7 @@ def test_dollars_are_put_aside_before_a_launch_and_count_once() -> None:
     assert budget.allows(limits, READY, 0.4, POOL, settled, NOW, seconds=8 * HOUR).dollars == 3.2  # type: ignore[union-attr]
 
 
+@pytest.mark.accepts("B12")
 @pytest.mark.parametrize(
     ("limits", "words"),
     [

@@ -114,11 +114,14 @@ def admit(
 ) -> None:  # fmt: skip
     """Raise DeniedError, and write that down, unless the caller may do that; PluginError where its plugin is off.
 
+    Whether the role may also spend is noted in the session: of some operations only what they are given tells.
+
     `kept` is what may be written down of the arguments; None: they are as the operation takes them, and `shown` tells.
     """
     refuse_off(session, operation)
     refused = _refusal(session, caller.role, operation, arguments)
     if refused is None:
+        session.may_spend = "spend" in ROLES.get(caller.role, frozenset())
         return
     session.store.calls.begin(
         via=caller.via, who=caller.who, role=caller.role, operation=operation.name,

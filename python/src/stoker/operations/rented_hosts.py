@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stoker.operations.rented_keys import known_to
 from stoker.runner import rented_nodes
 from stoker.runner.rented_nodes import RentedNode, RentedPlace
 
@@ -34,12 +35,18 @@ def sources(session: Session) -> tuple[Path, ...]:
 def refresh(session: Session) -> Path:
     """Write the inventory from the store, whole, and return its file. Raises StokerError."""
     place = place_of(session)
-    rented_nodes.write(place, [node for row in session.store.instances.all() if (node := node_of(row)) is not None])
+    known = known_to(place)
+    rows = session.store.instances.all()
+    rented_nodes.write(place, [node for row in rows if (node := node_of(row, known)) is not None])
     return place.hosts
 
 
-def node_of(row: InstanceRow) -> RentedNode | None:
-    """A rented machine as a node; None: it is none now."""
-    if row.phase not in NODE_PHASES or not (row.node and row.host and row.port and row.host_key):
+def node_of(row: InstanceRow, known: frozenset[int]) -> RentedNode | None:
+    """A rented machine as a node; None: it is none now, or was not told this controller's key (it is not `known`)."""
+    if (
+        row.phase not in NODE_PHASES
+        or row.provider_id not in known
+        or not (row.node and row.host and row.port and row.host_key)
+    ):
         return None
     return RentedNode(row.node, row.pool, row.host, row.port, row.host_key, takes_jobs=row.phase == "ready")

@@ -84,6 +84,8 @@ def fail(store: Store, job_id: str, why: str, now: float) -> None:
 
 def tell(store: Store, alerts: Mapping[str, AlertRow], now: float) -> None:
     """Raise alerts, by instance, and clear those of which the reason is gone. One that stays is told once."""
+    if not alerts and not any(alert.key.startswith(KEY) for alert in store.samples.alerts()):
+        return
     with store.write() as transaction:
         raised = {alert.key: alert for alert in transaction.alerts() if alert.key.startswith(KEY)}
         for alert in alerts.values():

@@ -20,7 +20,10 @@ _GOING = ("pulling", "stopping", "destroying")
 
 
 def pool_named(session: Session, target: str | None) -> Pool | None:
-    """The pool that a target means; None: it means no pool. Raises UsageError for one that the settings lack."""
+    """The pool that a target means; None: it means no pool.
+
+    Raises UsageError for one that the settings lack, DeniedError where the caller may not spend.
+    """
     name = pool_of(target)
     if name is None:
         return None
@@ -29,6 +32,13 @@ def pool_named(session: Session, target: str | None) -> Pool | None:
         there = f"the pools are {', '.join(f'{PREFIX}{each}' for each in sorted(known))}" if known else "none is set"
         step = "pools of stoker.yml says what a pool is" if not known else None
         raise UsageError(f"--on {target}: there is no pool {name!r}: {there}.{near(name, known)}", next_step=step)
+    if not session.may_spend:
+        from stoker.operations.policy import DeniedError
+
+        raise DeniedError(
+            f"jobs of {target} run on machines that are paid for, and your role may not spend",
+            next_step="ask for the role 'spend'",
+        )
     return known[name]
 
 

@@ -23,12 +23,17 @@ def tending_round(
     """
     pools: dict[str, str] | None = None
     problems: tuple[Problem, ...] = ()
-    if session.config.pools and (epoch is not None or (session.client is None and not _led(session))):
+    if _any(session) and (epoch is not None or (session.client is None and not _led(session))):
         from stoker.operations.rented_tending import tend
 
         tended = tend(session, epoch)
         pools, problems = tended.pools, tended.problems
     return problems + make_round(session, "dispatch", jobs=jobs, wait_s=wait_s, probe=probe, epoch=epoch, pools=pools)
+
+
+def _any(session: Session) -> bool:
+    """Whether there is anything to tend: pools, or machines of pools that the settings have no more."""
+    return bool(session.config.pools) or bool(session.store.instances.all())
 
 
 def _led(session: Session) -> bool:

@@ -1,7 +1,8 @@
 """Making a rented machine ready for jobs: what a node needs, then what its pool says.
 
 The script runs on the machine, apart from any connection; each question starts it where it neither runs nor has
-ended. So nothing here waits for it, and a controller that is killed meanwhile finds it where it is.
+ended, and renews the lease that the machine has of its own. So nothing here waits for it, and a controller that is
+killed meanwhile finds it where it is.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ python3 -c 'import sys; sys.exit(sys.version_info < (3, 8))' || { echo "Python 3
 """
 _QUESTION = """\
 umask 077
+[ ! -e "$HOME/.stoker/alive" ] || touch "$HOME/.stoker/alive"
 d="$HOME/.stoker-setup"; mkdir -p "$d" && cd "$d" || {{ echo '{mark}failed no folder'; exit 0; }}
 command -v flock >/dev/null 2>&1 || {{ echo '{mark}failed flock is missing on this image'; exit 0; }}
 if [ ! -f {name}.rc ]; then

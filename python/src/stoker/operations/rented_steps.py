@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stoker.operations import rented_marks, rented_setup, rented_ssh
+from stoker.operations import rented_hosts, rented_keys, rented_marks, rented_setup, rented_ssh
 from stoker.operations.rented_look import Clock, look_at
 from stoker.operations.rented_onstart import onstart
 from stoker.operations.rented_provider import Provider, ProviderError
@@ -35,7 +35,7 @@ class Done:
 
 
 class Steps:
-    """What is needed to carry steps out. `attached` are the instances that this process told its key."""
+    """What is needed to carry steps out."""
 
     def __init__(
         self, instances: Instances, provider: Provider, place: RentedPlace, now: Clock, epoch: int | None,
@@ -48,7 +48,6 @@ class Steps:
         self._epoch = epoch
         self._drain = drain
         self._fail = fail
-        self._attached: set[int] = set()
 
     def observe(self, row: InstanceRow, seen: Seen | None) -> InstanceRow:
         """Write down what was seen of an instance, and in which state it is charged for since then."""
@@ -85,6 +84,13 @@ class Steps:
             return steps[step.do](row, step, pool) if step.do in steps else Done(row)
         except ProviderError as problem:
             return Done(self._instances.get(row.id) or row, f"{row.node or row.label}: {step.do}: {problem.message}")
+
+    def let_in(self, row: InstanceRow) -> str | None:
+        """Have a machine that is a node let this controller in, too, where another one began it. Why it does not."""
+        if row.phase not in rented_hosts.NODE_PHASES or row.provider_id is None or row.problem is not None:
+            return None
+        why = rented_keys.attach(self._place, self._provider, row.provider_id)
+        return None if why is None else f"{row.node}: it was not told this controller's key: {why}"
 
     def end_twins(self, row: InstanceRow, seen: Seen) -> str | None:
         """Destroy others with the label of this one: no row will ever stand for them."""
@@ -123,18 +129,17 @@ class Steps:
         """Log in. A machine that was reached before has to show the same key."""
         if row.provider_id is None or row.host is None or row.port is None:
             return Done(row)
-        key = rented_ssh.public_key(self._place)
-        if row.provider_id not in self._attached:
-            self._provider.attach_key(row.provider_id, key)
-            self._attached.add(row.provider_id)
+        refused = rented_keys.attach(self._place, self._provider, row.provider_id)
         if row.host_key is None:
             contact = rented_ssh.first_contact(self._place, row.host, row.port)
             shown, problem = contact.host_key, contact.problem
         else:
             ran = rented_ssh.ask(self._place, row.host, row.port, row.host_key, "true", rented_ssh.CONNECT_S)
             shown, problem = (row.host_key if ran.problem is None else None), ran.problem
+        if shown is None and "Permission denied" in (problem or ""):
+            rented_keys.forget(self._place, row.provider_id)
         if shown is None:
-            evidence = f"running, and its ssh does not answer: {problem}"
+            evidence = f"running, and its ssh does not answer: {problem}" + (f"; {refused}" if refused else "")
             return Done(self._change(row, {"evidence": evidence}) or row)
         return Done(self._change(row, lifecycle.probed(shown)) or row)
 

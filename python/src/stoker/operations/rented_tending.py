@@ -55,6 +55,7 @@ def tend(
     `rent` nothing new is rented. Raises StokerError when the store fails, SupersededError when another one leads.
     """
     if not session.config.pools and not session.store.instances.all():
+        rented_losses.tell(session.store.under(epoch), {}, now())
         return Tended()
     turn = Turn(session, epoch, now, ends or {})
     return turn.make(asked, rent)
@@ -81,6 +82,7 @@ class Turn:
         rows = self._instances.all()
         wanted = needs(self._session, rows)
         if not rows and not any(wanted.unheld.values()) and not any(p.min for p in self._session.config.pools.values()):
+            rented_losses.tell(self._store, {}, self._now())
             return Tended({})
         try:
             found = asked or provider()
@@ -138,11 +140,12 @@ class Turn:
         row = steps.hold(row, use, wanted.holder(row)) if row.live else row
         step = next_step(row, seen.seen(row), use, pool, self._now())
         self._steps[row.id] = step
-        if step.alert is not None:
+        away = seen.problem is not None and step.do not in _WITHOUT
+        done = Done(row) if away else steps.carry(row, step, pool)
+        if not away and (stranger := steps.let_in(done.row)) is not None:
+            self._problems.append(Problem(done.row.node, stranger))
+        if step.alert is not None and done.row.live:
             self._tell(row, step.alert)
-        if seen.problem is not None and step.do not in _WITHOUT:
-            return row
-        done = steps.carry(row, step, pool)
         self._note(done)
         return done.row
 

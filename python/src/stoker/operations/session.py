@@ -51,6 +51,8 @@ class Session:
         self.say = say
         self.progress = progress
         self.client = client
+        # Whether the caller's role may do what costs money.
+        self.may_spend = True
         # Shows a question and returns what a person typed; None: nobody is there who could.
         self.asks: Callable[[str], str] | None = None
         # Raises UsageError for a folder here that the caller may not name.
