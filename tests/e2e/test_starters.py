@@ -50,7 +50,6 @@ def cli(tmp_path: Path, double: Double) -> Iterator[Cli]:
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.accepts("V33")
 @pytest.mark.parametrize(("starter", "steps"), [("pytorch", 400), ("jax", 400), ("huggingface", 100)])
 def test_a_training_runs_on_a_rented_machine_and_goes_on_from_its_checkpoint(
     cli: Cli, double: Double, trainer: Path, starter: str, steps: int
