@@ -13,8 +13,8 @@ from stoker.setting import FORBID, Is, Name, OnOff, Positive, Role, Seconds
 INBOX = "inbox"
 # The first words of all events; a rule for anything else would wait for ever.
 SUBJECTS = (
-    "alert", "attempt", "budget", "context", "dispatcher", "instance", "job", "message", "node", "queue", "run",
-    "session", "step", "template", "thread", "workflow",
+    "alert", "attempt", "budget", "checkpoint", "context", "dispatcher", "instance", "job", "message", "node", "queue",
+    "run", "session", "step", "template", "thread", "workflow",
 )  # fmt: skip
 # Names for what has several, or another one in the store.
 ALIASES: Mapping[str, tuple[str, ...]] = {
