@@ -14,7 +14,7 @@ INBOX = "inbox"
 # The first words of all events; a rule for anything else would wait for ever.
 SUBJECTS = (
     "alert", "attempt", "budget", "checkpoint", "context", "dispatcher", "instance", "job", "message", "node", "queue",
-    "run", "session", "step", "template", "thread", "workflow",
+    "results", "run", "session", "step", "template", "thread", "workflow",
 )  # fmt: skip
 # Names for what has several, or another one in the store.
 ALIASES: Mapping[str, tuple[str, ...]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from stoker.dispatch.model import State
 from stoker.dispatch.observations import Answer
 from stoker.store import JobRow, Store, Transaction
 from stoker.store.checkpoints import kept, mark_damaged, pulls
@@ -25,17 +26,15 @@ def resumable(store: Store, transaction: Transaction, jobs: Sequence[JobRow]) ->
     }
 
 
-def forget_lost(store: Store, transaction: Transaction, now: float) -> None:
-    """Checkpoints of this machine whose files somebody took away: never wait for those, and say so."""
-    waiting = _waiting(transaction.jobs(("queued",)))
-    if not waiting:
-        return
-    files = store.checkpoints.files
-    here = files.here()
-    for job, rows in transaction.found(lambda connection: kept(connection, waiting)).items():
+def forget_lost(store: Store, transaction: Transaction, state: State, now: float) -> bool:
+    """Checkpoints of this machine whose files somebody took away: never wait for those, and say so. Whether any was."""
+    root, found = store.checkpoints.files.root, False
+    for job, rows in state.checkpoints.items():
         for row in rows:
-            if row.damaged is None and row.place == files.place and row.digest not in here:
-                mark_damaged(transaction, job, row.digest, f"its files in {files.root} are gone", row.node, now)
+            if row.damaged is None and row.place == state.place and row.digest not in state.kept:
+                mark_damaged(transaction, job, row.digest, f"its files in {root} are gone", row.node, now)
+                found = True
+    return found
 
 
 def record_damage(store: Store, answers: Sequence[Answer], now: float) -> None:

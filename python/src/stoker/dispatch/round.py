@@ -52,10 +52,11 @@ def begin_round(
     with store.under(request.epoch).write() as transaction:
         if request.mode == "dispatch" and not dry_run:
             advance_workflows(store, transaction, now)
-            forget_lost(store, transaction, now)
         known = (nodes, request, store, clock or read_clock(), now)
         state = _load(transaction, *known)
         if request.mode == "dispatch" and not dry_run and _record_left_alone(transaction, state, now):
+            state = _load(transaction, *known)
+        if request.mode == "dispatch" and not dry_run and forget_lost(store, transaction, state, now):
             state = _load(transaction, *known)
         decided = decisions.by_themselves(state, now)
         state = replace(state, members={**state.members, **{one.member.name: one.member for one in decided}})

@@ -45,6 +45,11 @@ class Pulled:
     problem: Problem | None = None
 
 
+def may_leave_files(row: JobRow) -> bool:
+    """Whether something of a job is fetched before it is over: checkpoints, or what a failed attempt left."""
+    return bool(row.spec.get("checkpoints") or row.results_due)
+
+
 def pull_due(session: Session, jobs: Sequence[str] | None = None) -> tuple[Pulled, ...]:
     """Fetch what is due, of `jobs` or of all."""
     due = [row for row in session.store.checkpoints.due() if jobs is None or row.id in jobs]
@@ -76,6 +81,8 @@ def pull(session: Session, row: JobRow, node: str, *, ask: bool | None = None) -
                 return Pulled(row.id, "none", problem=left)
             with session.store.checkpoints.files.draft(session.store.url, row.id) as draft:
                 if draft is None:
+                    soon = time.time() + SOON_S
+                    session.store.checkpoints.end(claimed, next_at=soon, problem=claimed.problem)
                     return Pulled(row.id, "busy", "another process of this machine is fetching it")
                 told = _Pull(session, row, node, claimed).into(draft, ask)
             return replace(told, problem=told.problem or left)
@@ -154,10 +161,14 @@ class _Pull:
         return Pulled(self.row.id, "refused", why)
 
     def _away(self, problems: Sequence[Problem]) -> Pulled:
-        """Its node could not be asked. A next attempt does not wait for it; of a job that is over it stays due."""
+        """Its node could not be asked. A next attempt does not wait for it; of a job that is over it stays due.
+
+        A node that answered, and has nothing of the job any more, is asked once.
+        """
         why = problems[0].message if problems else f"{self.node} did not answer"
         event = None if why == self.claimed.problem else {"attempt": self.row.attempt, "node": self.node}
-        settled = None if self.row.finished else self.settled
+        answered = bool(problems) and problems[0].kind == "failed"
+        settled = None if self.row.finished and not answered else self.settled
         due = time.time() + AWAY_S
         self.session.store.checkpoints.end(self.claimed, next_at=due, settled=settled, problem=why, event=event)
         text = f"the newest checkpoint of {self.row.id} could not be fetched: {why}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from stoker.errors import UsageError
 from stoker.operations import quantities
-from stoker.operations.checkpoint_pulls import Keeper
+from stoker.operations.checkpoint_pulls import Keeper, may_leave_files
 from stoker.operations.find import job_row
 from stoker.operations.registry import operation
 from stoker.operations.rented_rounds import tending_round
@@ -116,7 +116,7 @@ def wait(session: Session, job: str, *, timeout: float | str | None = None) -> E
     """
     row = job_row(session, job)
     ranks = [each.id for each in session.store.gang(row.gang)] if row.gang is not None else [row.id]
-    kept = [row.id] if row.spec.get("checkpoints") else []
+    kept = [row.id] if may_leave_files(row) else []
     limit = None if timeout is None else time.monotonic() + quantities.seconds(timeout, "--timeout")
     with Keeper(session, kept) as keeper:
         return _waited(session, ranks, limit, keeper)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from stoker.errors import NodeError, StokerError, UsageError
-from stoker.operations.checkpoint_pulls import Keeper
+from stoker.operations.checkpoint_pulls import Keeper, may_leave_files
 from stoker.operations.find import job_row
 from stoker.operations.registry import Short, operation
 from stoker.operations.rented_rounds import tending_round
@@ -103,7 +103,7 @@ class LogStream:
         self.job = row.id
         self.outcome: Job | None = None
         self._tell = Told(session)
-        self._keeper = Keeper(session, [row.id] if row.spec.get("checkpoints") else [])
+        self._keeper = Keeper(session, [row.id] if may_leave_files(row) else [])
 
     def __iter__(self) -> Iterator[LogPiece]:
         empty = True

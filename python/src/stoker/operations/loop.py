@@ -132,13 +132,17 @@ def _unmade(problem: StokerError) -> RoundReport:
 
 
 def here(session: Session) -> list[str]:
-    """The jobs that only this machine can start: they wait for files that were snapshot here."""
+    """The jobs that only this machine can start: their snapshot, their data or their newest checkpoint is here."""
     digests, me = session.store.snapshots.here(), platform.node()
-    if not digests:
-        return []
+    rows = session.store.jobs(states=["queued", "starting"], newest_first=False)
+    rows = [row for row in rows if row.node is None or row.state == "starting"]
+    kept = session.store.checkpoints
+    found = kept.of_jobs(row.id for row in rows if row.spec.get("checkpoints"))
     wanted = []
-    for row in session.store.jobs(states=["queued", "starting"], newest_first=False):
-        files = row.spec.get("snapshot") or {}
-        if files.get("host") == me and files.get("digest") in digests and (row.node is None or row.state == "starting"):
+    for row in rows:
+        files, data = row.spec.get("snapshot") or {}, row.spec.get("dataset") or {}
+        newest = next((each for each in found.get(row.id, ()) if each.damaged is None), None)
+        own = files.get("host") == me and files.get("digest") in digests
+        if own or data.get("host") == me or (newest is not None and newest.place == kept.files.place):
             wanted.append(row.id)
     return wanted

@@ -78,11 +78,6 @@ def prepared(session: Session, named: Named, options: RunOptions) -> Named:
 def ranks_of(options: RunOptions) -> int:
     """On how many nodes at once a job is to run. Raises UsageError for what is no such number."""
     ranks = options.get("nodes")
-    if (ranks or 1) > 1 and options.get("checkpoints"):
-        raise UsageError(
-            "--checkpoints are kept of one job, and --nodes makes several",
-            next_step="have rank 0 write to a folder that all nodes share",
-        )
     if ranks is not None and not 1 <= ranks <= MOST_RANKS:
         raise UsageError(f"--nodes: {ranks} is not a number of 1 to {MOST_RANKS}")
     return ranks or 1
@@ -147,6 +142,11 @@ def completed(session: Session, named: Named) -> tuple[dict[str, Any], str | Non
     settings, given = session.config.defaults, named.spec
     # Those that stoker.yml gives to an agent come with it, whoever asks.
     session.may_hand(given.get("secret_env") or ())
+    if named.ranks > 1 and given.get("checkpoints"):
+        raise UsageError(
+            "--checkpoints are kept of one job, and --nodes makes several",
+            next_step="have rank 0 write to a folder that all nodes share",
+        )
     if given.get("agent"):
         given = {**given, **agent_options.completed(session.config.agents, given)}
     target = named.on if named.on is not None else settings.on
