@@ -121,7 +121,11 @@ class Steps:
             return Done(self._change(asked, values) or asked, f"pool {row.pool}: {problem.message}")
         made = self._change(asked, lifecycle.created(number))
         if made is None:
-            return Done(self._instances.get(row.id) or asked)
+            known = self._instances.get(row.id)
+            if known is None or known.provider_id != number:
+                # It took so long that the intent was taken for failed: no row will ever stand for it.
+                self._provider.destroy(number)
+            return Done(known or asked)
         self._instances.put_interval(made, "loading", made.asked_at or self._now())
         return Done(made)
 

@@ -19,6 +19,7 @@ from stoker.operations.rented_provider import Provider, ProviderError, provider
 from stoker.operations.rented_renting import Rented, Renting
 from stoker.operations.rented_steps import Done, Steps
 from stoker.operations.values import Problem
+from stoker.rented import reap
 from stoker.rented.lifecycle import Step, next_step
 from stoker.store.instances import Instances
 from stoker.store.rows import AlertRow
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 # So many machines are tended at a time.
 AT_A_TIME = 8
+# How long after an instance was taken for failed or gone it is still looked for: its create may be late.
+LATE_S = 3600.0
 # Steps that need nothing of the provider: they are taken also while it does not answer.
 _WITHOUT = ("probe", "provision", "pull", "use", "wait", "none")
 
@@ -54,7 +57,7 @@ def tend(
     `epoch` is that of the leader whose turn it is; `ends` are machines that a person wants ended, by instance; without
     `rent` nothing new is rented. Raises StokerError when the store fails, SupersededError when another one leads.
     """
-    if not session.config.pools and not session.store.instances.all():
+    if not session.config.pools and not _may_be_there(session.store.instances.all(live=False), now()):
         rented_losses.tell(session.store.under(epoch), {}, now())
         return Tended()
     turn = Turn(session, epoch, now, ends or {})
@@ -79,9 +82,10 @@ class Turn:
     def make(self, asked: Provider | None, rent: bool) -> Tended:
         """The whole of it, in its order."""
         rented_marks.settle(self._instances, self._now())
-        rows = self._instances.all()
+        every = self._instances.all(live=False)
+        rows = [row for row in every if row.live]
         wanted = needs(self._session, rows)
-        if not rows and not any(wanted.unheld.values()) and not any(p.min for p in self._session.config.pools.values()):
+        if not _may_be_there(every, self._now()) and not any(wanted.unheld.values()) and not any(p.min for p in self._session.config.pools.values()):
             rented_losses.tell(self._store, {}, self._now())
             return Tended({})
         try:
@@ -93,7 +97,10 @@ class Turn:
         steps = self._taking(found)
         if seen.problem is not None:
             self._problem(None, seen.problem)
+        # One that was taken for over, and is listed, is to go as well.
+        rows += [row for row in every if not row.live and (shown := seen.seen(row)) is not None and shown.there]
         rows = self._in_parallel(rows, lambda row: self._observed(steps, row, seen))
+        self._strays(seen)
         self._losses(seen)
         wanted = needs(self._session, rows)
         self._in_parallel(rows, lambda row: self._one(steps, row, seen, wanted))
@@ -181,6 +188,14 @@ class Turn:
         stop = row.id in self._ends or limit_of(self._session, self._instances, row, self._now()) is not None
         rented_losses.drain(self._store, row, why, stop=stop, now=self._now())
 
+    def _strays(self, seen: Look) -> None:
+        """Tell of what has a label of this store and no row at all: nobody but a person ends it."""
+        for each in reap.plan(seen.listed, self._instances.all(live=False), self._instances.store_id()):
+            if each.what == "destroy" and self._instances.get(str(each.instance)) is None:
+                text = f"instance {each.provider_id} is billed: {each.why} (next: stoker vast reap)"
+                key = f"{rented_losses.KEY}{each.provider_id}"
+                self._alerts[key] = AlertRow(each.label, key, self._now(), text)
+
     def _note(self, done: Done) -> None:
         if done.problem is not None:
             self._problems.append(Problem(done.row.node, done.problem))
@@ -191,3 +206,8 @@ class Turn:
 
     def _problem(self, node: str | None, problem: StokerError) -> None:
         self._problems.append(Problem(node, problem.message, problem.next_step))
+
+
+def _may_be_there(rows: Sequence[InstanceRow], now: float) -> bool:
+    """Whether the provider may have one of these: what was not proven over long ago."""
+    return any(row.live or now - (row.ended_at or row.phase_since) < LATE_S for row in rows)

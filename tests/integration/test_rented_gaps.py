@@ -1,0 +1,120 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rented machines that nobody looked at for a while, or used again for another job: against the contract's provider."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from contracts.vast import Boot, Double, vast_double
+
+from stoker.operations.rented_tending import Tended, tend
+from stoker.operations.session import Session
+from stoker.rented import cost
+from stoker.store import JobRow
+from stoker.store.instance_rows import InstanceRow
+
+SETTINGS = """
+pools:
+  cheap: {price: 0.5, image: "pytorch/pytorch:2.4", max: 2, idle_s: 60}
+"""
+
+
+@pytest.fixture
+def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
+    with vast_double(offers=[{}, {}, {}]) as double:
+        double.boot = Boot(1, 2, 5)
+        for name, value in double.environment.items():
+            monkeypatch.setenv(name, value)
+        yield double
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STOKER_STATE_HOME", str(tmp_path / "state"))
+    Path("stoker.yml").write_text(SETTINGS)
+    session = Session(store_url=f"sqlite:///{tmp_path}/store.db")
+    yield session
+    session.close()
+
+
+def job(session: Session, name: str = "train") -> JobRow:
+    return session.store.add_job(name, {"argv": ["true"]}, "pool:cheap")
+
+
+def turn(session: Session, double: Double, seconds: float = 0.0) -> Tended:
+    double.advance(seconds)
+    return tend(session, now=double.now)
+
+
+def ready(session: Session, double: Double) -> InstanceRow:
+    """A machine that is rented for the job that waits, and written down as one that takes jobs."""
+    turn(session, double)
+    turn(session, double, 30)
+    [row] = session.store.instances.all()
+    values = {"phase": "ready", "node": f"vast-{row.provider_id}", "ready_at": double.now(), "idle_since": double.now(),
+              "host_key": "ssh-ed25519 AAAA"}  # fmt: skip
+    changed = session.store.instances.change(row, values, now=double.now())
+    assert changed is not None
+    return changed
+
+
+def alerts(session: Session) -> list[str]:
+    return [alert.text for alert in session.store.samples.alerts()]
+
+
+def test_a_create_that_is_carried_out_after_it_was_taken_for_failed_is_ended(
+    session: Session, double: Double
+) -> None:
+    waits = job(session)
+    turn(session, double)
+    [first] = session.store.instances.all()
+    # Its create is on its way for so long that it is given up, and its job with it.
+    late = double.provider.instances.pop(int(first.provider_id or 0))
+    unheard = {"phase": "asked", "provider_id": None}
+    assert session.store.instances.change(first, unheard, now=double.now()) is not None
+    session.store.request_stop(waits.id)
+    turn(session, double, 130)
+    assert [row.phase for row in session.store.instances.all(live=False)] == ["failed"]
+    double.provider.instances[late.id] = late
+    turn(session, double, 60)
+    turn(session, double, 60)
+    assert double.instances == {}
+    assert [(row.phase, row.provider_id) for row in session.store.instances.all(live=False)] == [("gone", late.id)]
+
+
+def test_a_create_that_answers_after_it_was_taken_for_failed_is_ended(session: Session, double: Double) -> None:
+    job(session)
+    slow = double.fault("create-slow", times=1)
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(turn, session, double)
+        deadline = time.monotonic() + 60
+        while not double.instances and time.monotonic() < deadline:
+            time.sleep(0.05)
+        [asked] = session.store.instances.all()
+        over = {"phase": "failed", "ended_at": double.now() + 3600}
+        assert session.store.instances.change(asked, over, now=double.now()) is not None
+        slow.release()
+        first.result(60)
+    assert double.instances == {}
+
+
+def test_one_with_a_label_of_this_store_and_no_row_is_an_alert_until_it_is_gone(
+    session: Session, double: Double
+) -> None:
+    job(session)
+    turn(session, double)
+    own = session.store.instances.store_id()
+    stray = double.foreign(f"stoker/{own}/{'0' * 12}")
+    turn(session, double, 5)
+    [told] = alerts(session)
+    assert told.startswith(f"instance {stray} is billed: its label is of this store, which has no such intent")
+    double.provider.instances.pop(stray)
+    turn(session, double, 5)
+    assert alerts(session) == []
