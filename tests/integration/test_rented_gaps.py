@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 from contracts.vast import Boot, Double, vast_double
 
+from stoker.dispatch import NodeInfo, RoundRequest, begin_round
+from stoker.operations import rented_losses
 from stoker.operations.rented_tending import Tended, tend
+from stoker.operations.rented_unpaid import unpaid
 from stoker.operations.session import Session
 from stoker.rented import cost
-from stoker.store import JobRow
+from stoker.store import JobRow, NodeRow
 from stoker.store.instance_rows import InstanceRow
 
 SETTINGS = """
@@ -69,9 +72,7 @@ def alerts(session: Session) -> list[str]:
     return [alert.text for alert in session.store.samples.alerts()]
 
 
-def test_a_create_that_is_carried_out_after_it_was_taken_for_failed_is_ended(
-    session: Session, double: Double
-) -> None:
+def test_a_create_that_is_carried_out_after_it_was_taken_for_failed_is_ended(session: Session, double: Double) -> None:
     waits = job(session)
     turn(session, double)
     [first] = session.store.instances.all()
@@ -118,3 +119,74 @@ def test_one_with_a_label_of_this_store_and_no_row_is_an_alert_until_it_is_gone(
     double.provider.instances.pop(stray)
     turn(session, double, 5)
     assert alerts(session) == []
+
+
+def test_no_machine_is_kept_for_a_job_that_its_queue_does_not_let_start(session: Session, double: Double) -> None:
+    session.store.queues.change("one", max_running=1)
+    jobs = [session.store.add_job(name, {"argv": ["true"]}, "pool:cheap", queue="one") for name in ("first", "second")]
+    machine = ready(session, double)
+    assert (machine.job, len(session.store.instances.all())) == (jobs[0].id, 1)
+
+
+def test_no_machine_is_rented_for_a_gang_that_has_lost_a_rank(session: Session, double: Double) -> None:
+    session.store.add_job("both", {"argv": ["true"]}, "pool:cheap", wants={"ranks": 2}, ranks=2)
+    rented_losses.fail(session.store, session.store.jobs()[0].id, "it is no good", double.now())
+    assert [row.state for row in session.store.jobs()].count("queued") == 1
+    turn(session, double)
+    assert session.store.instances.all(live=False) == []
+
+
+def test_a_machine_on_which_its_job_never_begins_is_ended_and_told_of(session: Session, double: Double) -> None:
+    waits = job(session)
+    machine = ready(session, double)
+    assert turn(session, double, 110).steps[machine.id].do == "use"
+    step = turn(session, double, 11).steps[machine.id]
+    assert (step.do, step.why) == ("destroy", f"{waits.id} waits for it since 121 s, and was not started on it")
+    [told] = alerts(session)
+    assert told == f"{machine.node}: {step.why}"
+
+
+def test_a_machine_that_does_not_answer_is_for_no_job(session: Session, double: Double) -> None:
+    waits = job(session)
+    machine = ready(session, double)
+    with session.store.write() as transaction:
+        transaction.put_node(NodeRow(str(machine.node), {}, None, 1.0, "no route", 3, offline_since=1.0))
+    turn(session, double, 121)
+    turn(session, double, 61)
+    [first, other] = session.store.instances.all(live=False)
+    assert (first.phase in ("destroying", "gone"), other.phase, other.job) == (True, "loading", waits.id)
+
+
+def of_project(session: Session, name: str, folder: str, by: str) -> JobRow:
+    Path(folder).mkdir()
+    (Path(folder) / "train.py").write_text(f"# {name}")
+    files = session.store.snapshots.take(Path(folder), max_bytes=1 << 20).as_spec()
+    return session.store.add_job(name, {"argv": ["true"], "snapshot": files}, "pool:cheap", submitted_by=by)
+
+
+def test_a_machine_that_is_used_again_is_paid_for_by_who_has_it(session: Session, double: Double) -> None:
+    Path("stoker.yml").write_text(SETTINGS.replace("idle_s: 60", "idle_s: 20000") + "budget: {per_project: 0.4}\n")
+    first = of_project(session, "first", "a", "ann")
+    machine = ready(session, double)
+    assert (machine.job, machine.submitted_by) == (first.id, "ann")
+    session.store.request_stop(first.id)
+    second = of_project(session, "second", "b", "bob")
+    turn(session, double, 5)
+    [held] = session.store.instances.all()
+    assert (held.id, held.job, held.project, held.submitted_by) == (machine.id, second.id, "b", "bob")
+    turn(session, double, 5)
+    # More than an hour comes to what the second project may spend: its next job gets no machine, not even this one.
+    turn(session, double, 5000)
+    session.store.request_stop(second.id)
+    spent = cost.by(session.store.instances.intervals(), double.now(), cost.user)
+    assert spent["bob"].total > 10 * spent["ann"].total
+    third = session.store.add_job("third", second.spec, "pool:cheap", submitted_by="bob")
+    told = unpaid(session, [third], double.now())[third.id]
+    assert told.startswith(f"the budget of $0.40 for the project {held.project} is reached: $0.")
+    [node] = [NodeInfo(str(machine.node), (), {"stoker_pool": "cheap"})]
+    assert begin_round(session.store, [node], RoundRequest(unpaid={third.id: told}), time.time()) == {}
+    waits = session.store.job(third.id)
+    assert waits is not None
+    assert (waits.state, waits.detail) == ("queued", told)
+    turn(session, double, 5)
+    assert [row.job for row in session.store.instances.all(live=False)] == [None]

@@ -39,7 +39,7 @@ class RoundRequest:
     and `quarantine_s` for the GPUs. `telemetry` and `membership` are the settings of that name, as far as they are not
     the defaults; `placement` are all of that name. `probe`: nodes that were not heard of for a while are asked, too.
     `epoch` is that of the dispatcher that leads, where it makes the round. `pools` says of each pool of rented machines
-    why it has no node for a job now.
+    why it has no node for a job now, `unpaid` of jobs by id why they may spend nothing more: they do not start.
     """
 
     mode: Mode = "dispatch"
@@ -56,6 +56,7 @@ class RoundRequest:
     epoch: int | None = None
     placement: Placement = field(default_factory=Placement)
     pools: Mapping[str, str] = field(default_factory=dict)
+    unpaid: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, asked: Mapping[str, Any]) -> RoundRequest:
@@ -83,6 +84,7 @@ class RoundRequest:
                 None if asked.get("epoch") is None else int(asked["epoch"]),
                 placement_of(asked.get("placement") or {}),
                 {str(name): str(told) for name, told in (asked.get("pools") or {}).items()},
+                {str(job): str(why) for job, why in (asked.get("unpaid") or {}).items()},
             )
         except (TypeError, ValueError):
             raise UsageError(

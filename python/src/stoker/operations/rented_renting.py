@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from stoker.errors import StokerError
 from stoker.operations.rented_needs import BY_HAND, Needs
 from stoker.operations.rented_provider import Provider
+from stoker.operations.rented_unpaid import project_of
 from stoker.rented import budget, cost, lifecycle, offers, reap
 from stoker.rented.offers import Ranked
 from stoker.store.instance_rows import InstanceRow, Ledger, ReservationRow
@@ -168,12 +169,6 @@ def by_hand(session: Session, provider: Provider, name: str, pool: Pool) -> Inst
     if why is not None:
         raise StokerError(f"pool {name}: {why}", next_step=f"stoker vast offers {name}")
     return found.intents[0]
-
-
-def project_of(job: JobRow | None) -> str | None:
-    """The project whose budget a job is of: the folder of its files."""
-    folder = (job.spec.get("snapshot") or {}).get("folder") if job is not None else None
-    return str(folder) if folder else None
 
 
 def _seconds(job: JobRow | None, pool: Pool) -> float:

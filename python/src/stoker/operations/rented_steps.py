@@ -15,6 +15,7 @@ from stoker.operations import rented_hosts, rented_keys, rented_marks, rented_se
 from stoker.operations.rented_look import Clock, look_at
 from stoker.operations.rented_onstart import onstart
 from stoker.operations.rented_provider import Provider, ProviderError
+from stoker.operations.rented_unpaid import project_of
 from stoker.rented import cost, lifecycle
 from stoker.rented.lifecycle import Step, Use
 from stoker.rented.provided import Seen
@@ -22,6 +23,7 @@ from stoker.rented.provided import Seen
 if TYPE_CHECKING:
     from stoker.pool_settings import Pool
     from stoker.runner.rented_nodes import RentedPlace
+    from stoker.store import JobRow
     from stoker.store.instance_rows import InstanceRow
     from stoker.store.instances import Instances
 
@@ -66,11 +68,18 @@ class Steps:
             )  # fmt: skip
         return after
 
-    def hold(self, row: InstanceRow, use: Use, holder: str | None) -> InstanceRow:
-        """Write down for which job it is held, and since when it has none."""
+    def hold(self, row: InstanceRow, use: Use, holder: str | None, job: JobRow | None) -> InstanceRow:
+        """Write down for which job it is held (`holder`, and its row), for whom it is paid, and since when it has none.
+
+        While nobody has it, whoever had it last pays.
+        """
         values = dict(lifecycle.looked(row, use, self._now()))
         if row.phase in ("intended", "asked", "loading", "reachable", "ready") and row.problem is None:
-            values |= {"job": holder} if holder != row.job else {}
+            whose = {"project": project_of(job), "submitted_by": job.submitted_by} if job is not None else {}
+            new = {"job": holder, **whose}
+            values |= {name: value for name, value in new.items() if getattr(row, name) != value}
+            if holder not in (None, row.job) and row.phase == "ready" and not use.busy:
+                values["idle_since"] = self._now()  # from now on it waits for this one
         return (self._change(row, values) or row) if values else row
 
     def carry(self, row: InstanceRow, step: Step, pool: Pool | None) -> Done:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from stoker.errors import StokerError
@@ -84,8 +84,12 @@ class Turn:
         rented_marks.settle(self._instances, self._now())
         every = self._instances.all(live=False)
         rows = [row for row in every if row.live]
-        wanted = needs(self._session, rows)
-        if not _may_be_there(every, self._now()) and not any(wanted.unheld.values()) and not any(p.min for p in self._session.config.pools.values()):
+        wanted = needs(self._session, rows, self._now())
+        if (
+            not _may_be_there(every, self._now())
+            and not any(wanted.unheld.values())
+            and not any(p.min for p in self._session.config.pools.values())
+        ):
             rented_losses.tell(self._store, {}, self._now())
             return Tended({})
         try:
@@ -102,7 +106,7 @@ class Turn:
         rows = self._in_parallel(rows, lambda row: self._observed(steps, row, seen))
         self._strays(seen)
         self._losses(seen)
-        wanted = needs(self._session, rows)
+        wanted = needs(self._session, rows, self._now())
         self._in_parallel(rows, lambda row: self._one(steps, row, seen, wanted))
         told = self._rent(found, steps) if rent and seen.problem is None else {}
         if seen.problem is not None:
@@ -142,10 +146,11 @@ class Turn:
     def _one(self, steps: Steps, row: InstanceRow, seen: Look, wanted: Needs) -> InstanceRow:
         """One step of one machine."""
         pool = self._session.config.pools.get(row.pool)
+        use = wanted.use(row, end=self._ends.get(row.id))
+        row = steps.hold(row, use, wanted.holder(row), wanted.job(wanted.holder(row))) if row.live else row
+        # By the budget of whom it is held for from now on.
         limit = limit_of(self._session, self._instances, row, self._now()) if row.live else None
-        use = wanted.use(row, limit=limit, end=self._ends.get(row.id))
-        row = steps.hold(row, use, wanted.holder(row)) if row.live else row
-        step = next_step(row, seen.seen(row), use, pool, self._now())
+        step = next_step(row, seen.seen(row), replace(use, limit=limit), pool, self._now())
         self._steps[row.id] = step
         away = seen.problem is not None and step.do not in _WITHOUT
         done = Done(row) if away else steps.carry(row, step, pool)
@@ -159,7 +164,7 @@ class Turn:
     def _rent(self, found: Provider, steps: Steps) -> dict[str, str]:
         """Write intents down and ask for them at once."""
         rows = self._instances.all(live=False)
-        wanted = needs(self._session, [row for row in rows if row.live])
+        wanted = needs(self._session, [row for row in rows if row.live], self._now())
         renting = Renting(self._session, self._instances, found, rows, self._now(), self._epoch)
         try:
             rented = renting.rent(wanted)

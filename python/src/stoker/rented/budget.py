@@ -71,7 +71,12 @@ def exceeded(budget: Budget, row: InstanceRow, ledger: Ledger, now: float) -> st
 
     What was put aside for others is theirs: it does not end this one.
     """
-    for scope in scopes(budget, row.job, row.project, ledger, now):
+    return reached(scopes(budget, row.job, row.project, ledger, now))
+
+
+def reached(limits: Iterable[Scope]) -> str | None:
+    """Which of these limits is reached; None: none."""
+    for scope in limits:
         if scope.spent >= scope.limit:
             return f"the budget of {_money(scope.limit)} {scope.whom} is reached: {_money(scope.spent)} spent"
     return None

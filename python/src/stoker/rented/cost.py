@@ -93,12 +93,12 @@ def pool(row: IntervalRow) -> str | None:
 
 
 def project(row: IntervalRow) -> str | None:
-    """The project of the job that it was rented for."""
+    """The project of the job that it was for, or for last."""
     return row.project
 
 
 def user(row: IntervalRow) -> str | None:
-    """Who submitted the job that it was rented for."""
+    """Who submitted the job that it was for, or for last."""
     return row.submitted_by
 
 

@@ -27,6 +27,8 @@ Do = Literal[
 PATIENCE_S: Mapping[str, float] = {"offline": 300.0, "unknown": 120.0, "absent": 60.0, "frozen": 300.0}
 # After what time something that was asked for and did not happen is asked for again, and told of.
 RETRY_S, ALERT_S = 30.0, 300.0
+# So long at least a job that waits for a machine may take to be started on it, once that is ready.
+UNUSED_S = 120.0
 # How long results are fetched from a machine before it is ended without them.
 PULL_S = 1800.0
 _OVER = "its job is over"
@@ -338,9 +340,13 @@ def _ready(row: InstanceRow, use: Use, pool: Pool, now: float) -> Step:
         )
     if use.unpulled:
         return Step("pull", _OVER)
+    idle = now - (row.idle_since or row.phase_since)
+    if use.wanted and row.job is not None and idle >= max(pool.idle_s, UNUSED_S):
+        # No round starts it there, whatever the reason: it is not paid for until its time to live.
+        why = f"{row.job} waits for it since {idle:.0f} s, and was not started on it"
+        return Step("destroy", why, f"{row.node or row.label}: {why}")
     if use.wanted:
         return Step("use", "jobs wait for it")
-    idle = now - (row.idle_since or row.phase_since)
     if idle >= pool.idle_s:
         return _finish(row, pool.after, f"it had no job for {idle:.0f} s", now)
     return Step("wait", f"it has no job for {idle:.0f} s, and is kept for {pool.idle_s - idle:.0f} s more")
