@@ -14,17 +14,18 @@ import pytest
 from contracts.vast import Boot, Double, vast_double
 
 from stoker.dispatch import NodeInfo, RoundRequest, begin_round
-from stoker.operations import rented_losses
+from stoker.operations import rented_losses, rented_renting
+from stoker.operations.rented_provider import provider
 from stoker.operations.rented_tending import Tended, tend
 from stoker.operations.rented_unpaid import unpaid
 from stoker.operations.session import Session
-from stoker.rented import cost
+from stoker.rented import cost, lifecycle
 from stoker.store import JobRow, NodeRow
 from stoker.store.instance_rows import InstanceRow
 
 SETTINGS = """
 pools:
-  cheap: {price: 0.5, image: "pytorch/pytorch:2.4", max: 2, idle_s: 60}
+  cheap: {price: 0.5, image: "pytorch/pytorch:2.4", max: 2, idle_s: 60%s}
 """
 
 
@@ -41,7 +42,7 @@ def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STOKER_STATE_HOME", str(tmp_path / "state"))
-    Path("stoker.yml").write_text(SETTINGS)
+    Path("stoker.yml").write_text(SETTINGS % "")
     session = Session(store_url=f"sqlite:///{tmp_path}/store.db")
     yield session
     session.close()
@@ -165,7 +166,7 @@ def of_project(session: Session, name: str, folder: str, by: str) -> JobRow:
 
 
 def test_a_machine_that_is_used_again_is_paid_for_by_who_has_it(session: Session, double: Double) -> None:
-    Path("stoker.yml").write_text(SETTINGS.replace("idle_s: 60", "idle_s: 20000") + "budget: {per_project: 0.4}\n")
+    Path("stoker.yml").write_text(SETTINGS.replace("idle_s: 60", "idle_s: 20000") % "" + "budget: {per_project: 0.4}\n")
     first = of_project(session, "first", "a", "ann")
     machine = ready(session, double)
     assert (machine.job, machine.submitted_by) == (first.id, "ann")
@@ -190,3 +191,64 @@ def test_a_machine_that_is_used_again_is_paid_for_by_who_has_it(session: Session
     assert (waits.state, waits.detail) == ("queued", told)
     turn(session, double, 5)
     assert [row.job for row in session.store.instances.all(live=False)] == [None]
+
+
+def test_time_in_which_nobody_looked_costs_no_less_than_it_may(session: Session, double: Double) -> None:
+    job(session)
+    turn(session, double)
+    turn(session, double, 36_000)
+    [row] = session.store.instances.all(live=False)
+    told = cost.of(session.store.instances.intervals(row.id), double.now())
+    assert told.total >= double.billed(int(row.provider_id or 0)).total > 3
+
+
+def test_what_is_found_by_its_label_costs_since_it_was_asked_for(session: Session, double: Double) -> None:
+    job(session)
+    double.fault("create-reply-lost", times=1)
+    turn(session, double)
+    turn(session, double, 36_000)
+    [row] = session.store.instances.all(live=False)
+    told = cost.of(session.store.instances.intervals(row.id), double.now())
+    assert told.total >= double.billed(int(row.provider_id or 0)).total > 3
+
+
+def test_what_is_stopped_stays_so_whoever_rented_or_started_it(session: Session, double: Double) -> None:
+    Path("stoker.yml").write_text(SETTINGS % ", after: stop")
+    rented_renting.by_hand(session, provider(), "cheap", session.config.pools["cheap"])
+    machine = ready(session, double)
+    # As a setup that is over writes it down.
+    again = session.store.instances.change(machine, lifecycle.provisioned(machine, str(machine.node), double.now()))
+    assert again is not None
+    for _ in range(2):
+        steps = [turn(session, double, 61).steps[machine.id].do for _ in range(3)]
+        assert (steps[0], steps[-1]) == ("stop", "wait")
+        [row] = session.store.instances.all()
+        assert row.phase == "stopped"
+        # `vast start`: until it is ready, or stopped again.
+        begun = session.store.instances.change(row, {**lifecycle.wished(row), "phase": "loading"})
+        assert begun is not None
+        session.store.instances.change(begun, lifecycle.provisioned(begun, str(row.node), double.now()))
+        double.provider.instances[int(row.provider_id or 0)].intended = "running"
+
+
+def test_a_start_that_is_refused_keeps_the_disk(session: Session, double: Double) -> None:
+    Path("stoker.yml").write_text(SETTINGS.replace("max: 2", "max: 1") % ", after: stop")
+    over = job(session)
+    machine = ready(session, double)
+    session.store.request_stop(over.id)
+    for _ in range(3):
+        turn(session, double, 61)
+    [row] = session.store.instances.all()
+    assert row.phase == "stopped"
+    double.credit(0)
+    job(session)
+    for _ in range(6):
+        tended = turn(session, double, 61)
+    [again] = session.store.instances.all()
+    assert (again.phase, again.problem, again.phase_since) == ("stopped", "refused", row.phase_since), tended
+    assert "start: vast.ai said no" in tended.problems[0].message
+    [told] = alerts(session)
+    assert told.startswith(f"{machine.node}: the provider does not start it: ")
+    double.credit(100)
+    turn(session, double, 61)
+    assert [row.phase for row in session.store.instances.all()] == ["loading"]

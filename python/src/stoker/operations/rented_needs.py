@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from stoker.operations.rented_turns import Turns
 from stoker.operations.rented_unpaid import unpaid
 from stoker.pools import pool_of
-from stoker.rented import budget
+from stoker.rented import budget, lifecycle
 from stoker.rented.lifecycle import Use
 from stoker.store.rows import LIVE_STATES
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from stoker.store.instances import Instances
 
 Ends = Mapping[str, Literal["stop", "destroy"]]
-# How the reason of a machine begins that somebody rented, or started, by hand: it is wanted until it was ready.
-BY_HAND = "by hand"
 # The sooner a machine can take a job, the later it is here.
 # How long a machine that is ready again is taken to answer, whatever was heard of its node before.
 SILENT_S = 120.0
@@ -97,7 +95,8 @@ def needs(session: Session, rows: Sequence[InstanceRow], now: float) -> Needs:
         jobs = [job for job in waiting.get(name, []) if job.id not in spent]
         # Whoever rents says of those that may spend nothing more why they get none.
         unheld[name] = [job for job in waiting.get(name, []) if job.id in spent]
-        _give(well, jobs, given, unheld[name], running, settings.min if settings is not None else 0)
+        bounds = (settings.min, settings.max) if settings is not None else (0, 0)
+        _give(well, jobs, given, unheld[name], running, bounds)
     return Needs(waiting, unheld, running, unpulled, given)
 
 
@@ -109,7 +108,7 @@ def _silent(nodes: Iterable[NodeRow], members: Iterable[MemberRow]) -> set[str]:
 
 def _give(
     rows: Sequence[InstanceRow], waiting: Sequence[JobRow], given: dict[str, str | None], unheld: list[JobRow],
-    running: Mapping[str, JobRow], least: int,
+    running: Mapping[str, JobRow], bounds: tuple[int, int],
 ) -> None:  # fmt: skip
     """Count jobs that wait on the machines that there are: on their own, else on the one that is nearest to ready."""
     free = sorted(
@@ -120,11 +119,14 @@ def _give(
     for row in free:
         if row.job in ids:
             given[row.id] = row.job
-        elif (row.why or "").startswith(BY_HAND) and row.phase != "ready":
+        elif lifecycle.by_hand(row) and row.phase != "ready":
             given[row.id] = None
     held = set(given.values())
     # One that was taken away from its job is for no other one.
     left = [row for row in free if given.get(row.id) is None and row.problem is None]
+    if len(rows) >= bounds[1]:
+        # There is no other one: it is asked again to start.
+        left += [row for row in free if given.get(row.id) is None and row.problem == "refused"]
     for job in waiting:
         if job.id in held:
             continue
@@ -133,7 +135,7 @@ def _give(
         else:
             unheld.append(job)
     helping = sum(1 for row in rows if row.id in given or row.node in running)
-    for row in left[: max(0, least - helping)]:
+    for row in left[: max(0, bounds[0] - helping)]:
         given[row.id] = None
 
 

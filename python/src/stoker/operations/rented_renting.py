@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stoker.errors import StokerError
-from stoker.operations.rented_needs import BY_HAND, Needs
+from stoker.operations.rented_needs import Needs
 from stoker.operations.rented_provider import Provider
 from stoker.operations.rented_unpaid import project_of
 from stoker.rented import budget, cost, lifecycle, offers, reap
@@ -121,7 +121,7 @@ class Renting:
         live = [row for row in self.rows if row.pool == name and row.live]
         if len(live) >= pool.max:
             return f"all {len(live)} of {pool.max} are in use"
-        return self._rent(name, pool, [None], found, f"{BY_HAND}: ")
+        return self._rent(name, pool, [None], found, lifecycle.BY_HAND)
 
     def _excluded(self, wanted: Sequence[JobRow | None]) -> frozenset[int]:
         """Machines that are held already, and those that failed the jobs before."""

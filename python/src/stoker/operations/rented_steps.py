@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from stoker.store.instance_rows import InstanceRow
     from stoker.store.instances import Instances
 
+# Of a machine that nobody looked at for so many seconds it is not known in which state it was meanwhile.
+GAP_S = 300.0
+
 
 @dataclass(frozen=True)
 class Done:
@@ -55,18 +58,27 @@ class Steps:
         """Write down what was seen of an instance, and in which state it is charged for since then."""
         now = self._now()
         values = lifecycle.observed(row, seen, now)
+        if seen is not None and seen.phase != "absent" and (row.live or values):
+            self._unseen(row, now)
         after = self._change(row, values) if values else row
         if after is None:
             return self._instances.get(row.id) or row
         if values:
             rented_marks.after(self._instances, row, after, now)
         if seen is not None and seen.there and after.live:
-            offer = after.offer
-            self._instances.put_interval(
-                after, cost.state_of(seen.phase), now, up_rate=_number(offer.get("inet_up_cost")),
-                down_rate=_number(offer.get("inet_down_cost")),
-            )  # fmt: skip
+            self._instances.put_interval(after, cost.state_of(seen.phase), now, **_traffic(after))
         return after
+
+    def _unseen(self, row: InstanceRow, now: float) -> None:
+        """In which state it is charged for while nobody looked is not known."""
+        heard = row.ended_at or row.seen_at or row.asked_at
+        if heard is None or row.asked_at is None or (row.live and row.seen_at is not None and now - heard <= GAP_S):
+            return
+        known = self._instances.intervals(row.id)
+        if not known:
+            self._instances.put_interval(row, "unknown", row.asked_at, **_traffic(row))
+        elif not row.live or (now - heard > GAP_S and cost.may_be_more(known[-1].state)):
+            self._instances.put_interval(row, "unknown", heard, **_traffic(row))
 
     def hold(self, row: InstanceRow, use: Use, holder: str | None, job: JobRow | None) -> InstanceRow:
         """Write down for which job it is held (`holder`, and its row), for whom it is paid, and since when it has none.
@@ -183,11 +195,19 @@ class Steps:
         return Done(after)
 
     def _stop(self, row: InstanceRow, step: Step, _pool: Pool | None) -> Done:
-        return self._told(row, lifecycle.stopping(), step, lambda number: self._provider.set_state(number, "stopped"))
+        return self._told(
+            row, lifecycle.stopping(row), step, lambda number: self._provider.set_state(number, "stopped")
+        )
 
     def _start(self, row: InstanceRow, step: Step, _pool: Pool | None) -> Done:
         starting = lifecycle.starting(self._now())
-        return self._told(row, starting, step, lambda number: self._provider.set_state(number, "running"))
+        try:
+            return self._told(row, starting, step, lambda number: self._provider.set_state(number, "running"))
+        except ProviderError as problem:
+            now, after = self._now(), self._instances.get(row.id)
+            if after is not None and after.phase == "loading":
+                self._change(after, lifecycle.not_started(row, problem.message, now))
+            raise
 
     def _rebid(self, row: InstanceRow, step: Step, _pool: Pool | None) -> Done:
         price = step.price
@@ -240,6 +260,11 @@ class _Unset(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+
+def _traffic(row: InstanceRow) -> dict[str, float | None]:
+    """What traffic costs there, in dollars per GB."""
+    return {"up_rate": _number(row.offer.get("inet_up_cost")), "down_rate": _number(row.offer.get("inet_down_cost"))}
 
 
 def _number(value: Any) -> float | None:

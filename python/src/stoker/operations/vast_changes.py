@@ -13,6 +13,7 @@ from stoker.operations.rented_values import InstanceChange, Reaped, instances_of
 from stoker.operations.session import Session
 from stoker.operations.values import Problem
 from stoker.operations.vast import pool_named, seen_by, strangers
+from stoker.rented import lifecycle
 
 if TYPE_CHECKING:
     from stoker.operations.rented_needs import Ends
@@ -96,7 +97,6 @@ def start(session: Session, *machines: str) -> InstanceChange:
     Args:
         machines: Names of nodes (vast-101), or numbers or ids of instances.
     """
-    from stoker.operations.rented_needs import BY_HAND
     from stoker.operations.rented_provider import provider
     from stoker.operations.rented_tending import Turn
 
@@ -107,7 +107,7 @@ def start(session: Session, *machines: str) -> InstanceChange:
     found, problems = provider(), list[Problem]()
     for row in rows:
         if row.phase == "stopped":
-            held = session.store.instances.change(row, {"why": f"{BY_HAND}: {row.why}"}) or row
+            held = session.store.instances.change(row, lifecycle.wished(row)) or row
             problems += Turn(session, None, time.time, {}).begin(found, held)
     after = [session.store.instances.get(row.id) or row for row in rows]
     told = [f"{_name(row)}: {row.phase}" for row in after]
@@ -150,6 +150,9 @@ def _ended(
 
     within = quantities.seconds(patience, "--patience")
     goal = ("stopped", "gone", "failed") if how == "stop" else ("gone", "failed")
+    for row in rows:
+        if row.phase == "stopped" and how == "stop":
+            session.store.instances.change(row, lifecycle.fulfilled(row))  # it is not started again
     left = [row for row in rows if row.phase not in goal]
     if not left:
         told = [f"{_name(row)} is {row.phase} already" for row in rows] or ["there is no rented machine"]
