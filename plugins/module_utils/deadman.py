@@ -27,7 +27,7 @@ def renew(state_path):
 
 
 def onstart(lease_s, url, folder="~/.stoker"):
-    """The text for the provider's ``onstart``, for /bin/sh, with python3 now or later. It goes on at once, and more may follow.
+    """The text for the provider's ``onstart``, for /bin/sh, with python3 now or later. More may follow.
 
     ``lease_s``: seconds without a call of ``ctl``, by a clock that no one sets, until the instance asks to be stopped.
     ``url``: the provider's. ``folder``: Stoker's on the instance. Raises ValueError for a lease or an address that is
