@@ -103,7 +103,7 @@ class Turn:
         self._losses(seen)
         rented_marks.settle(self._instances, self._now())
         rented_losses.tell(self._store, self._alerts, self._now())
-        rented_hosts.refresh(self._session)
+        rented_hosts.renew(self._session)
         return Tended(told, tuple(self._problems), self._steps)
 
     def _taking(self, found: Provider) -> Steps:
