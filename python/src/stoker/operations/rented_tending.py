@@ -170,7 +170,7 @@ class Turn:
             self._steps[intent.id] = Step("create", str(intent.why))
             self._note(done)
             if done.problem is not None:
-                rented.told.setdefault(intent.pool, done.problem)
+                rented.told.setdefault(intent.pool, done.problem.removeprefix(f"pool {intent.pool}: "))
 
     def _losses(self, seen: Look) -> None:
         pools = self._session.config.pools
