@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stoker.errors import StokerError
+from stoker.operations.rented_history import history
 from stoker.operations.rented_needs import BY_HAND, Needs
 from stoker.operations.rented_provider import Provider
 from stoker.rented import budget, cost, lifecycle, offers, reap
@@ -104,7 +105,8 @@ class Renting:
               who: str = "") -> str | None:  # fmt: skip
         exclude = self._excluded(wanted)
         listed = self.provider.offers(offers.query(pool, exclude), pool.kind, pool.disk_gb)
-        best = offers.ranked(listed, pool, offers.History(self.instances.marks()), exclude)
+        first = wanted[0].name if wanted[0] is not None else None
+        best = offers.ranked(listed, pool, history(self.session, self.instances, name, first), exclude)
         if not best:
             return offers.why_none(listed, pool, exclude)
         why = None
