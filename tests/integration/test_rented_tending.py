@@ -335,3 +335,19 @@ def test_a_private_image_is_fetched_with_what_is_stored_nowhere(
     assert machine.body["onstart"].endswith("touch began")
     files = [path for path in tmp_path.rglob("*") if path.is_file() and b"s3cret-of-alice" in path.read_bytes()]
     assert files == []
+
+
+@pytest.mark.accepts("V09")
+def test_an_image_that_cannot_be_had_ends_the_job_in_the_provider_s_words(session: Session, double: Double) -> None:
+    Path("stoker.yml").write_text(SETTINGS.replace("max_respawns: 1", "max_respawns: 0"))
+    row = job(session)
+    double.fault("stuck", at="created")
+    [made] = until(session, double, "loading")
+    double.fail(int(made.provider_id or 0), "manifest for pytorch/pytorch:2.4 not found")
+    until(session, double, "gone")
+    turn(session, double)
+    over = session.store.job(row.id)
+    assert over is not None
+    assert (over.state, double.instances) == ("failed", {})
+    assert "it lost 1 machine, and its pool gives it 0 others" in (over.detail or "")
+    assert "manifest for pytorch/pytorch:2.4 not found" in (over.detail or "")
