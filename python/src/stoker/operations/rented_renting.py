@@ -76,8 +76,8 @@ class Renting:
         elif lost > pool.max_respawns:
             last = max((row for row in mine if row.problem in lifecycle.LOSSES), key=lambda row: row.created_at)
             found.hopeless[job.id] = (
-                f"it lost {lost} machine{'s' * (lost != 1)}, and its pool gives it {pool.max_respawns} others; the last one: "
-                f"{last.problem}, {self._told_of(last)}"
+                f"it lost {lost} machine{'s' * (lost != 1)}, and its pool gives it {pool.max_respawns} others; "
+                f"the last one: {last.problem}, {self._told_of(last)}"
             )
         return job.id in found.hopeless
 
