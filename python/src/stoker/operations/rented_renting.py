@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stoker.errors import StokerError
+from stoker.operations.rented_history import history
 from stoker.operations.rented_needs import BY_HAND, Needs
 from stoker.operations.rented_provider import Provider
 from stoker.rented import budget, cost, lifecycle, offers, reap
@@ -71,14 +72,20 @@ class Renting:
         setup = next((row for row in mine if row.problem == "setup"), None)
         lost = lifecycle.lost_for(mine)
         if setup is not None:
-            found.hopeless[job.id] = f"{setup.node or setup.label} could not be made ready: {setup.evidence}"
+            found.hopeless[job.id] = f"{setup.node or setup.label} could not be made ready: {self._told_of(setup)}"
         elif lost > pool.max_respawns:
             last = max((row for row in mine if row.problem in lifecycle.LOSSES), key=lambda row: row.created_at)
             found.hopeless[job.id] = (
-                f"it lost {lost} machines, and its pool gives it {pool.max_respawns} others; the last one: "
-                f"{last.problem}, {last.evidence}"
+                f"it lost {lost} machine{'s' * (lost != 1)}, and its pool gives it {pool.max_respawns} others; "
+                f"the last one: {last.problem}, {self._told_of(last)}"
             )
         return job.id in found.hopeless
+
+    def _told_of(self, row: InstanceRow) -> str:
+        """What was wrong with a machine, in the words of then: its row says how it ended."""
+        events = self.session.store.events(types=("instance.problem",), limit=200, newest=True)
+        told = [event.data.get("evidence") for event in events if event.data.get("instance") == row.id]
+        return str(next((words for words in reversed(told) if words), row.evidence))
 
     def _pause(self, name: str) -> str | None:
         """Why nothing is rented for a pool just now: what would come of it is known."""
@@ -96,7 +103,7 @@ class Renting:
         if len(last) == NEVER_READY and all(not row.live and row.ready_at is None and row.problem for row in last):
             left = (last[-1].ended_at or self.now) + PAUSE_S - self.now
             if left > 0:
-                why = f"{last[-1].problem}: {last[-1].evidence}"
+                why = f"{last[-1].problem}: {self._told_of(last[-1])}"
                 return f"the last {NEVER_READY} machines took no job ({why}); the next one in {left / 60:.0f} min"
         return None
 
@@ -104,7 +111,8 @@ class Renting:
               who: str = "") -> str | None:  # fmt: skip
         exclude = self._excluded(wanted)
         listed = self.provider.offers(offers.query(pool, exclude), pool.kind, pool.disk_gb)
-        best = offers.ranked(listed, pool, offers.History(self.instances.marks()), exclude)
+        first = wanted[0].name if wanted[0] is not None else None
+        best = offers.ranked(listed, pool, history(self.session, self.instances, name, first), exclude)
         if not best:
             return offers.why_none(listed, pool, exclude)
         why = None

@@ -103,7 +103,7 @@ class Turn:
         self._losses(seen)
         rented_marks.settle(self._instances, self._now())
         rented_losses.tell(self._store, self._alerts, self._now())
-        rented_hosts.refresh(self._session)
+        rented_hosts.renew(self._session)
         return Tended(told, tuple(self._problems), self._steps)
 
     def _taking(self, found: Provider) -> Steps:
@@ -170,7 +170,7 @@ class Turn:
             self._steps[intent.id] = Step("create", str(intent.why))
             self._note(done)
             if done.problem is not None:
-                rented.told.setdefault(intent.pool, done.problem)
+                rented.told.setdefault(intent.pool, done.problem.removeprefix(f"pool {intent.pool}: "))
 
     def _losses(self, seen: Look) -> None:
         pools = self._session.config.pools
