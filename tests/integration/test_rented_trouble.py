@@ -187,3 +187,41 @@ def test_without_a_key_what_may_be_billed_is_an_alert(
     use(double, monkeypatch)
     tend(session, now=double.now)
     assert alerts(session) == []
+
+
+def searches(double: Double) -> int:
+    return [call.endpoint for call in double.requests].count("search")
+
+
+@pytest.mark.parametrize(
+    ("price", "more", "why"),
+    [("0.1", "", "has no offer that fits"), ("0.5", "budget: {per_day: 0.01}", "would be put aside for 1 h")],
+)
+def test_a_search_that_brought_nothing_is_not_made_again_in_every_round(
+    session: Session, double: Double, price: str, more: str, why: str
+) -> None:
+    Path("stoker.yml").write_text(SETTINGS.replace("price: 0.5", f"price: {price}") + more)
+    session.store.add_job("train", {"argv": ["true"]}, "pool:cheap")
+    for _ in range(6):
+        assert why in (tend(session, now=double.now).pools or {})["cheap"]
+        double.advance(10)
+    # One, and one after half a minute; other settings are another search.
+    assert searches(double) == 2
+    Path("stoker.yml").write_text(SETTINGS)
+    session.forget_config()
+    tend(session, now=double.now)
+    assert (searches(double), len(double.instances)) == (3, 1)
+
+
+def test_where_the_budget_is_spent_no_offer_is_asked_for(session: Session, double: Double) -> None:
+    running(session, double)
+    double.advance(1800)
+    tend(session, now=double.now)
+    before = searches(double)
+    Path("stoker.yml").write_text(SETTINGS + "budget: {per_day: 0.01}")
+    session.forget_config()
+    session.store.add_job("next", {"argv": ["true"]}, "pool:cheap")
+    for _ in range(3):
+        assert "a day is spent" in (tend(session, now=double.now).pools or {})["cheap"]
+        double.advance(60)
+    assert searches(double) == before

@@ -1,6 +1,7 @@
 """Tending rented machines: one turn looks at the provider, takes each machine's next step, and rents what is missing.
 
-Whoever makes rounds calls it before each of them. Nothing is kept between two turns but what is in the store.
+Whoever makes rounds calls it before each of them. Nothing is kept between two turns but what is in the store, and what
+a search that brought nothing was told (`rented_renting.py`).
 """
 
 from __future__ import annotations
