@@ -134,6 +134,16 @@ def test_machines_by_hand(cli: Cli, double: Double) -> None:
     assert f"{orphan} is gone: the provider shows it no more" in reaped.out
     assert cli("vast", "reap", "--json").json()["done"] == []
     assert cli("vast", "list").out.startswith("no machine is rented")
+    tried = cli("vast", "selftest", "cheap")
+    assert (tried.code, set(double.instances)) == (0, {other}), tried
+    lines = (
+        r"ok +offers.*",
+        r"ok +rent.* ready; .*",
+        r"ok +run a command.*Python 3.*",
+        r"ok +destroy.*: gone; .*",
+        r"\$0.+",
+    )
+    assert re.fullmatch("\n".join(lines) + "\n", tried.out), tried
 
 
 # Writes a result at once, and another one when it is asked to end.

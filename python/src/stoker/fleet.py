@@ -79,6 +79,7 @@ from stoker.operations import (
     values,
     vast,
     vast_changes,
+    vast_selftest,
     watch,
     workflows,
 )
@@ -346,6 +347,7 @@ class Vast(Namespace):
     start = bound(vast_changes.start)
     destroy = bound(vast_changes.destroy)
     reap = bound(vast_changes.reap)
+    selftest = bound(vast_selftest.selftest)
 
 
 class Queue(Namespace):

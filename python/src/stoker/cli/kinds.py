@@ -62,6 +62,9 @@ _VALUES = {
         "Reaped": "render_vast.reaped",
         "CostReport": "render_vast.cost_report",
     },
+    "stoker.operations.vast_selftest": {
+        "SelfTest": "render_vast.self_test",
+    },
     "stoker.operations.queue": {
         "QueueList": "render_queue.queue_list",
         "Queued": "render_queue.queued",

@@ -15,6 +15,7 @@ from stoker.operations.rented_values import (
     Reaped,
     Unknown,
 )
+from stoker.operations.vast_selftest import SelfTest
 
 
 def offer_list(value: OfferList, out: Out) -> None:
@@ -85,6 +86,15 @@ def cost_report(value: CostReport, out: Out) -> None:
     out.line(f"{money(value.total)} in all · {money(value.put_aside)} put aside for machines that are there")
     if value.charged is not None:
         out.line(f"the provider says that it charged {money(value.charged)} for them")
+
+
+def self_test(value: SelfTest, out: Out) -> None:
+    """`stoker vast selftest`."""
+    for trial in value.trials:
+        mark = "ok    " if trial.ok else "FAILED"
+        out.line(fmt.one_line(f"{mark}  {trial.name}, {fmt.duration(trial.elapsed_s)}: {trial.told}"))
+    if value.spent is not None:
+        out.line(f"{money(value.spent)} spent")
 
 
 def name(each: Instance) -> str:

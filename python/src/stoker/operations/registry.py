@@ -65,6 +65,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.runs_watch": _of("runs", "watch"),
     "stoker.operations.vast": _of("vast", "offers list cost"),
     "stoker.operations.vast_changes": _of("vast", "rent stop start destroy reap"),
+    "stoker.operations.vast_selftest": _of("vast", "selftest"),
     "stoker.operations.dispatch": ("dispatch",),
     "stoker.operations.dispatchers": ("dispatchers",),
     "stoker.operations.queue": _of("queue", "list add start set pause resume move clear"),

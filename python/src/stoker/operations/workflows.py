@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from stoker.errors import NotFound, UsageError
 from stoker.operations import quantities, workflow_drawing
+from stoker.operations.checkpoint_pulls import Keeper
 from stoker.operations.find import near
 from stoker.operations.registry import Short, operation
+from stoker.operations.rented_rounds import tending_round
 from stoker.operations.results import fetch
 from stoker.operations.rounds import make_round
 from stoker.operations.session import Session
@@ -46,6 +48,15 @@ class WorkflowStream:
         self.last: WorkflowReport | None = None
 
     def __iter__(self) -> Iterator[WorkflowReport]:
+        jobs: list[str] = []  # those under way; a workflow makes its jobs one after the other
+        with Keeper(self._session, jobs) as keeper:
+            for report in self._looks():
+                jobs[:] = _live_jobs(self._session, self.workflow)
+                keeper.turn()
+                yield report
+            keeper.finish()
+
+    def _looks(self) -> Iterator[WorkflowReport]:
         problems: tuple[Problem, ...] = ()
         pause = 0.5
         while True:
@@ -57,7 +68,8 @@ class WorkflowStream:
                 return
             began = time.monotonic()
             self._session.forget_inventory()  # nodes may have joined since
-            problems = _round(self._session, self.workflow, WAIT_S)
+            live = _live_jobs(self._session, self.workflow)
+            problems = tending_round(self._session, jobs=live, wait_s=WAIT_S) + _fetched(self._session, self.workflow)
             # A round that came back at once had nothing to wait for on a node.
             quick = time.monotonic() - began < 2.0
             pause = min(pause * 1.5, LONGEST_PAUSE_S) if quick and not changed else 0.5
@@ -280,7 +292,11 @@ def _snapshots(body: Mapping[str, Any]) -> set[str]:
 
 def _round(session: Session, workflow: str, wait_s: float) -> tuple[Problem, ...]:
     problems = make_round(session, "dispatch", jobs=_live_jobs(session, workflow), wait_s=wait_s)
-    return problems + fetch(session, [row.id for row in session.store.workflows.jobs(workflow)])
+    return problems + _fetched(session, workflow)
+
+
+def _fetched(session: Session, workflow: str) -> tuple[Problem, ...]:
+    return fetch(session, [row.id for row in session.store.workflows.jobs(workflow)])
 
 
 def _live_jobs(session: Session, workflow: str) -> list[str]:

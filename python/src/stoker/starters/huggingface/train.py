@@ -2,7 +2,7 @@
 
 Replace `text` and `model` by your own (AutoModelForCausalLM.from_pretrained and its tokeniser). What makes it a job
 that can be moved: figures go to metrics.jsonl, the Trainer writes checkpoints, SIGUSR1 asks for one, and
-STOKER_RESUME_FROM names the folder of those to go on from.
+STOKER_RESUME_FROM names the one to go on from.
 """
 
 import argparse
@@ -62,7 +62,7 @@ class Figures(TrainerCallback):
 
 
 def newest():
-    """The newest checkpoint of STOKER_RESUME_FROM that is whole; None: from the start."""
+    """The checkpoint that STOKER_RESUME_FROM names, or the newest below it; None: from the start."""
     place = os.environ.get("STOKER_RESUME_FROM")
     found = [state.parent for state in Path(place).rglob("trainer_state.json")] if place else []
     return max(found, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)

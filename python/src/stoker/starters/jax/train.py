@@ -1,7 +1,7 @@
 """Train a small network with JAX: on a GPU where there is one, on the CPU else.
 
 Replace `data` and `network` by your own. What makes it a job that can be moved: figures go to metrics.jsonl,
-checkpoints are written whole, SIGUSR1 asks for one, and STOKER_RESUME_FROM names the folder of the one to go on from.
+checkpoints are written whole, SIGUSR1 asks for one, and STOKER_RESUME_FROM names the one to go on from.
 """
 
 import argparse
@@ -72,9 +72,9 @@ def save(folder, step, trees):
 
 
 def resume(trees):
-    """The newest checkpoint of STOKER_RESUME_FROM, and the steps that are behind it."""
-    place = os.environ.get("STOKER_RESUME_FROM")
-    found = sorted(Path(place).rglob("step-*.npz")) if place else []
+    """The checkpoint that STOKER_RESUME_FROM names, or the newest below it, and the steps that are behind it."""
+    place = Path(os.environ.get("STOKER_RESUME_FROM") or "nowhere")
+    found = [place] if place.is_file() else sorted(place.rglob("step-*.npz"))
     if not found:
         return trees, 0
     with np.load(found[-1]) as saved:

@@ -1,7 +1,7 @@
 """Train a small network with PyTorch: on a GPU where there is one, on the CPU else.
 
 Replace `data` and `network` by your own. What makes it a job that can be moved: figures go to metrics.jsonl,
-checkpoints are written whole, SIGUSR1 asks for one, and STOKER_RESUME_FROM names the folder of the one to go on from.
+checkpoints are written whole, SIGUSR1 asks for one, and STOKER_RESUME_FROM names the one to go on from.
 """
 
 import argparse
@@ -40,9 +40,9 @@ def save(folder, step, model, optimiser, generator):
 
 
 def resume(model, optimiser, generator):
-    """Take up the newest checkpoint of STOKER_RESUME_FROM; returns the steps that are behind it."""
-    place = os.environ.get("STOKER_RESUME_FROM")
-    found = sorted(Path(place).rglob("step-*.pt")) if place else []
+    """Take up the checkpoint that STOKER_RESUME_FROM names, or the newest below it; returns the steps behind it."""
+    place = Path(os.environ.get("STOKER_RESUME_FROM") or "nowhere")
+    found = [place] if place.is_file() else sorted(place.rglob("step-*.pt"))
     if not found:
         return 0
     state = torch.load(found[-1], map_location="cpu", weights_only=True)

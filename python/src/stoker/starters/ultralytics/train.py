@@ -1,8 +1,7 @@
 """Train an object detector with Ultralytics YOLO: on a GPU where there is one, on the CPU else.
 
 Without --data it makes pictures of squares and learns to find them. What makes it a job that can be moved: figures go
-to metrics.jsonl, a checkpoint is written after each epoch, and STOKER_RESUME_FROM names the folder of the one to go on
-from.
+to metrics.jsonl, a checkpoint is written after each epoch, and STOKER_RESUME_FROM names the one to go on from.
 """
 
 import argparse
@@ -62,8 +61,8 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
 
-    place = os.environ.get("STOKER_RESUME_FROM")
-    found = list(Path(place).rglob("last.pt")) if place else []
+    place = Path(os.environ.get("STOKER_RESUME_FROM") or "nowhere")
+    found = [place] if place.is_file() else list(place.rglob("last.pt"))
     print(f"from {found[0] if found else 'the start'}", flush=True)
     model = YOLO(found[0] if found else options.model)
     model.add_callback("on_fit_epoch_end", figures)
