@@ -29,6 +29,10 @@ NEVER_READY = 3
 PAUSE_S = 600.0
 # After a create that the provider refused: twice as long each time it does so again.
 REFUSED_S = 15.0
+# After a search that brought nothing which may be rented, the same one is made again.
+SEARCH_S = 30.0
+# By store and pool: what was searched for last, when, and why nothing came of it. Forgotten, it costs one search.
+_searched: dict[tuple[str, str], tuple[object, float, str]] = {}
 
 
 @dataclass
@@ -109,7 +113,34 @@ class Renting:
 
     def _rent(self, name: str, pool: Pool, wanted: Sequence[JobRow | None], found: Rented,
               who: str = "") -> str | None:  # fmt: skip
+        wanted, why = self._affordable(wanted)
         exclude = self._excluded(wanted)
+        ids = [job.id if job is not None else None for job in wanted]
+        place, search = (self.session.store.url, name), (pool, self.session.config.budget, ids, exclude)
+        before = None if who else _searched.get(place)
+        if before is not None and before[0] == search and 0 <= self.now - before[1] < SEARCH_S:
+            return before[2]
+        if wanted:
+            intents = len(found.intents)
+            why = self._search(name, pool, wanted, exclude, found, who) or why
+            if why is not None and len(found.intents) == intents:
+                _searched[place] = (search, self.now, why)
+        return why
+
+    def _affordable(self, wanted: Sequence[JobRow | None]) -> tuple[list[JobRow | None], str | None]:
+        """Those for whom there are dollars left at all, and why not for the others: no offer is asked for for them."""
+        left: list[JobRow | None] = []
+        told, day = None, cost.day_start(self.now)
+        for job in wanted:
+            name, project = (job.id if job is not None else None), project_of(job)
+            ledger = self.instances.ledger(name, project, day=day)
+            why = budget.spent(self.session.config.budget, name, project, ledger, self.now)
+            told = told or why
+            left += [] if why is not None else [job]
+        return left, told
+
+    def _search(self, name: str, pool: Pool, wanted: Sequence[JobRow | None], exclude: frozenset[int], found: Rented,
+                who: str) -> str | None:  # fmt: skip
         listed = self.provider.offers(offers.query(pool, exclude), pool.kind, pool.disk_gb)
         first = wanted[0].name if wanted[0] is not None else None
         best = offers.ranked(listed, pool, history(self.session, self.instances, name, first), exclude)
