@@ -26,7 +26,7 @@ from .statedir import NodeError
 SETTLE_S = 2.0
 # A clock of a file system may be behind.
 SLACK_S = 2.0
-# What the kernel had not yet written when the machine went down is lost: it waits for 30 s with that, and looks every 5.
+# What the kernel had not yet written when the machine went down is lost: it waits for 30 s, and looks every 5.
 CRASH_S = 36.0
 _SIGNS_OF_LIFE = ("out.log", "stdout.log", "stderr.log", "samples.jsonl", "state.json")
 _POLL_S = 0.2
