@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from played import PlayedNodes
 from sqlalchemy import insert, update
 
 from stoker.dispatch.model import LAST_PULL_S
-from stoker.operations import checkpoint_pulls
+from stoker.operations import checkpoint_pulls, submit
 from stoker.operations.session import Session
 from stoker.store import JobRow, schema
 
@@ -59,3 +60,27 @@ def test_what_did_not_come_is_tried_again_and_said(
     assert len(problems) == int(found == "ready"), problems
     (event,) = session.store.events(types=("checkpoint.refused",))
     assert "rsync failed" in event.data["reason"]
+
+
+@pytest.mark.accepts("V18")
+def test_what_a_job_wrote_last_is_fetched_before_it_is_written_down_again(
+    session: Session, nodes_played: PlayedNodes
+) -> None:
+    row, digest = ended(session, ago_s=3600), "c" * 64
+
+    def bring(playbook: str, node: str, request: dict[str, Any]) -> dict[str, Any]:
+        assert (playbook, node, request["job"]) == ("stoker.fleet.checkpoint", "n1", row.id)
+        found = {
+            "state": "ready", "digest": digest, "mark": digest, "name": "out", "step": 7, "files": 1, "bytes": 1,
+            "written_at": 5.0,
+        }  # fmt: skip
+        (Path(request["folder"]) / "out").write_text("x")
+        return {"checkpoint": found, "refused": None, "fetched": True}
+
+    nodes_played.answers = bring
+    (again,), _ = submit.retry_all(session, [row])
+    assert [kept.step for kept in session.store.checkpoints.of(again.id)] == [7]
+    away = ended(session, ago_s=3600)
+    nodes_played.away["n1"] = "Connection refused"
+    submit.retry_all(session, [away])
+    assert f"n1: the newest checkpoint of {away.id} could not be fetched: Connection refused" in nodes_played.said
