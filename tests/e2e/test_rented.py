@@ -204,3 +204,16 @@ def test_at_its_limit_a_job_ends_and_what_it_wrote_is_here(cli: Cli, double: Dou
     assert [(cli.folder / name).read_text() for name in ("first.txt", "last.txt")] == ["begun", "checkpoint"]
     told = cli("events", "--job", job, "--type", "job.stop_requested").out
     assert f"the budget of $0.00 for {job} is reached" in told, told
+
+
+def test_who_follows_a_job_gets_it_a_machine_where_nobody_dispatches(cli: Cli, double: Double) -> None:
+    said = cli(
+        "run", "--on", "pool:cheap", "--snapshot", "--follow", "--", "sh", "-c", "echo trained; echo 1 > result.txt",
+        timeout_s=240,
+    )  # fmt: skip
+    assert (said.code, said.out) == (0, "trained\n"), said
+    assert (cli.folder / "result.txt").read_text() == "1\n"
+    assert "renting (1 of 1, " in said.err
+    assert "not in the inventory" not in said.err
+    # The next rounds give the machine back.
+    until(lambda: cli("dispatch").code == 0 and double.instances == {}, "it is gone", 120)

@@ -313,3 +313,41 @@ def test_a_machine_that_forgot_the_key_is_told_again(
     rented_ssh.public_key(place)
     (place.folder / "attached.json").write_text(f"[{asked.provider_id}]")
     until(session, double, "ready")
+
+
+@pytest.mark.accepts("V09")
+def test_a_private_image_is_fetched_with_what_is_stored_nowhere(
+    session: Session, double: Double, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    login = "image_login: {server: ghcr.io, user_env: WHO_PULLS, password_env: PULLS_WITH}, onstart: touch began"
+    Path("stoker.yml").write_text(SETTINGS.replace("max: 2", f"max: 2, env: {{HF_HOME: /data}}, {login}"))
+    job(session)
+    told = turn(session, double)
+    assert told.pools == {"cheap": "WHO_PULLS is not set here, and the image is fetched with it"}
+    assert double.instances == {}
+    monkeypatch.setenv("WHO_PULLS", "alice")
+    monkeypatch.setenv("PULLS_WITH", "s3cret-of-alice")
+    double.advance(60)
+    turn(session, double)
+    [machine] = double.instances.values()
+    assert (machine.body["image"], machine.body["env"]) == ("pytorch/pytorch:2.4", {"HF_HOME": "/data"})
+    assert machine.body["image_login"] == "-u alice -p s3cret-of-alice ghcr.io"
+    assert machine.body["onstart"].endswith("touch began")
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and b"s3cret-of-alice" in path.read_bytes()]
+    assert files == []
+
+
+@pytest.mark.accepts("V09")
+def test_an_image_that_cannot_be_had_ends_the_job_in_the_provider_s_words(session: Session, double: Double) -> None:
+    Path("stoker.yml").write_text(SETTINGS.replace("max_respawns: 1", "max_respawns: 0"))
+    row = job(session)
+    double.fault("stuck", at="created")
+    [made] = until(session, double, "loading")
+    double.fail(int(made.provider_id or 0), "manifest for pytorch/pytorch:2.4 not found")
+    until(session, double, "gone")
+    turn(session, double)
+    over = session.store.job(row.id)
+    assert over is not None
+    assert (over.state, double.instances) == ("failed", {})
+    assert "it lost 1 machine, and its pool gives it 0 others" in (over.detail or "")
+    assert "manifest for pytorch/pytorch:2.4 not found" in (over.detail or "")

@@ -15,7 +15,10 @@ from played import PlayedNodes
 from stoker.errors import UsageError
 from stoker.operations import policy, rented_hosts, rented_pools, submit
 from stoker.operations.registry import find
+from stoker.operations.rented_history import history
 from stoker.operations.session import Session
+from stoker.pool_settings import Pool
+from stoker.rented import offers
 from stoker.runner import rented_nodes
 from stoker.store.instance_rows import InstanceRow
 
@@ -123,3 +126,32 @@ def test_what_a_provider_may_not_put_into_an_inventory(wrong: dict[str, Any]) ->
     good = {"name": "vast-7", "pool": "cheap", "host": "1.2.3.4", "port": 22, "host_key": "ssh-ed25519 AAAA"}
     assert rented_nodes.RentedNode(**good).wrong() is None
     assert rented_nodes.RentedNode(**{**good, **wrong}).wrong() is not None
+
+
+@pytest.mark.accepts("V37")
+def test_offers_are_ranked_by_how_long_such_jobs_took_there(pooled: Session, nodes_played: PlayedNodes) -> None:
+    store = pooled.store
+    for number, gpu, seconds in ((1, "RTX 4090", 7200.0), (2, "RTX 3090", 14400.0), (3, "RTX 3090", 15000.0)):
+        node = f"vast-{number}"
+        row = instance(id=f"{number}" * 12, label=f"l{number}", phase="gone", node=node, offer={"gpu_name": gpu})
+        assert store.instances.add(row) is None
+        name = "other" if number == 3 else "train"
+        made = store.add_job(name, {"argv": ["true"]}, "pool:cheap")
+        nodes_played.show(made.id, "succeeded", node=node, elapsed_s=seconds)
+    assert history(pooled, store.instances, "cheap", "train").run_s == {"RTX 4090": 7200.0, "RTX 3090": 14400.0}
+    known = history(pooled, store.instances, "cheap")
+    assert known.run_s == {"RTX 4090": 7200.0, "RTX 3090": 14700.0}
+    cheap, fast = offer(11, "RTX 3090", 0.20), offer(12, "RTX 4090", 0.30)
+    # By the hour it is dearer, by the run it is not.
+    best = offers.ranked([cheap, fast], Pool(price=0.5, image="x"), known)
+    assert [each.offer["id"] for each in best] == [12, 11]
+    assert "for a run of 2 h" in best[0].why
+    assert offers.ranked([cheap, fast], Pool(price=0.5, image="x"))[0].offer["id"] == 11
+
+
+def offer(number: int, gpu: str, price: float) -> dict[str, Any]:
+    return {
+        "id": number, "machine_id": number, "gpu_name": gpu, "num_gpus": 1, "dph_base": price, "dph_total": price,
+        "verification": "verified", "reliability2": 0.99, "disk_space": 100.0, "geolocation": "Texas, US",
+        "storage_cost": 0.1,
+    }  # fmt: skip

@@ -178,8 +178,17 @@ class State:
         return f"its snapshot {wanted['digest'][:12]} is not on this machine{where}: dispatch there"
 
     def newest_checkpoint(self, job: JobRow) -> CheckpointRow | None:
-        """The checkpoint that the next attempt of `job` goes on from; None: it begins at the beginning."""
-        return next((row for row in self.checkpoints.get(job.id, ()) if row.damaged is None), None)
+        """The checkpoint that the next attempt of `job` goes on from; None: it begins at the beginning.
+
+        Where the one before began from the newest and failed before it wrote another, the fault may be in that one.
+        """
+        sound = [row for row in self.checkpoints.get(job.id, ()) if row.damaged is None]
+        last = self.attempts.get(job.id)
+        if sound and last is not None and last.resume is not None and last.state == "failed":
+            by_itself = last.reason in ("code", "signal")
+            if by_itself and last.resume["digest"] == sound[0].digest:
+                sound = sound[1:]
+        return next(iter(sound), None)
 
     def last_pull(self, job: JobRow, now: float) -> str | None:
         """Why a next attempt of `job` has to wait: what the one before wrote last is being fetched. None: none has.

@@ -61,6 +61,9 @@ class NodeAway(StokerError):
 def read_chunk(session: Session, node: str, job: str, request: dict[str, Any]) -> Chunk:
     """Ask a node for a part of a job's log. Raises NodeAway when not reached, NodeError when refused."""
     if all(known.name != node for known in session.inventory.nodes):
+        # A machine that was rented since is in it by now.
+        session.forget_inventory()
+    if all(known.name != node for known in session.inventory.nodes):
         raise NodeAway(f"{node} is not in the inventory")
     answers, problems = ask_nodes(session, "stoker.fleet.log", {"*": {"job": job, **request}}, [node])
     if node in answers:

@@ -41,6 +41,14 @@ def refresh(session: Session) -> Path:
     return place.hosts
 
 
+def renew(session: Session) -> None:
+    """Write the inventory, and where it says something else than before have it read again. Raises StokerError."""
+    file = place_of(session).hosts
+    before = file.read_bytes() if file.exists() else b""
+    if refresh(session).read_bytes() != before:
+        session.forget_inventory()
+
+
 def node_of(row: InstanceRow, known: frozenset[int]) -> RentedNode | None:
     """A rented machine as a node; None: it is none now, or was not told this controller's key (it is not `known`)."""
     if (

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stoker.errors import StokerError
+from stoker.operations.rented_history import history
 from stoker.operations.rented_needs import Needs
 from stoker.operations.rented_provider import Provider
 from stoker.operations.rented_unpaid import project_of
@@ -29,6 +30,10 @@ NEVER_READY = 3
 PAUSE_S = 600.0
 # After a create that the provider refused: twice as long each time it does so again.
 REFUSED_S = 15.0
+# After a search that brought nothing which may be rented, the same one is made again.
+SEARCH_S = 30.0
+# By store and pool: what was searched for last, when, and why nothing came of it. Forgotten, it costs one search.
+_searched: dict[tuple[str, str], tuple[object, float, str]] = {}
 
 
 @dataclass
@@ -72,14 +77,20 @@ class Renting:
         setup = next((row for row in mine if row.problem == "setup"), None)
         lost = lifecycle.lost_for(mine)
         if setup is not None:
-            found.hopeless[job.id] = f"{setup.node or setup.label} could not be made ready: {setup.evidence}"
+            found.hopeless[job.id] = f"{setup.node or setup.label} could not be made ready: {self._told_of(setup)}"
         elif lost > pool.max_respawns:
             last = max((row for row in mine if row.problem in lifecycle.LOSSES), key=lambda row: row.created_at)
             found.hopeless[job.id] = (
-                f"it lost {lost} machines, and its pool gives it {pool.max_respawns} others; the last one: "
-                f"{last.problem}, {last.evidence}"
+                f"it lost {lost} machine{'s' * (lost != 1)}, and its pool gives it {pool.max_respawns} others; "
+                f"the last one: {last.problem}, {self._told_of(last)}"
             )
         return job.id in found.hopeless
+
+    def _told_of(self, row: InstanceRow) -> str:
+        """What was wrong with a machine, in the words of then: its row says how it ended."""
+        events = self.session.store.events(types=("instance.problem",), limit=200, newest=True)
+        told = [event.data.get("evidence") for event in events if event.data.get("instance") == row.id]
+        return str(next((words for words in reversed(told) if words), row.evidence))
 
     def _pause(self, name: str) -> str | None:
         """Why nothing is rented for a pool just now: what would come of it is known."""
@@ -97,15 +108,43 @@ class Renting:
         if len(last) == NEVER_READY and all(not row.live and row.ready_at is None and row.problem for row in last):
             left = (last[-1].ended_at or self.now) + PAUSE_S - self.now
             if left > 0:
-                why = f"{last[-1].problem}: {last[-1].evidence}"
+                why = f"{last[-1].problem}: {self._told_of(last[-1])}"
                 return f"the last {NEVER_READY} machines took no job ({why}); the next one in {left / 60:.0f} min"
         return None
 
     def _rent(self, name: str, pool: Pool, wanted: Sequence[JobRow | None], found: Rented,
               who: str = "") -> str | None:  # fmt: skip
+        wanted, why = self._affordable(wanted)
         exclude = self._excluded(wanted)
+        ids = [job.id if job is not None else None for job in wanted]
+        place, search = (self.session.store.url, name), (pool, self.session.config.budget, ids, exclude)
+        before = None if who else _searched.get(place)
+        if before is not None and before[0] == search and 0 <= self.now - before[1] < SEARCH_S:
+            return before[2]
+        if wanted:
+            intents = len(found.intents)
+            why = self._search(name, pool, wanted, exclude, found, who) or why
+            if why is not None and len(found.intents) == intents:
+                _searched[place] = (search, self.now, why)
+        return why
+
+    def _affordable(self, wanted: Sequence[JobRow | None]) -> tuple[list[JobRow | None], str | None]:
+        """Those for whom there are dollars left at all, and why not for the others: no offer is asked for for them."""
+        left: list[JobRow | None] = []
+        told, day = None, cost.day_start(self.now)
+        for job in wanted:
+            name, project = (job.id if job is not None else None), project_of(job)
+            ledger = self.instances.ledger(name, project, day=day)
+            why = budget.spent(self.session.config.budget, name, project, ledger, self.now)
+            told = told or why
+            left += [] if why is not None else [job]
+        return left, told
+
+    def _search(self, name: str, pool: Pool, wanted: Sequence[JobRow | None], exclude: frozenset[int], found: Rented,
+                who: str) -> str | None:  # fmt: skip
         listed = self.provider.offers(offers.query(pool, exclude), pool.kind, pool.disk_gb)
-        best = offers.ranked(listed, pool, offers.History(self.instances.marks()), exclude)
+        first = wanted[0].name if wanted[0] is not None else None
+        best = offers.ranked(listed, pool, history(self.session, self.instances, name, first), exclude)
         if not best:
             return offers.why_none(listed, pool, exclude)
         why = None

@@ -57,9 +57,11 @@ class Steps:
     def observe(self, row: InstanceRow, seen: Seen | None) -> InstanceRow:
         """Write down what was seen of an instance, and in which state it is charged for since then."""
         now = self._now()
-        values = lifecycle.observed(row, seen, now)
+        values = dict(lifecycle.observed(row, seen, now))
         if seen is not None and seen.phase != "absent" and (row.live or values):
             self._unseen(row, now)
+        if seen is not None and seen.there and row.account is None:
+            values["account"] = self._provider.account()
         after = self._change(row, values) if values else row
         if after is None:
             return self._instances.get(row.id) or row
@@ -106,6 +108,10 @@ class Steps:
         except ProviderError as problem:
             return Done(self._instances.get(row.id) or row, f"{row.node or row.label}: {step.do}: {problem.message}")
 
+    def show(self, row: InstanceRow) -> Seen | None:
+        """What the provider says of one instance when it is asked for it by its number. Raises ProviderError."""
+        return None if row.provider_id is None else look_at(self._provider, row.provider_id, self._now)
+
     def let_in(self, row: InstanceRow) -> str | None:
         """Have a machine that is a node let this controller in, too, where another one began it. Why it does not."""
         if row.phase not in rented_hosts.NODE_PHASES or row.provider_id is None or row.problem is not None:
@@ -125,13 +131,15 @@ class Steps:
     def _create(self, row: InstanceRow, _step: Step, pool: Pool | None) -> Done:
         if pool is None:
             return Done(row)
-        asked = self._change(row, lifecycle.asking(self._now()))
+        # All that can fail here does so before it is written down that it may be there.
+        start = onstart(pool, row.lease_s, self._provider.url)
+        asked = self._change(row, {**lifecycle.asking(self._now()), "account": self._provider.account()})
         if asked is None:
             return Done(row)  # another one asks for it
         try:
             number = self._provider.create(
                 int(row.offer["id"]), pool.image, row.disk_gb, row.label, price=row.price, env=dict(pool.env) or None,
-                onstart=onstart(pool, row.lease_s, self._provider.url), image_login=_login(pool),
+                onstart=start, image_login=_login(pool),
             )  # fmt: skip
         except ProviderError as problem:
             if not problem.refused and problem.instance is None:
@@ -221,9 +229,7 @@ class Steps:
         return self._told(row, values, step, self._provider.destroy)
 
     def _confirm(self, row: InstanceRow, _step: Step, _pool: Pool | None) -> Done:
-        if row.provider_id is None:
-            return Done(row)
-        return Done(self.observe(row, look_at(self._provider, row.provider_id, self._now)))
+        return Done(self.observe(row, self.show(row)))
 
     def _told(self, row: InstanceRow, values: Mapping[str, Any], step: Step, ask: Callable[[int], None]) -> Done:
         """Write down what is to be, then ask the provider for it. It is so when a look shows it."""

@@ -1,6 +1,7 @@
 """Tending rented machines: one turn looks at the provider, takes each machine's next step, and rents what is missing.
 
-Whoever makes rounds calls it before each of them. Nothing is kept between two turns but what is in the store.
+Whoever makes rounds calls it before each of them. Nothing is kept between two turns but what is in the store, and what
+a search that brought nothing was told (`rented_renting.py`).
 """
 
 from __future__ import annotations
@@ -9,18 +10,20 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from stoker.errors import StokerError
 from stoker.operations import rented_hosts, rented_losses, rented_marks
 from stoker.operations.rented_look import Clock, Look, look
 from stoker.operations.rented_needs import Ends, Needs, limit_of, needs
-from stoker.operations.rented_provider import Provider, ProviderError, provider
+from stoker.operations.rented_provider import Provider, ProviderError, Unasked, provider
 from stoker.operations.rented_renting import Rented, Renting
 from stoker.operations.rented_steps import Done, Steps
 from stoker.operations.values import Problem
 from stoker.rented import reap
-from stoker.rented.lifecycle import Step, next_step
+from stoker.rented.lifecycle import Step, Use, due, next_step
+from stoker.store.dispatchers import SupersededError
 from stoker.store.instances import Instances
 from stoker.store.rows import AlertRow
 
@@ -34,6 +37,8 @@ AT_A_TIME = 8
 LATE_S = 3600.0
 # Steps that need nothing of the provider: they are taken also while it does not answer.
 _WITHOUT = ("probe", "provision", "pull", "use", "wait", "none")
+# Steps that are taken also while there is no list: a machine costs meanwhile, too.
+_ENDS = ("stop", "destroy", "confirm")
 
 
 @dataclass(frozen=True)
@@ -95,26 +100,30 @@ class Turn:
         try:
             found = asked or provider()
         except ProviderError as problem:
-            self._problem(None, problem)
-            return Tended(dict.fromkeys(self._session.config.pools, problem.message), tuple(self._problems))
+            found = Unasked(problem)
         seen = look(found, self._now)
         steps = self._taking(found)
         if seen.problem is not None:
             self._problem(None, seen.problem)
         # One that was taken for over, and is listed, is to go as well.
         rows += [row for row in every if not row.live and (shown := seen.seen(row)) is not None and shown.there]
-        rows = self._in_parallel(rows, lambda row: self._observed(steps, row, seen))
+        rows = self._in_parallel(rows, lambda row: self._alone(row, lambda: self._observed(steps, row, seen)))
         self._strays(seen)
         self._losses(seen)
         wanted = needs(self._session, rows, self._now())
-        self._in_parallel(rows, lambda row: self._one(steps, row, seen, wanted))
+        self._in_parallel(rows, lambda row: self._alone(row, lambda: self._one(steps, row, seen, wanted)))
         told = self._rent(found, steps) if rent and seen.problem is None else {}
         if seen.problem is not None:
-            told = dict.fromkeys(self._session.config.pools, f"the provider does not answer: {seen.problem.message}")
+            why = (
+                seen.problem.message
+                if isinstance(found, Unasked)
+                else f"the provider does not answer: {seen.problem.message}"
+            )
+            told = dict.fromkeys(self._session.config.pools, why)
         self._losses(seen)
         rented_marks.settle(self._instances, self._now())
         rented_losses.tell(self._store, self._alerts, self._now())
-        rented_hosts.refresh(self._session)
+        rented_hosts.renew(self._session)
         return Tended(told, tuple(self._problems), self._steps)
 
     def _taking(self, found: Provider) -> Steps:
@@ -125,6 +134,8 @@ class Turn:
 
     def begin(self, found: Provider, row: InstanceRow) -> tuple[Problem, ...]:
         """Start one that is stopped, because somebody says so."""
+        if (why := Look(self._now(), account=found.account()).blind(row)) is not None:
+            return (Problem(row.node, f"{row.node or row.label}: {why}"),)
         steps = self._taking(found)
         self._note(steps.carry(row, Step("start", "somebody asked for it"), self._session.config.pools.get(row.pool)))
         return tuple(self._problems)
@@ -134,6 +145,21 @@ class Turn:
     ) -> list[InstanceRow]:
         with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="rented") as pool:
             return list(pool.map(each, rows))
+
+    def _alone(self, row: InstanceRow, tended: Callable[[], InstanceRow]) -> InstanceRow:
+        """Tend one machine. What goes wrong there, or here for its sake, is told of and no matter of the others."""
+        try:
+            return tended()
+        except SupersededError:
+            raise
+        except Exception as problem:  # noqa: BLE001  a full disk here must not keep the others from being ended
+            from ansible_collections.stoker.fleet.plugins.module_utils.terminal_text import safe_text
+
+            what = problem.message if isinstance(problem, StokerError) else f"{type(problem).__name__}: {problem}"
+            text = f"{row.node or row.label} could not be tended: {safe_text(what, 300)}"
+            self._tell(row, text)
+            self._problems.append(Problem(row.node, text))
+            return row
 
     def _observed(self, steps: Steps, row: InstanceRow, seen: Look) -> InstanceRow:
         shown = seen.seen(row)
@@ -152,14 +178,32 @@ class Turn:
         limit = limit_of(self._session, self._instances, row, self._now()) if row.live else None
         step = next_step(row, seen.seen(row), replace(use, limit=limit), pool, self._now())
         self._steps[row.id] = step
-        away = seen.problem is not None and step.do not in _WITHOUT
-        done = Done(row) if away else steps.carry(row, step, pool)
-        if not away and (stranger := steps.let_in(done.row)) is not None:
+        blind = seen.blind(row)
+        done = steps.carry(row, step, pool) if blind is None or step.do in _WITHOUT else Done(row)
+        if blind is not None and step.do in _ENDS and seen.mine(row):
+            done = self._unlisted(steps, row, use, step)
+        elif seen.problem is None and blind is not None:
+            self._problems.append(Problem(row.node, f"{row.node or row.label}: {blind}"))
+        if blind is None and (stranger := steps.let_in(done.row)) is not None:
             self._problems.append(Problem(done.row.node, stranger))
-        if step.alert is not None and done.row.live:
-            self._tell(row, step.alert)
+        alert = self._steps[row.id].alert
+        if alert is not None and done.row.live:
+            self._tell(row, alert if blind is None else f"{alert}: {blind}")
         self._note(done)
         return done.row
+
+    def _unlisted(self, steps: Steps, row: InstanceRow, use: Use, step: Step) -> Done:
+        """End a machine while there is no list: it is asked for by its number, and what that shows counts."""
+        pool, shown = self._session.config.pools.get(row.pool), None
+        try:
+            shown = steps.show(row)
+        except ProviderError as problem:
+            if problem.kind in ("auth", "unanswered") or not due(row, step, use, pool, self._now()):
+                return Done(row, f"{row.node or row.label}: {step.do}: {problem.message}")
+        if shown is not None:
+            row = steps.observe(row, shown)
+            step = self._steps[row.id] = next_step(row, shown, use, pool, self._now())
+        return Done(row) if step.do == "confirm" else steps.carry(row, step, pool)
 
     def _rent(self, found: Provider, steps: Steps) -> dict[str, str]:
         """Write intents down and ask for them at once."""
@@ -178,11 +222,15 @@ class Turn:
 
     def _create(self, rented: Rented, steps: Steps) -> None:
         for intent in rented.intents:
-            done = steps.carry(intent, Step("create", str(intent.why)), self._session.config.pools.get(intent.pool))
             self._steps[intent.id] = Step("create", str(intent.why))
-            self._note(done)
-            if done.problem is not None:
-                rented.told.setdefault(intent.pool, done.problem)
+            self._alone(intent, partial(self._created, rented, steps, intent))
+
+    def _created(self, rented: Rented, steps: Steps, intent: InstanceRow) -> InstanceRow:
+        done = steps.carry(intent, self._steps[intent.id], self._session.config.pools.get(intent.pool))
+        self._note(done)
+        if done.problem is not None:
+            rented.told.setdefault(intent.pool, done.problem.removeprefix(f"pool {intent.pool}: "))
+        return done.row
 
     def _losses(self, seen: Look) -> None:
         pools = self._session.config.pools

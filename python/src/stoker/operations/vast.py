@@ -9,6 +9,7 @@ from stoker.errors import UsageError
 from stoker.operations import quantities
 from stoker.operations.find import near
 from stoker.operations.registry import operation
+from stoker.operations.rented_history import history
 from stoker.operations.rented_losses import KEY
 from stoker.operations.rented_values import (
     CostReport,
@@ -44,7 +45,7 @@ def list_offers(session: Session, pool: str, *, limit: int = 10) -> OfferList:
     rule = pool_named(session, pool)
     held = {row.machine_id for row in session.store.instances.all() if row.machine_id is not None}
     listed = provider().offers(offers.query(rule, held), rule.kind, rule.disk_gb)
-    found = offers.ranked(listed, rule, offers.History(session.store.instances.marks()), held)
+    found = offers.ranked(listed, rule, history(session, session.store.instances, pool), held)
     shown = tuple(
         Offer(
             int(each.offer["id"]), _whole(each.offer.get("machine_id")), gpu_words(each.offer),

@@ -217,5 +217,5 @@ def _change(
 ) -> InstanceChange:  # fmt: skip
     if session.progress is not None:
         session.progress("")
-    rented_hosts.refresh(session)
+    rented_hosts.renew(session)
     return InstanceChange(instances_of(session, rows), tuple(told), changed, problems)

@@ -15,33 +15,9 @@ from stoker.rented import bids
 from stoker.rented.provided import BROKEN, Seen, observed, settled
 from stoker.store.instance_rows import InstanceRow
 
-__all__ = [
-    "PATIENCE_S",
-    "RETRY_S",
-    "Seen",
-    "Step",
-    "Use",
-    "asking",
-    "by_hand",
-    "created",
-    "demand",
-    "destroying",
-    "fulfilled",
-    "looked",
-    "lost_for",
-    "next_step",
-    "not_started",
-    "observed",
-    "probed",
-    "provisioned",
-    "pulled",
-    "refused",
-    "released",
-    "settled",
-    "starting",
-    "stopping",
-    "wished",
-]  # fmt: skip
+__all__ = ["PATIENCE_S", "RETRY_S", "Seen", "Step", "Use", "asking", "by_hand", "created", "demand", "destroying",
+           "due", "fulfilled", "looked", "lost_for", "next_step", "not_started", "observed", "probed", "provisioned",
+           "pulled", "refused", "released", "settled", "starting", "stopping", "wished"]  # fmt: skip
 
 Do = Literal[
     "create", "reconcile", "wait", "probe", "provision", "use", "pull", "stop", "start", "rebid", "destroy", "confirm",
@@ -133,6 +109,14 @@ def _next(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool | None, now:
     if row.phase in ("loading", "reachable"):
         return _booting(row, seen, use, pool, now)
     return _ready(row, use, pool, now)
+
+
+def due(row: InstanceRow, step: Step, use: Use, pool: Pool | None, now: float) -> bool:
+    """Whether a stop or destroy is right whatever the provider shows: a limit is reached, or somebody asked for it."""
+    if row.phase == "destroying":
+        return step.do == "destroy"
+    ending = _ending(row, use, pool, now)
+    return ending is not None and ending[0] == step.do
 
 
 def demand(pool: Pool, rows: Iterable[InstanceRow], waiting: int) -> int:

@@ -28,7 +28,8 @@ class InstanceRow:
     wrong with it (`outbid`, `exited`, `offline`, ...) since `problem_since`. `asked_at`: when the create left.
     `seen_at`: when the provider last listed it. `booted_at`: since when this start of it is waited for.
     `ended_at`: when the provider showed it gone, or it was proven never to have been. `replaces` is the intent that it
-    stands in for. `epoch` is that of the dispatcher that changed it last.
+    stands in for. `epoch` is that of the dispatcher that changed it last. `account` is that of the provider which it is
+    of: only a key of that one shows it.
     """
 
     id: str
@@ -67,6 +68,7 @@ class InstanceRow:
     problem_since: float | None = None
     replaces: str | None = None
     epoch: int | None = None
+    account: int | None = None
 
     @property
     def live(self) -> bool:
