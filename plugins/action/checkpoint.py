@@ -79,7 +79,12 @@ class ActionModule(NodeAction):
             try:
                 # What an earlier try or a damaged one left may have the same size and time: then by contents.
                 moved = rsync.move(
-                    source + b"/", folder + b"/", names, shell=shell, copy_dest=near, checksum=near is None,
+                    source + b"/",
+                    folder + b"/",
+                    names,
+                    shell=shell,
+                    copy_dest=near,
+                    checksum=near is None,
                     most=largest,
                 )
             except rsync.RsyncError as problem:
