@@ -74,13 +74,12 @@ def move(
 ) -> Moved:
     """Bring ``names`` (relative to ``source``) to ``target``; one of the two may be ``host:/folder``, by ``shell``.
 
-        ``recursive``: names of folders stand for what is in them. ``update``: a newer file at the target stays. Nothing is
-        deleted. What an interrupted run had of a file is kept and used by the next one. ``link_dest``: a folder beside the
-        target; a file that is the same there becomes a hard link; with ``copy_dest`` a copy.
-        ``checksum``: contents are compared, not sizes and times.
-            ``told``: the file that gets what rsync says while it works, with its progress. ``most``: a file of more bytes stays
-        where it is. Raises RsyncError.
-        """
+    ``recursive``: names of folders stand for what is in them. ``update``: a newer file at the target stays. Nothing is
+    deleted. What an interrupted run had of a file is kept and used by the next one. ``link_dest``: a folder beside the
+    target; a file that is the same there becomes a hard link; with ``copy_dest`` a copy.
+    ``checksum``: contents are compared, not sizes and times. ``told``: the file that gets what rsync says while it
+    works, with its progress. ``most``: a file of more bytes stays where it is. Raises RsyncError.
+    """
     words = [
         "rsync", "-lptO", "--keep-dirlinks", "--secluded-args", "-8", "--no-human-readable", "--from0",
         "--files-from=-", "--ignore-missing-args", "--partial-dir={0}".format(os.fsdecode(PARTIAL_DIR)), "--stats",
