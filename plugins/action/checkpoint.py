@@ -35,6 +35,7 @@ class ActionModule(NodeAction):
                 "job": {"type": "str", "required": True},
                 "attempt": {"type": "int"},
                 "folder": {"type": "path", "required": True},
+                "alone": {"type": "bool", "default": False},
                 "near": {"type": "path"},
                 "mark": {"type": "str"},
                 "ask": {"type": "str"},
@@ -74,15 +75,28 @@ class ActionModule(NodeAction):
         rsync_place.check(self._connection)
         source, shell = rsync_place.reach(self._connection, found["folder"])
         largest = max(entry[3] for entry in entries)
-        try:
-            moved = rsync.move(source + b"/", folder + b"/", names, shell=shell, link_dest=args["near"], most=largest)
-        except rsync.RsyncError as problem:
-            return "it did not come whole: {0}".format(problem)
-        except OSError as problem:
-            raise AnsibleActionFail("{0}: {1}".format(problem.filename, problem.strerror)) from problem
-        result["wire_bytes"] = moved.wire_bytes
-        _only(folder, set(names))
-        differs = sorted(_differing(folder, entries))
+        for near in (args["near"], None):
+            try:
+                # What an earlier try or a damaged one left may have the same size and time: then by contents.
+                moved = rsync.move(
+                    source + b"/",
+                    folder + b"/",
+                    names,
+                    shell=shell,
+                    copy_dest=near,
+                    checksum=near is None,
+                    most=largest,
+                )
+            except rsync.RsyncError as problem:
+                return "it did not come whole: {0}".format(problem)
+            except OSError as problem:
+                raise AnsibleActionFail("{0}: {1}".format(problem.filename, problem.strerror)) from problem
+            result["wire_bytes"] += moved.wire_bytes
+            if args["alone"]:
+                _only(folder, set(names))
+            differs = sorted(_differing(folder, entries))
+            if not differs:
+                break
         if differs:
             more = ", ..." if len(differs) > _NAMED else ""
             return "{0}{1} changed while it was fetched, or came in part".format(", ".join(differs[:_NAMED]), more)

@@ -67,6 +67,7 @@ def move(
     recursive: bool = False,
     update: bool = False,
     link_dest: str | None = None,
+    copy_dest: str | None = None,
     checksum: bool = False,
     told: str | None = None,
     most: int | None = None,
@@ -75,9 +76,9 @@ def move(
 
     ``recursive``: names of folders stand for what is in them. ``update``: a newer file at the target stays. Nothing is
     deleted. What an interrupted run had of a file is kept and used by the next one. ``link_dest``: a folder beside the
-    target; a file that is the same there becomes a hard link. ``checksum``: contents are compared, not sizes and times.
-    ``told``: the file that gets what rsync says while it works, with its progress. ``most``: a file of more bytes stays
-    where it is. Raises RsyncError.
+    target; a file that is the same there becomes a hard link; with ``copy_dest`` a copy.
+    ``checksum``: contents are compared, not sizes and times. ``told``: the file that gets what rsync says while it
+    works, with its progress. ``most``: a file of more bytes stays where it is. Raises RsyncError.
     """
     words = [
         "rsync", "-lptO", "--keep-dirlinks", "--secluded-args", "-8", "--no-human-readable", "--from0",
@@ -88,6 +89,7 @@ def move(
     ]  # fmt: skip
     words += ["--dry-run"] * dry_run + ["--recursive"] * recursive + ["--update"] * update
     words += ["--link-dest={0}".format(link_dest)] if link_dest else []
+    words += ["--copy-dest={0}".format(copy_dest)] if copy_dest else []
     words += ["--checksum"] * checksum + (["-e", shell] if shell else [])
     words += ["--info=progress2"] if told else []
     # 0 is no limit to some versions.

@@ -170,7 +170,7 @@ class State:
             if host and self.place and host != self.place.partition(":")[0]:
                 return f"its dataset is not on this machine but on {host}, where it was submitted: dispatch there"
             found = self.newest_checkpoint(job)
-            if found is None or found.place == self.place:
+            if found is None or found.digest in self.kept or found.place == self.place:
                 return None
             host = found.place.partition(":")[0]
             return f"its checkpoint {found.name} is not on this machine but on {host}: dispatch there, or retry --fresh"

@@ -133,7 +133,7 @@ class _Pull:
         signal = self.row.spec.get("checkpoint_signal") or "USR1"
         asks = (self.settings.get("ask") if ask is None else ask) and not self.over
         return {
-            "job": self.row.id, "attempt": self.row.attempt, "folder": str(draft),
+            "job": self.row.id, "attempt": self.row.attempt, "folder": str(draft), "alone": True,
             "near": str(files.tree(kept.digest)) if kept is not None else None,
             "mark": kept.mark if kept is not None and own and kept.attempt == self.row.attempt else None,
             "ask": signal if asks else None,
