@@ -48,7 +48,7 @@ def test_a_job_moves_once_and_what_is_left_of_it_is_ended(
     if database == "postgresql":
         cli.env["STOKER_STORE_URL"] = request.getfixturevalue("postgres_url")
     cli.start("dispatch", "--loop", "--interval", "1s")
-    job = cli.run("sleep", "7301", options=("--lease", "move:30s", "--grace", "0"))
+    job = cli.run("sleep", "7301", options=("--lease", "move:50s", "--grace", "0"))
     until(lambda: cli.job(job)["state"] == "running", "it runs", 90)
     assert cli.job(job)["node"] == "i1"
     if frozen:
