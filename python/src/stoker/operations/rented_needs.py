@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Ends = Mapping[str, Literal["stop", "destroy"]]
 # How the reason of a machine begins that somebody rented, or started, by hand: it is wanted until it was ready.
 BY_HAND = "by hand"
+# How it begins where somebody wants it stopped: also a dispatcher that tends it meanwhile stops it then.
+TO_STOP = "to be stopped"
 # The sooner a machine can take a job, the later it is here.
 _NEARER = ("stopped", "intended", "asked", "loading", "reachable", "ready")
 

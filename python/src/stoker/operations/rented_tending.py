@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from stoker.errors import StokerError
 from stoker.operations import rented_hosts, rented_losses, rented_marks
 from stoker.operations.rented_look import Clock, Look, look
-from stoker.operations.rented_needs import Ends, Needs, limit_of, needs
+from stoker.operations.rented_needs import TO_STOP, Ends, Needs, limit_of, needs
 from stoker.operations.rented_provider import Provider, ProviderError, provider
 from stoker.operations.rented_renting import Rented, Renting
 from stoker.operations.rented_steps import Done, Steps
@@ -136,7 +136,7 @@ class Turn:
         """One step of one machine."""
         pool = self._session.config.pools.get(row.pool)
         limit = limit_of(self._session, self._instances, row, self._now()) if row.live else None
-        use = wanted.use(row, limit=limit, end=self._ends.get(row.id))
+        use = wanted.use(row, limit=limit, end=self._end(row))
         row = steps.hold(row, use, wanted.holder(row)) if row.live else row
         step = next_step(row, seen.seen(row), use, pool, self._now())
         self._steps[row.id] = step
@@ -148,6 +148,9 @@ class Turn:
             self._tell(row, step.alert)
         self._note(done)
         return done.row
+
+    def _end(self, row: InstanceRow) -> Literal["stop", "destroy"] | None:
+        return self._ends.get(row.id) or ("stop" if (row.why or "").startswith(TO_STOP) else None)
 
     def _rent(self, found: Provider, steps: Steps) -> dict[str, str]:
         """Write intents down and ask for them at once."""
@@ -178,7 +181,7 @@ class Turn:
 
     def _drain(self, row: InstanceRow, why: str) -> None:
         # At a limit, or when a person says so, its job is over; else it goes on on another machine.
-        stop = row.id in self._ends or limit_of(self._session, self._instances, row, self._now()) is not None
+        stop = self._end(row) is not None or limit_of(self._session, self._instances, row, self._now()) is not None
         rented_losses.drain(self._store, row, why, stop=stop, now=self._now())
 
     def _note(self, done: Done) -> None:

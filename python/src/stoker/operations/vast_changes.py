@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from stoker.errors import NotFound, StokerError, UsageError
 from stoker.operations import quantities, rented_hosts
 from stoker.operations.registry import operation
+from stoker.operations.rented_needs import TO_STOP
 from stoker.operations.rented_values import InstanceChange, Reaped, instances_of
 from stoker.operations.session import Session
 from stoker.operations.values import Problem
@@ -155,6 +156,8 @@ def _ended(
         told = [f"{_name(row)} is {row.phase} already" for row in rows] or ["there is no rented machine"]
         return _change(session, rows, told, False)
     ends: Ends = {row.id: how for row in left}
+    for row in left if how == "stop" else ():
+        session.store.instances.change(row, {"why": f"{TO_STOP}: {row.why}"})
     _, problems = _until(session, provider(), [row.id for row in left], lambda row: row.phase in goal, within, ends)
     after = [session.store.instances.get(row.id) or row for row in rows]
     missed = [row for row in after if row.phase not in goal]
