@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from stoker.errors import StokerError
 from stoker.operations import rented_hosts, rented_losses, rented_marks
@@ -22,7 +22,7 @@ from stoker.operations.rented_renting import Rented, Renting
 from stoker.operations.rented_steps import Done, Steps
 from stoker.operations.values import Problem
 from stoker.rented import reap
-from stoker.rented.lifecycle import Step, Use, due, next_step
+from stoker.rented.lifecycle import Step, Use, due, next_step, to_stop
 from stoker.store.dispatchers import SupersededError
 from stoker.store.instances import Instances
 from stoker.store.rows import AlertRow
@@ -172,7 +172,7 @@ class Turn:
     def _one(self, steps: Steps, row: InstanceRow, seen: Look, wanted: Needs) -> InstanceRow:
         """One step of one machine."""
         pool = self._session.config.pools.get(row.pool)
-        use = wanted.use(row, end=self._ends.get(row.id))
+        use = wanted.use(row, end=self._end(row))
         row = steps.hold(row, use, wanted.holder(row), wanted.job(wanted.holder(row))) if row.live else row
         # By the budget of whom it is held for from now on.
         limit = limit_of(self._session, self._instances, row, self._now()) if row.live else None
@@ -204,6 +204,9 @@ class Turn:
             row = steps.observe(row, shown)
             step = self._steps[row.id] = next_step(row, shown, use, pool, self._now())
         return Done(row) if step.do == "confirm" else steps.carry(row, step, pool)
+
+    def _end(self, row: InstanceRow) -> Literal["stop", "destroy"] | None:
+        return self._ends.get(row.id) or ("stop" if to_stop(row) else None)
 
     def _rent(self, found: Provider, steps: Steps) -> dict[str, str]:
         """Write intents down and ask for them at once."""
@@ -238,7 +241,7 @@ class Turn:
 
     def _drain(self, row: InstanceRow, why: str) -> None:
         # At a limit, or when a person says so, its job is over; else it goes on on another machine.
-        stop = row.id in self._ends or limit_of(self._session, self._instances, row, self._now()) is not None
+        stop = self._end(row) is not None or limit_of(self._session, self._instances, row, self._now()) is not None
         rented_losses.drain(self._store, row, why, stop=stop, now=self._now())
 
     def _strays(self, seen: Look) -> None:

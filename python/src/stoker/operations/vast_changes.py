@@ -158,6 +158,8 @@ def _ended(
         told = [f"{_name(row)} is {row.phase} already" for row in rows] or ["there is no rented machine"]
         return _change(session, rows, told, False)
     ends: Ends = {row.id: how for row in left}
+    for row in left if how == "stop" else ():
+        session.store.instances.change(row, lifecycle.unwanted(row))
     _, problems = _until(session, provider(), [row.id for row in left], lambda row: row.phase in goal, within, ends)
     after = [session.store.instances.get(row.id) or row for row in rows]
     missed = [row for row in after if row.phase not in goal]

@@ -17,7 +17,7 @@ from stoker.store.instance_rows import InstanceRow
 
 __all__ = ["PATIENCE_S", "RETRY_S", "Seen", "Step", "Use", "asking", "by_hand", "created", "demand", "destroying",
            "due", "fulfilled", "looked", "lost_for", "next_step", "not_started", "observed", "probed", "provisioned",
-           "pulled", "refused", "released", "settled", "starting", "stopping", "wished"]  # fmt: skip
+           "pulled", "refused", "released", "settled", "starting", "stopping", "to_stop", "unwanted", "wished"]  # fmt: skip
 
 Do = Literal[
     "create", "reconcile", "wait", "probe", "provision", "use", "pull", "stop", "start", "rebid", "destroy", "confirm",
@@ -34,6 +34,8 @@ PULL_S = 1800.0
 _OVER = "its job is over"
 # How the reason of a machine begins that somebody rented, or started, by hand.
 BY_HAND = "by hand: "
+# How it begins where somebody wants it stopped: also a dispatcher that tends it meanwhile stops it then.
+TO_STOP = "to be stopped: "
 # What is the matter with a machine when its job has to go elsewhere.
 LOSSES = (*BROKEN, "stopped", "outbid", "taken", "gone")
 
@@ -175,14 +177,28 @@ def by_hand(row: InstanceRow) -> bool:
     return (row.why or "").startswith(BY_HAND)
 
 
+def to_stop(row: InstanceRow) -> bool:
+    """Whether somebody wants it stopped, whatever waits for it: until it stops."""
+    return (row.why or "").startswith(TO_STOP)
+
+
 def wished(row: InstanceRow) -> Mapping[str, Any]:
     """Somebody starts it by hand."""
-    return {} if by_hand(row) else {"why": f"{BY_HAND}{row.why or ''}"}
+    return {"why": f"{BY_HAND}{_plain(row)}"}
+
+
+def unwanted(row: InstanceRow) -> Mapping[str, Any]:
+    """Somebody stops it by hand."""
+    return {"why": f"{TO_STOP}{_plain(row)}"}
 
 
 def fulfilled(row: InstanceRow) -> Mapping[str, Any]:
-    """Nobody wants it by hand any more."""
-    return {"why": (row.why or "")[len(BY_HAND) :]} if by_hand(row) else {}
+    """Nobody wants it, or wants it stopped, by hand any more."""
+    return {"why": _plain(row)} if by_hand(row) or to_stop(row) else {}
+
+
+def _plain(row: InstanceRow) -> str:
+    return (row.why or "").removeprefix(BY_HAND).removeprefix(TO_STOP)
 
 
 def looked(row: InstanceRow, use: Use, now: float) -> Mapping[str, Any]:
