@@ -17,7 +17,8 @@ from stoker.store.instance_rows import InstanceRow
 
 __all__ = ["PATIENCE_S", "RETRY_S", "Seen", "Step", "Use", "asking", "by_hand", "created", "demand", "destroying",
            "due", "fulfilled", "looked", "lost_for", "next_step", "not_started", "observed", "probed", "provisioned",
-           "pulled", "refused", "released", "settled", "starting", "stopping", "to_stop", "unwanted", "wished"]  # fmt: skip
+           "pulled", "refused", "released", "settled", "starting", "stopping", "to_stop", "unwanted",
+           "wished"]  # fmt: skip
 
 Do = Literal[
     "create", "reconcile", "wait", "probe", "provision", "use", "pull", "stop", "start", "rebid", "destroy", "confirm",
