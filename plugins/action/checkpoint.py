@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 
 from ansible.errors import AnsibleActionFail
@@ -18,6 +19,8 @@ from ansible_collections.stoker.fleet.plugins.plugin_utils.node_call import Node
 # Left free on the controller's disk, in bytes.
 _ROOM = 64 * 1024 * 1024
 _NAMED = 3
+_DIGEST = re.compile("[0-9a-f]{64}")
+_MODE = re.compile("link|[0-7]{1,3}")
 
 
 class ActionModule(NodeAction):
@@ -32,6 +35,7 @@ class ActionModule(NodeAction):
                 "job": {"type": "str", "required": True},
                 "attempt": {"type": "int"},
                 "folder": {"type": "path", "required": True},
+                "alone": {"type": "bool", "default": False},
                 "near": {"type": "path"},
                 "mark": {"type": "str"},
                 "ask": {"type": "str"},
@@ -45,6 +49,7 @@ class ActionModule(NodeAction):
         if found["state"] == "unsteady":
             result["refused"] = found["why"]
         elif found["state"] == "ready" and not self._task.check_mode:
+            _refuse_odd(found, entries)
             self._fetch(found, entries, args, result)
         return result
 
@@ -69,19 +74,63 @@ class ActionModule(NodeAction):
         folder, names = os.fsencode(args["folder"]), [os.fsencode(entry[0]) for entry in entries]
         rsync_place.check(self._connection)
         source, shell = rsync_place.reach(self._connection, found["folder"])
-        try:
-            moved = rsync.move(source + b"/", folder + b"/", names, shell=shell, link_dest=args["near"])
-        except rsync.RsyncError as problem:
-            return "it did not come whole: {0}".format(problem)
-        except OSError as problem:
-            raise AnsibleActionFail("{0}: {1}".format(problem.filename, problem.strerror)) from problem
-        result["wire_bytes"] = moved.wire_bytes
-        _only(folder, set(names))
-        differs = sorted(_differing(folder, entries))
+        largest = max(entry[3] for entry in entries)
+        for near in (args["near"], None):
+            try:
+                # What an earlier try or a damaged one left may have the same size and time: then by contents.
+                moved = rsync.move(
+                    source + b"/",
+                    folder + b"/",
+                    names,
+                    shell=shell,
+                    copy_dest=near,
+                    checksum=near is None,
+                    most=largest,
+                )
+            except rsync.RsyncError as problem:
+                return "it did not come whole: {0}".format(problem)
+            except OSError as problem:
+                raise AnsibleActionFail("{0}: {1}".format(problem.filename, problem.strerror)) from problem
+            result["wire_bytes"] += moved.wire_bytes
+            if args["alone"]:
+                _only(folder, set(names))
+            differs = sorted(_differing(folder, entries))
+            if not differs:
+                break
         if differs:
             more = ", ..." if len(differs) > _NAMED else ""
             return "{0}{1} changed while it was fetched, or came in part".format(", ".join(differs[:_NAMED]), more)
         return None
+
+
+def _refuse_odd(found, entries):
+    """Fail for what no node of ours says: a name or a digest that leads to another folder of this machine."""
+    names = [entry[0] for entry in entries]
+    listed = set(names)
+    # What lies below a link would lie where that leads.
+    odd = [name for name in names if not _inside(name) or listed.intersection(_above(name))]
+    if not _inside(found["name"]) or "/" in found["name"]:
+        odd.append(found["name"])
+    if odd:
+        raise AnsibleActionFail("the node names {0!r}, which is no file of a checkpoint".format(odd[0][:200]))
+    total = tree.Digest()
+    for name, mode, content, _size in entries:
+        if not (_DIGEST.fullmatch(content) and _MODE.fullmatch(mode)):
+            raise AnsibleActionFail("the node says a digest or a mode of {0!r} that is none".format(name[:200]))
+        total.add(os.fsencode(name), mode, content)
+    if total.hex() != found["digest"]:
+        raise AnsibleActionFail("the node says a digest that is not that of the files which it names")
+
+
+def _inside(name):
+    parts = name.split("/")
+    return "\0" not in name and not {"", ".", ".."}.intersection(parts)
+
+
+def _above(name):
+    """The folders that it is in."""
+    parts = name.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def _no_room(folder, needed):

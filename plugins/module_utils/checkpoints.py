@@ -7,6 +7,7 @@
 A path without wildcards is one checkpoint, a file or a folder. With wildcards in its last part each match is one, and
 the newest that is complete counts. Complete is what nobody has open for writing, what was not written to for a moment,
 and what did not change while all of it was read. Names by which programs write first and rename then are left out.
+What an attempt wrote to just before it was killed may be cut off, and does not count.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from .statedir import NodeError
 SETTLE_S = 2.0
 # A clock of a file system may be behind.
 SLACK_S = 2.0
+# What the kernel had not yet written when the machine went down is lost: it waits for 30 s, and looks every 5.
+CRASH_S = 36.0
+_SIGNS_OF_LIFE = ("out.log", "stdout.log", "stderr.log", "samples.jsonl", "state.json")
 _POLL_S = 0.2
 _TEMPORARY = re.compile(
     "|".join(
@@ -58,8 +62,31 @@ def look(backend, state, request):
     if asked and not over:
         found = _asked(backend, attempt, top, began, asked, request)
     else:
-        found = newest(top, began, request.get("mark"), over)
+        found = newest(top, began, request.get("mark"), over, cut_since(attempt) if over else None)
     return {"checkpoint": found}
+
+
+def cut_since(attempt):
+    """Since when what an attempt wrote may be cut off, Unix seconds by this clock; None: it ended by itself.
+
+    Of one that is lost nobody saw the end: the last sign of life was before it.
+    """
+    record = attempt.read("exit.json") or {}
+    code = record.get("code")
+    # A shell ends with 128 and the number of the signal that killed what it ran.
+    if code is not None and code < 128 and not record.get("oom"):
+        return None
+    ended = record.get("ended_at")
+    if ended is None:
+        ended = max((_moment(attempt.file(name)) for name in _SIGNS_OF_LIFE), default=0.0)
+    return ended - (CRASH_S if record.get("lost") == "reboot" else SETTLE_S + SLACK_S)
+
+
+def _moment(path):
+    try:
+        return os.stat(path).st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _asked(backend, attempt, top, began, name, request):
@@ -69,18 +96,21 @@ def _asked(backend, attempt, top, began, name, request):
     end = time.monotonic() + (request.get("wait") or 0.0)
     while True:
         over = attempt.finished()
-        found = newest(top, began, request.get("mark"), over)
+        found = newest(top, began, request.get("mark"), over, cut_since(attempt) if over else None)
         fresh = found["state"] == "ready" and found.get("mark") != before
         if fresh or over or time.monotonic() >= end:
             return found
         time.sleep(_POLL_S)
 
 
-def newest(top, began, mark, over):
-    """The newest complete checkpoint at ``top`` that was written to since ``began`` (Unix seconds by this clock)."""
+def newest(top, began, mark, over, cut=None):
+    """The newest complete checkpoint at ``top`` that was written to since ``began`` (Unix seconds by this clock).
+
+    ``over``: its processes are gone. ``cut``: they were killed, and what was written to since then may be cut off.
+    """
     refused = None
     for path in _candidates(top, began):
-        found = _judge(path, mark, over)
+        found = _judge(path, mark, over, cut)
         if found["state"] != "unsteady":
             return dict(found, newer=refused["why"] if refused else None)
         refused = refused or found
@@ -146,7 +176,7 @@ def _entries(path):
     return sorted(found, key=lambda entry: entry[0])
 
 
-def _judge(path, mark, over):
+def _judge(path, mark, over, cut):
     """Whether it is complete, and all that is in it; read only where that differs from what ``mark`` says."""
     name = os.path.basename(path)
     try:
@@ -156,7 +186,7 @@ def _judge(path, mark, over):
         seen = _mark(before)
         if seen == mark:
             return {"state": "same", "mark": seen, "name": name}
-        why = None if over else _unsettled(path, before)
+        why = _cut_off(path, before, cut) if over else _unsettled(path, before)
         entries = None if why else _read(os.path.dirname(path), before)
         if why is None and (_entry_marks(_entries(path)) != _entry_marks(before)):
             why = "{0} changed while it was read".format(_changed(before, _entries(path)))
@@ -179,12 +209,22 @@ def _told(path, seen, before, entries):
         "state": "ready", "name": os.path.basename(path), "folder": os.path.dirname(path), "mark": seen,
         "digest": total.hex(), "files": len(entries), "bytes": sum(entry[3] for entry in entries),
         "step": step_of([entry[0] for entry in entries]),
-        "written_at": max(status.st_mtime for _name, status in before), "entries": entries,
+        "written_at": _latest(before), "entries": entries,
     }  # fmt: skip
 
 
+def _cut_off(path, entries, cut):
+    if cut is None or _latest(entries) < cut:
+        return None
+    return "{0} was written to just before its processes were killed, and may be cut off".format(os.path.basename(path))
+
+
+def _latest(entries):
+    return max(status.st_mtime for _name, status in entries)
+
+
 def _unsettled(path, entries):
-    written = max(status.st_mtime for _name, status in entries)
+    written = _latest(entries)
     age = time.time() - written
     if 0 <= age < SETTLE_S:
         return "{0} was written to {1:.1f} s ago".format(os.path.basename(path), age)

@@ -27,7 +27,7 @@ def renew(state_path):
 
 
 def onstart(lease_s, url, folder="~/.stoker"):
-    """The text for the provider's ``onstart``, for /bin/sh with python3. It goes on at once; more may follow it.
+    """The text for the provider's ``onstart``, for /bin/sh, with python3 now or later. More may follow.
 
     ``lease_s``: seconds without a call of ``ctl``, by a clock that no one sets, until the instance asks to be stopped.
     ``url``: the provider's. ``folder``: Stoker's on the instance. Raises ValueError for a lease or an address that is
@@ -51,8 +51,9 @@ def onstart(lease_s, url, folder="~/.stoker"):
 
 
 # In the background, deaf to a terminal that goes away, and again when something kills it.
-_TEXT = """if command -v python3 >/dev/null; then (trap '' HUP; while :; do {0}; sleep 5; done) </dev/null &
-else echo 'stoker: no python3 here, so that nothing stops this instance by itself'; fi
+# Python may come later, with the setup of the machine: it is waited for.
+_TEXT = """command -v python3 >/dev/null || echo 'stoker: no python3 here yet: nothing stops this instance by itself'
+(trap '' HUP; while :; do if command -v python3 >/dev/null; then {0}; fi; sleep 5; done) </dev/null &
 """
 
 

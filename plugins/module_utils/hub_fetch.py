@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -69,7 +70,7 @@ class Hub:
         with self._open(path) as answer:
             try:
                 told = json.loads(answer.read())
-                return str(told["sha"]), [_entry(each) for each in told["siblings"]]
+                return _commit(told["sha"]), [_entry(each) for each in told["siblings"]]
             except (ValueError, KeyError, TypeError) as problem:
                 raise HubError("the answer of {0} cannot be read: {1!r}".format(self.endpoint, problem)) from None
 
@@ -101,6 +102,12 @@ class Hub:
                 what = "{0} at {1}".format(self.repo, self.revision)
                 raise HubError("there is no {0} on {1}".format(what, self.endpoint)) from None
             raise
+
+
+def _commit(told):
+    if not re.fullmatch("[0-9a-f]{40}", str(told)):
+        raise HubError("the hub names a commit {0!r}, which is none".format(str(told)[:100]))
+    return str(told)
 
 
 def _entry(told):
@@ -196,15 +203,18 @@ def _append(hub, commit, name, part, size):
     """Read on from where the part ends."""
     import http.client
 
-    start = min(_size(part) or 0, size)
+    start = _size(part) or 0
     if start == size and size:
         return
+    if start > size:
+        os.unlink(part)  # it is of another one of that name
+        start = 0
     answer, start = hub.content(commit, name, start)
     with answer, open(part, "r+b" if start else "wb") as target:
         target.seek(start)
         target.truncate()
         try:
-            shutil.copyfileobj(answer, target, BLOCK_BYTES)
+            _copy(answer, target, size - start)
         except http.client.IncompleteRead as problem:
             raise ConnectionError("the connection ended early") from problem
         finally:
@@ -212,18 +222,40 @@ def _append(hub, commit, name, part, size):
             os.fsync(target.fileno())
 
 
+def _copy(answer, target, most):
+    """Write what comes, ``most`` bytes at most: more is none of it."""
+    while most > 0:
+        block = answer.read(min(BLOCK_BYTES, most))
+        if not block:
+            return
+        target.write(block)
+        most -= len(block)
+
+
+def token_of(said):
+    """The token as it is sent: without the blanks and ends of lines about it; None: there is none. Raises HubError."""
+    token = (said or "").strip()
+    if not all("!" <= sign <= "~" for sign in token):
+        raise HubError("HF_TOKEN holds what no token has: blanks, or signs that are not ASCII (next: set it again)")
+    return token or None
+
+
 def main():
     """Fetch what the environment says."""
     said = os.environ
-    hub = Hub(
-        said.get("HUB_ENDPOINT") or "https://huggingface.co", said["HUB_KIND"], said["HUB_REPO"], said["HUB_REVISION"],
-        # Nothing that is started from here gets it.
-        os.environ.pop("HF_TOKEN", None),
-    )  # fmt: skip
+    repo = said["HUB_REPO"]
     try:
+        hub = Hub(
+            said.get("HUB_ENDPOINT") or "https://huggingface.co", said["HUB_KIND"], repo, said["HUB_REVISION"],
+            # Nothing that is started from here gets it.
+            token_of(os.environ.pop("HF_TOKEN", None)),
+        )  # fmt: skip
         place = fetch(hub, os.path.expanduser(said["HUB_FOLDER"]))
     except (HubError, OSError) as problem:
-        say("{0} was not fetched: {1}".format(hub.repo, problem))
+        say("{0} was not fetched: {1}".format(repo, problem))
+        return 1
+    except Exception as problem:  # noqa: BLE001  its text may hold a header, and with that the token
+        say("{0} was not fetched: {1}".format(repo, type(problem).__name__))
         return 1
     say("ready: {0}".format(place))
     return 0

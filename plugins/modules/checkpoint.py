@@ -38,11 +38,15 @@ options:
     description: Number of the attempt; the newest one that is on the node by default.
     type: int
   folder:
-    description: Folder on the controller for the files. What an earlier try left there is used, or taken away.
+    description: Folder on the controller for the files. What else is in it stays, unless O(alone) is true.
     type: path
     required: true
+  alone:
+    description: Take away every file in O(folder) that is not of this checkpoint, such as what an earlier try left.
+    type: bool
+    default: false
   near:
-    description: Folder on the controller with an earlier checkpoint. Files that are the same become hard links to it.
+    description: Folder on the controller with an earlier checkpoint. Files that are the same are copied from it.
     type: path
   mark:
     description: The C(mark) of the checkpoint that is here already. While nothing differs from it, nothing is read.

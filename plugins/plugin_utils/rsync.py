@@ -67,15 +67,18 @@ def move(
     recursive: bool = False,
     update: bool = False,
     link_dest: str | None = None,
+    copy_dest: str | None = None,
     checksum: bool = False,
     told: str | None = None,
+    most: int | None = None,
 ) -> Moved:
     """Bring ``names`` (relative to ``source``) to ``target``; one of the two may be ``host:/folder``, by ``shell``.
 
     ``recursive``: names of folders stand for what is in them. ``update``: a newer file at the target stays. Nothing is
     deleted. What an interrupted run had of a file is kept and used by the next one. ``link_dest``: a folder beside the
-    target; a file that is the same there becomes a hard link. ``checksum``: contents are compared, not sizes and times.
-    ``told``: the file that gets what rsync says while it works, with its progress. Raises RsyncError.
+    target; a file that is the same there becomes a hard link; with ``copy_dest`` a copy.
+    ``checksum``: contents are compared, not sizes and times. ``told``: the file that gets what rsync says while it
+    works, with its progress. ``most``: a file of more bytes stays where it is. Raises RsyncError.
     """
     words = [
         "rsync", "-lptO", "--keep-dirlinks", "--secluded-args", "-8", "--no-human-readable", "--from0",
@@ -86,8 +89,11 @@ def move(
     ]  # fmt: skip
     words += ["--dry-run"] * dry_run + ["--recursive"] * recursive + ["--update"] * update
     words += ["--link-dest={0}".format(link_dest)] if link_dest else []
+    words += ["--copy-dest={0}".format(copy_dest)] if copy_dest else []
     words += ["--checksum"] * checksum + (["-e", shell] if shell else [])
     words += ["--info=progress2"] if told else []
+    # 0 is no limit to some versions.
+    words += ["--max-size={0}".format(max(most, 1))] if most is not None else []
     code, out, err = _run([*words, "--", source, target], names, told)
     said = [line for line in err.splitlines() if line.strip()]
     if code not in (0, VANISHED):

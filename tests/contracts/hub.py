@@ -24,7 +24,8 @@ _SIGNED = "X-Amz-Signature=5f0c"
 
 @dataclass
 class Hub:
-    """One repository. Files of more than 1 kB lie in the storage (LFS). `faults` count down by file name."""
+    """One repository. Files of more than 1 kB lie in the storage (LFS). `faults` count down by file name, `more` is
+    sent after what the listing says."""
 
     repo: str
     files: Mapping[str, bytes]
@@ -34,6 +35,8 @@ class Hub:
     cut: dict[str, int] = field(default_factory=dict)
     busy: dict[str, int] = field(default_factory=dict)
     wrong: dict[str, int] = field(default_factory=dict)
+    more: dict[str, int] = field(default_factory=dict)
+    commit: str = COMMIT
     url: str = ""
     storage: str = ""
     asked: list[tuple[str, str | None]] = field(default_factory=list)
@@ -50,7 +53,13 @@ class Hub:
             if len(data) > 1000:
                 entry["lfs"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": size, "pointerSize": 134}
             siblings.append(entry)
-        return {"_id": "6", "id": self.repo, "sha": COMMIT, "private": self.token is not None, "siblings": siblings}
+        return {
+            "_id": "6",
+            "id": self.repo,
+            "sha": self.commit,
+            "private": self.token is not None,
+            "siblings": siblings,
+        }
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -109,6 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
         if hub.wrong.get(name, 0):
             hub.wrong[name] -= 1
             data = data[:-1] + bytes([data[-1] ^ 1])
+        data += bytes(hub.more.get(name, 0))
         hub.gate.wait(60)
         self.send_response(206 if start else 200)
         if start:

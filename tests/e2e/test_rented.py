@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -52,7 +53,7 @@ def machines(cli: Cli, *options: str) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.accepts("V22", "V23", "V27")
+@pytest.mark.accepts("V07", "V22", "V23", "V27")
 def test_a_training_that_loses_its_machine_ends_as_if_nothing_had_been(
     cli: Cli, double: Double, tmp_path: Path
 ) -> None:
@@ -95,6 +96,16 @@ def test_a_training_that_loses_its_machine_ends_as_if_nothing_had_been(
     assert [row["key"] for row in spent["rows"] if row["key"]] == [job]
     assert abs(spent["total"] - float(double.billed().total)) < 0.01
     assert re.search(rf"{job} .*\$0\.0", cli("vast", "cost").out)
+    # All of it is in the database: a controller that was set up anew, elsewhere, tells the same.
+    anew = {"STOKER_STATE_HOME": str(tmp_path / "anew"), "VAST_API_KEY": ""}
+    record = cli("job", job, "--json", env=anew).json()
+    assert (record["spec"]["argv"][:2], len(record["job"]["snapshot"]["digest"])) == (["python3", "train.py"], 64)
+    assert [(each["number"], each["state"]) for each in record["attempts"]] == [(1, "lost"), (2, "succeeded")]
+    assert [each["provider_id"] for each in record["rented"]] == [each["provider_id"] for each in both]
+    kinds = [
+        json.loads(line)["value"]["type"] for line in cli("events", "--job", job, "--json", env=anew).out.splitlines()
+    ]
+    assert {"instance.ready", "instance.gone", "job.moved", "checkpoint.pulled", "job.succeeded"} <= set(kinds)
 
 
 @pytest.mark.accepts("V06", "V30")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -58,3 +59,41 @@ def test_the_same_code_data_and_parameters_run_once_unless_forced(
     assert count() == 8, "other code"
     refused = cli("run", "--cached", "--", "true")
     assert (refused.code, "which files it runs with is not known" in refused.err) == (2, True), refused
+
+
+@pytest.mark.accepts("V36")
+def test_a_result_that_is_not_there_any_more_is_none(stoker: Stoker, node: PlainNode, tmp_path: Path) -> None:
+    cli = stoker(node)
+    project, ran = tmp_path / "proj", tmp_path / "ran"
+    project.mkdir()
+    subprocess.run(["git", "init", "-q", str(project)], check=True)
+    (project / ".gitignore").write_text("out\n")
+    (project / "train.sh").write_text(f"echo $LR >> {ran}; mkdir -p out; echo lr=$LR > out/r.txt\n")
+    result = project / "out" / "r.txt"
+
+    def run(rate: int, *options: str) -> Said:
+        given = ("--snapshot", "--project", str(project), "--cached", "--env", f"LR={rate}", *options)
+        said = cli("run", *given, "--follow", "--", "sh", "train.sh")
+        assert said.code == 0, said
+        return said
+
+    def count() -> int:
+        return len(ran.read_text().splitlines())
+
+    pull = ("--pull", "out")
+    run(1, *pull)
+    shutil.rmtree(result.parent)
+    said = run(1, *pull)
+    assert (result.read_text(), count(), "1 file fetched again" in said.err) == ("lr=1\n", 1, True), said
+    run(2, *pull)
+    said = run(1, *pull)
+    assert (result.read_text(), count(), "newer than its results" in said.err) == ("lr=1\n", 3, True), said
+    run(1)
+    assert count() == 3, "its node has what the job made"
+    shutil.rmtree(node.state_dir / "jobs")
+    said = run(1)
+    assert (count(), "is gone" in said.err) == (4, True), said
+    shutil.rmtree(node.state_dir / "jobs")
+    given = ("--snapshot", "--project", str(project), "--cached", "--env", "LR=1", *pull)
+    said = cli("run", *given, "--", "sh", "train.sh")
+    assert (count(), "cached: result of" in said.out + said.err) == (4, True), "the files are here as they came"

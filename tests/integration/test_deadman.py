@@ -16,6 +16,7 @@ from testbed import Bed, PlainNode, wait_until
 from testbed.node_side import NodeSide
 
 from ansible_collections.stoker.fleet.plugins.module_utils import deadman
+from stoker.pool_settings import MOST_ONSTART
 
 LEASE_S = 4.0
 
@@ -88,16 +89,31 @@ def test_who_removes_the_file_has_not_asked(double: Double, bed: Bed) -> None:
     wait_until(removed_and_stopped, "the instance's own stop", 120)
 
 
-def test_the_text_is_short_and_says_where_it_cannot_work(tmp_path: Path) -> None:
-    text = deadman.onstart(86400.0, "https://console.vast.ai")
-    assert len(text) < 2048  # of the 4096 that the provider takes, the rest is the user's
-    said = subprocess.run(
-        ["/bin/sh", "-c", text], env={"PATH": str(tmp_path)}, capture_output=True, text=True, timeout=60
-    )
-    assert (said.returncode, "no python3 here" in said.stdout) == (0, True)
+def test_the_settings_leave_room_for_the_lease() -> None:
+    longest = "https://" + "x" * 100 + ".example.com"
+    # So much the provider takes in all.
+    assert len(deadman.onstart(1e9, longest)) + MOST_ONSTART <= 4096
 
 
 @pytest.mark.parametrize(("lease_s", "url"), [(0, "https://x"), (-1, "https://x"), (9, "http://example.org")])
 def test_a_lease_or_address_that_is_none_is_refused(lease_s: float, url: str) -> None:
     with pytest.raises(ValueError, match=r"the lease of an instance|begins with https"):
         deadman.onstart(lease_s, url)
+
+
+def test_it_waits_for_python_which_a_setup_may_bring_later(tmp_path: Path) -> None:
+    """The first look finds none; the pause between two looks is what brings it."""
+    begun = tmp_path / "begun"
+    (tmp_path / "python3.later").write_text(f'#!/bin/sh\necho "$@" >{begun}.new; mv {begun}.new {begun}\n')
+    (tmp_path / "python3.later").chmod(0o755)
+    pause = f"#!/bin/sh\n[ -e {begun} ] && kill $PPID\nmv {tmp_path}/python3.later {tmp_path}/python3\n"
+    (tmp_path / "sleep").write_text(pause)
+    (tmp_path / "sleep").chmod(0o755)
+    (tmp_path / "mv").symlink_to("/bin/mv")
+    text = deadman.onstart(60.0, "https://console.vast.ai")
+    ran = subprocess.run(
+        ["/bin/sh", "-c", text], env={"PATH": str(tmp_path)}, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ran.stdout == "stoker: no python3 here yet: nothing stops this instance by itself\n"
+    wait_until(begun.exists, "the lease, once there is a python3", 60)
+    assert begun.read_text().startswith("-I -c ")

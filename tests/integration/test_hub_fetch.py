@@ -80,3 +80,41 @@ def test_a_path_that_leads_out_is_refused(tmp_path: Path) -> None:
         code, said = fetch(hub, tmp_path / "in")
         assert (code, "no path within a repository" in said) == (1, True), said
         assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize("commit", ["../../../out", "main", COMMIT.upper(), COMMIT + "\n"])
+def test_a_commit_that_is_none_names_no_folder(tmp_path: Path, commit: str) -> None:
+    with serving(Hub("org/evil", FILES, commit=commit)) as hub:
+        code, said = fetch(hub, tmp_path / "a" / "b" / "in")
+        assert (code, "names a commit" in said) == (1, True), said
+        assert not list(tmp_path.rglob("*")), "nothing was made"
+
+
+def test_no_more_than_the_hub_said_is_written_and_a_part_that_is_too_long_goes(tmp_path: Path) -> None:
+    with serving(Hub("org/tiny", FILES, more={"config.json": 10_000_000})) as hub:
+        place = tmp_path / "models--org--tiny" / COMMIT
+        place.mkdir(parents=True)
+        part = place / "model.safetensors.incomplete"
+        part.write_bytes(bytes(300_001))
+        code, said = fetch(hub, tmp_path)
+        assert (code, part.exists()) == (0, False), said
+        assert {name: (place / name).read_bytes() for name in FILES} == FILES
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", " "])
+def test_the_end_of_a_line_is_no_part_of_a_token(tmp_path: Path, end: str) -> None:
+    with serving(Hub("org/tiny", FILES, token="hf_s3cret")) as hub:
+        code, said = fetch(hub, tmp_path, "hf_s3cret" + end)
+        assert (code, "hf_s3cret" in said) == (0, False), said
+
+
+@pytest.mark.parametrize("token", ["hf_s3cret\nX-More: 1", "hf_s3cr\u00e9t", "hf_s3c ret"])
+def test_what_cannot_be_a_token_is_refused_and_not_told(tmp_path: Path, token: str) -> None:
+    with serving(Hub("org/tiny", FILES, token="hf_s3cret")) as hub:
+        code, said = fetch(hub, tmp_path, token)
+        assert (code, "HF_TOKEN holds" in said, "hf_s3c" in said, hub.asked) == (1, True, False, []), said
+
+
+def test_an_error_that_nobody_foresaw_tells_its_kind_alone(tmp_path: Path) -> None:
+    code, said = fetch(Hub("org/tiny", FILES, url="http://127.0.0.1:hf_s3cret"), tmp_path)
+    assert (code, said) == (1, "org/tiny was not fetched: InvalidURL\n")

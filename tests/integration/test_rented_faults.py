@@ -97,7 +97,7 @@ LIVES = {
     ),
     "15 offline for good": Life(ready=lambda double, number: double.offline(number), machines=2),
     "16 exited": Life(ready=lambda double, number: double.exit(number, "out of memory"), machines=2),
-    "17 credit used up": Life(ready=lambda double, _: double.credit(0), mend=credit(100), machines=2),
+    "17 credit used up": Life(ready=lambda double, _: double.credit(0), mend=credit(100)),
     "18 contract over": Life(ready=lambda double, number: double.end_contract(number), machines=2),
     "19 destroyed, and still there": Life(fault("destroy-lingers", looks=6)),
     "19 destroy says 404": Life(fault("destroy-404")),

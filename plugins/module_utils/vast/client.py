@@ -21,6 +21,8 @@ URL = "https://console.vast.ai"
 # No try begins later than so many seconds after the first one.
 PATIENCE_S = 60.0
 _PAGE = 25
+# With these numbers the provider itself refuses to rent.
+_REFUSALS = (400, 401, 403, 404, 410, 429)
 _MOST_PAGES = 400
 _LOG_LOOKS, _LOG_PAUSE_S = 40, 1.0
 # Fields of an account that open it to whoever has them.
@@ -95,10 +97,10 @@ class Vast:
     def instances(self, label_prefix=None):
         """The rows of all instances, by id, or of those whose label begins so. Complete, or it raises."""
         rows, total = self._listed()
-        if total is not None and len(rows) < total:
+        if len(rows) < total:
             # One that came or went between two pages makes the number wrong once, not twice.
             rows, total = self._listed()
-            if total is not None and len(rows) < total:
+            if len(rows) < total:
                 words = "the list of instances is not complete: {0} of {1}".format(len(rows), total)
                 raise VastError(words, "unreadable", 200)
         if label_prefix is None:
@@ -112,12 +114,24 @@ class Vast:
             for row in _rows(page, "instances"):
                 rows[row["id"]] = row
             total = page.get("total_instances")
-        return [rows[number] for number in sorted(rows)], total if isinstance(total, int) else None
+            if not isinstance(total, int) or isinstance(total, bool):
+                # Without it nothing says that the list is complete, and what it lacks would be taken for gone.
+                raise _unreadable("how many instances there are")
+        return [rows[number] for number in sorted(rows)], total
 
     def instance(self, id):  # noqa: A002
-        """The row of one instance; None only where the provider says that there is none."""
+        """The row of one instance; None only where the provider says that there is none.
+
+        It says so with a row of null, or with ``no_such_instance`` and a complete list that lacks it. Another 404 says
+        nothing.
+        """
         path = "/api/v0/instances/{0}/".format(int(id))
-        answer = self._ask("show", "GET", path + "?owner=me")
+        try:
+            answer = self._ask("show", "GET", path + "?owner=me")
+        except VastError as problem:
+            if problem.code != "no_such_instance":
+                raise
+            return next((row for row in self.instances() if row["id"] == int(id)), None)
         if not isinstance(answer, dict) or "instances" not in answer:
             raise _unreadable("instance {0}".format(id))
         row = answer["instances"]
@@ -270,8 +284,10 @@ def _may_repeat(problem, once):
 
 
 def _doubtful(problem):
-    """The error of a create: what cannot be read may have been carried out as well."""
-    if problem.kind == "unreadable":
+    """The error of a create: what is no plain refusal, or cannot be read, may have been carried out as well."""
+    # An answer of another number may be that of something in between, which gave up waiting for the provider.
+    plain = problem.status is None or problem.status in _REFUSALS
+    if problem.sent and (problem.kind == "unreadable" or not plain):
         problem.kind = "unanswered"
     return problem
 

@@ -136,12 +136,7 @@ def end(vast, number, timeout_s=300.0, sleep=time.sleep, clock=time.monotonic):
     vast.destroy(number)
     begun = clock()
     while True:
-        try:
-            row = vast.instance(number)
-        except VastError as problem:
-            if problem.kind != "gone":
-                raise
-            row = None
+        row = vast.instance(number)
         if row is None:
             return
         if clock() - begun >= timeout_s:

@@ -13,8 +13,9 @@ from stoker.setting import FORBID, Count, Is, Name, OnOff, Positive, Seconds, We
 LEAST_PRICE, MOST_PRICE = 0.001, 128.0
 # The least that the provider rents out, in GB.
 LEAST_DISK_GB = 8.0
-# The longest command at the start and the longest value of a variable, in characters, that the provider takes.
-MOST_ONSTART, MOST_VALUE = 4096, 256
+# The longest command at the start and the longest value of a variable, in characters: of the 4096 that the provider
+# takes at the start, the lease of the machine needs the rest.
+MOST_ONSTART, MOST_VALUE = 2048, 256
 _POOL = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -136,7 +137,7 @@ def _of_pool(pool: Pool) -> Iterator[tuple[tuple[int | str, ...], str]]:
     if pool.onstart is not None and len(pool.onstart) > MOST_ONSTART:
         yield (
             ("onstart",),
-            f"has {len(pool.onstart):,} characters; the provider takes {MOST_ONSTART:,}: put it into setup",
+            f"has {len(pool.onstart):,} characters; there is room for {MOST_ONSTART:,}: put it into setup",
         )
     for variable, value in pool.env.items():
         if not _VARIABLE.fullmatch(variable):

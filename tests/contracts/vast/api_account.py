@@ -86,7 +86,7 @@ class AccountApi:
     def _key(self, number: int) -> dict[str, object]:
         text = self._provider.keys[number]
         return {
-            "id": number, "user_id": 77, "public_key": text, "key": text,
+            "id": number, "user_id": self._provider.account, "public_key": text, "key": text,
             "created_at": "2026-01-01T00:00:00Z", "deleted_at": None,
         }  # fmt: skip
 
@@ -125,7 +125,7 @@ class AccountApi:
     def user(self, call: Call) -> object:
         credit = float(self._provider.credit())
         return {
-            "id": 77, "email": "me@example.org", "balance": 0.0, "credit": credit, "ssh_key": "",
+            "id": self._provider.account, "email": "me@example.org", "balance": 0.0, "credit": credit, "ssh_key": "",
             "host_agreement_accepted": False, "username": "me",
         }  # fmt: skip
 

@@ -40,6 +40,7 @@ class Provider:
         self.clock, self.faults = clock, faults
         self.now = clock.now()
         self.boot = Boot()
+        self.account = 77
         self.offers: dict[int, dict[str, Any]] = {}
         self.machines: dict[int, Machine | None] = {}
         self.market: dict[int, Decimal] = {}

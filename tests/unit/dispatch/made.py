@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from stoker.dispatch import NodeInfo, NodeResult
-from stoker.store import AttemptRow, JobRow, NodeRow
+from stoker.store import AttemptRow, CheckpointRow, JobRow, NodeRow
 
 
 def job(id: str = "a-2222", **fields: Any) -> JobRow:  # noqa: A002
@@ -28,6 +28,13 @@ def attempt(of: JobRow, **fields: Any) -> AttemptRow:
         log_start=0, log_end=0,
     )  # fmt: skip
     return AttemptRow(**{**base, **fields})
+
+
+def checkpoint(of: JobRow, letter: str, **fields: Any) -> CheckpointRow:
+    """One whose digest is 64 times this letter."""
+    base: dict[str, Any] = dict.fromkeys(CheckpointRow.__dataclass_fields__)
+    base.update(job_id=of.id, of_job=of.id, attempt=1, node="n1", digest=letter * 64, name="out", files=1, bytes=1)
+    return CheckpointRow(**{**base, **fields})
 
 
 def node(name: str, *groups: str) -> NodeInfo:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made import attempt, job, known, node
+from made import attempt, checkpoint, job, known, node
 
 from stoker.dispatch.model import Plan, RoundRequest, State
 from stoker.dispatch.plan import plan
@@ -401,3 +401,20 @@ def test_a_start_that_was_not_confirmed_is_ordered_again_only_with_its_files(
     found = with_snapshots(claimed, here, [attempt(claimed, state="starting", confirmed_at=None)])
     # It is asked about in any case: the node may have it.
     assert (started(found), found.observe) == (ordered, {"n1": ["f-2222"]})
+
+
+@pytest.mark.parametrize(
+    ("ended", "rows", "begins"),
+    [
+        ({"reason": "code"}, "ba", "a"), ({"reason": "signal"}, "b", None), ({"reason": "code"}, "cb", "c"),
+        ({"reason": "oom"}, "ba", "b"), ({"state": "lost", "reason": "reboot"}, "ba", "b"),
+    ],
+)  # fmt: skip
+def test_what_an_attempt_began_from_and_failed_at_once_is_passed_over(
+    ended: dict[str, Any], rows: str, begins: str | None
+) -> None:
+    waits = job(attempt=2)
+    last = attempt(waits, resume={"digest": "b" * 64}, **{"state": "failed", **ended})
+    kept = [checkpoint(waits, letter) for letter in rows]
+    found = State((waits,), {waits.id: last}, (), checkpoints={waits.id: kept}).newest_checkpoint(waits)
+    assert (found and found.digest[0]) == begins

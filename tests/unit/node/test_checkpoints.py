@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.stoker.fleet.plugins.module_utils import checkpoints, tree
+from ansible_collections.stoker.fleet.plugins.module_utils.statedir import Attempt, StateDir
 
 BEGAN = time.time() - 3600
 
@@ -25,7 +27,9 @@ def put(path: Path, text: str = "x", age_s: float = 60.0) -> Path:
 
 
 def look(top: Path, **more: Any) -> dict[str, Any]:
-    return checkpoints.newest(str(top), more.pop("began", BEGAN), more.pop("mark", None), more.pop("over", False))
+    return checkpoints.newest(
+        str(top), more.pop("began", BEGAN), more.pop("mark", None), more.pop("over", False), more.pop("cut", None)
+    )
 
 
 def test_a_file_or_folder_that_holds_still_is_one_with_the_digest_of_its_tree(tmp_path: Path) -> None:
@@ -67,6 +71,45 @@ def test_what_was_written_just_now_counts_when_its_job_is_over(tmp_path: Path, o
     told = next((found for found in tried if found["state"] == wanted), None)
     assert told is not None, tried[-1]
     assert over or "was written to" in told["why"]
+
+
+def attempt_in(folder: Path) -> Attempt:
+    (folder / "state" / "jobs" / "train-1" / "1").mkdir(parents=True)
+    return StateDir(str(folder / "state")).attempt("train-1", 1)
+
+
+@pytest.mark.parametrize(
+    ("record", "step"),
+    [
+        ({"code": 0}, 20), ({"code": 7}, 20), ({"code": None, "signal": 9}, 10), ({"code": 137}, 10),
+        ({"code": 1, "oom": True}, 10), ({"code": None, "lost": "killed", "ended_at": None}, 10),
+    ],
+)  # fmt: skip
+def test_what_was_written_just_before_its_job_was_killed_does_not_count(
+    tmp_path: Path, record: dict[str, Any], step: int
+) -> None:
+    attempt = attempt_in(tmp_path)
+    whole, half = (put(tmp_path / f"step-{number}.pt", age_s=600 + before) for number, before in ((10, 60), (20, 1)))
+    with open(attempt.file("exit.json"), "w") as file:
+        json.dump({"schema": "stoker.exit/1", "ended_at": time.time() - 600, **record}, file)
+    put(Path(attempt.file("out.log")), age_s=600)
+    found = look(tmp_path / "step-*", over=True, cut=checkpoints.cut_since(attempt))
+    assert found["step"] == step, found
+    assert (found["newer"] or "").endswith("may be cut off" if step == 10 else ""), found
+    if step == 10:
+        whole.unlink()
+        alone = look(tmp_path / "step-*", over=True, cut=checkpoints.cut_since(attempt))
+        assert (alone["state"], half.name in alone["why"]) == ("unsteady", True), alone
+
+
+def test_after_a_crash_what_the_kernel_may_not_have_written_does_not_count(tmp_path: Path) -> None:
+    attempt = attempt_in(tmp_path)
+    with open(attempt.file("exit.json"), "w") as file:
+        json.dump({"schema": "stoker.exit/1", "lost": "reboot", "ended_at": None}, file)
+    put(Path(attempt.file("samples.jsonl")), age_s=600)
+    for step, age_s in ((10, 660), (20, 620)):
+        put(tmp_path / f"step-{step}.pt", age_s=age_s)
+    assert look(tmp_path / "step-*", over=True, cut=checkpoints.cut_since(attempt))["step"] == 10
 
 
 def test_files_by_which_programs_write_first_are_none_of_it(tmp_path: Path) -> None:

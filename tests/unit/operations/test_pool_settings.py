@@ -58,7 +58,7 @@ def test_pools_and_budgets_are_read() -> None:
         ("price: 1\n    min_reliability: 98", "5: pools.cheap.min_reliability: 98 is not a share from 0 to 1"),
         ("price: 1\n    env: {A B: x}", "5: pools.cheap.env.A B: is no name for a variable"),
         ("price: 1\n    env: {A: " + "x" * 257 + "}", "5: pools.cheap.env.A: has 257 characters; the provider"),
-        ("price: 1\n    onstart: " + "x" * 5000, "5: pools.cheap.onstart: has 5,000 characters; the provider"),
+        ("price: 1\n    onstart: " + "x" * 5000, "5: pools.cheap.onstart: has 5,000 characters; there is room"),
         (
             "price: 1\n    image_login: {server: s, user_env: U, password_env: my password}",
             "5: pools.cheap.image_login.password_env: is no name for a variable: the value itself is not",

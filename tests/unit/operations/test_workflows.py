@@ -73,6 +73,19 @@ def test_a_failure_is_the_exit_code(session: Session, nodes_played: PlayedNodes,
     assert [(job.state, job.exit_code) for job in report.workflow.jobs] == [("failed", 3), ("skipped", None)]
 
 
+def test_data_of_a_step_is_in_its_job(session: Session) -> None:
+    text = "name: w\njobs:\n  a: {argv: [x], dataset: '{{ context.data }}'}\ncontext: {data: words.txt}\n"
+    Path("w.yml").write_text(text)
+    with pytest.raises(ConfigError, match=r"jobs\.a\.dataset: there is no "):
+        workflows.submit(session, "w.yml")
+    Path("words.txt").write_text("words")
+    workflows.submit(session, "w.yml")
+    (job,) = session.store.jobs()
+    dataset = job.spec["dataset"]
+    assert (dataset["folder"], dataset["bytes"]) == (str(Path("words.txt").absolute()), 5)
+    assert list((job.wants or {})["data"]) == [f"dataset:{dataset['digest'][:32]}"]
+
+
 def test_a_snapshot_is_taken_once_and_kept_until_the_workflow_is_over(
     session: Session, nodes_played: PlayedNodes
 ) -> None:

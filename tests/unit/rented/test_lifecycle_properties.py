@@ -121,7 +121,7 @@ class Renting(RuleBasedStateMachine):
         name, number = row.id, row.provider_id
         before = {
             "create": lambda: lifecycle.asking(self.now), "destroy": lambda: lifecycle.destroying(row, self.now),
-            "stop": lifecycle.stopping, "start": lambda: lifecycle.starting(self.now),
+            "stop": lambda: lifecycle.stopping(row), "start": lambda: lifecycle.starting(self.now),
             "pull": lambda: lifecycle.pulled(row),
         }.get(step.do)  # fmt: skip
         if before is not None:

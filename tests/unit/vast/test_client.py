@@ -157,6 +157,10 @@ class Elsewhere(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.said[1].encode())
 
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
+
     def log_message(self, *args: object) -> None:
         pass
 
@@ -195,7 +199,9 @@ def test_the_key_follows_no_redirect_and_netrc_is_not_read(
         '{"success": true}',
         '{"success": true, "instances": [{"id": "101"}]}',
         '{"success": true, "instances": [{"id": 101}], "total_instances": 3, "next_token": null}',
-        '{"success": true, "instances": [{"id": 101}], "next_token": "again"}',
+        '{"success": true, "instances": [{"id": 101}], "total_instances": 1, "next_token": "again"}',
+        '{"success": true, "instances": [{"id": 101}]}',
+        '{"success": true, "instances": [], "total_instances": null}',
         "[]",
         '""',
     ],
@@ -206,6 +212,26 @@ def test_a_list_is_whole_and_of_the_contract_or_an_error(elsewhere: ThreadingHTT
     with pytest.raises(VastError) as caught:
         Vast("k", url, sleep=lambda seconds: None).instances()
     assert caught.value.kind == "unreadable"
+
+
+@pytest.mark.parametrize(("status", "kind"), [(400, "refused"), (408, "unanswered"), (409, "unanswered"),
+                                              (200, "unanswered")])  # fmt: skip
+def test_only_a_plain_refusal_proves_that_nothing_was_rented(
+    elsewhere: ThreadingHTTPServer, status: int, kind: str
+) -> None:
+    Elsewhere.said = (status, '{"success": false, "error": "timeout", "msg": "Request timed out"}')
+    with pytest.raises(VastError) as caught:
+        Vast("k", f"http://127.0.0.1:{elsewhere.server_address[1]}").create(7, "ubuntu", 20, "me/1")
+    assert (caught.value.kind, len(Elsewhere.came)) == (kind, 1)
+
+
+@pytest.mark.parametrize("code", ["not_found", "no_such_instance"])
+def test_a_404_alone_does_not_prove_that_an_instance_is_gone(elsewhere: ThreadingHTTPServer, code: str) -> None:
+    Elsewhere.said = (404, f'{{"success": false, "error": "{code}", "msg": "no"}}')
+    with pytest.raises(VastError):
+        Vast("k", f"http://127.0.0.1:{elsewhere.server_address[1]}").instance(101)
+    # After `no_such_instance` the list is asked for; it fails here, too.
+    assert len(Elsewhere.came) == (2 if code == "no_such_instance" else 1)
 
 
 def test_where_nobody_listens_a_create_never_left() -> None:

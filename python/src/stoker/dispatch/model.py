@@ -39,7 +39,7 @@ class RoundRequest:
     and `quarantine_s` for the GPUs. `telemetry` and `membership` are the settings of that name, as far as they are not
     the defaults; `placement` are all of that name. `probe`: nodes that were not heard of for a while are asked, too.
     `epoch` is that of the dispatcher that leads, where it makes the round. `pools` says of each pool of rented machines
-    why it has no node for a job now.
+    why it has no node for a job now, `unpaid` of jobs by id why they may spend nothing more: they do not start.
     """
 
     mode: Mode = "dispatch"
@@ -56,6 +56,7 @@ class RoundRequest:
     epoch: int | None = None
     placement: Placement = field(default_factory=Placement)
     pools: Mapping[str, str] = field(default_factory=dict)
+    unpaid: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, asked: Mapping[str, Any]) -> RoundRequest:
@@ -83,6 +84,7 @@ class RoundRequest:
                 None if asked.get("epoch") is None else int(asked["epoch"]),
                 placement_of(asked.get("placement") or {}),
                 {str(name): str(told) for name, told in (asked.get("pools") or {}).items()},
+                {str(job): str(why) for job, why in (asked.get("unpaid") or {}).items()},
             )
         except (TypeError, ValueError):
             raise UsageError(
@@ -168,7 +170,7 @@ class State:
             if host and self.place and host != self.place.partition(":")[0]:
                 return f"its dataset is not on this machine but on {host}, where it was submitted: dispatch there"
             found = self.newest_checkpoint(job)
-            if found is None or found.place == self.place:
+            if found is None or found.digest in self.kept or found.place == self.place:
                 return None
             host = found.place.partition(":")[0]
             return f"its checkpoint {found.name} is not on this machine but on {host}: dispatch there, or retry --fresh"
@@ -176,8 +178,17 @@ class State:
         return f"its snapshot {wanted['digest'][:12]} is not on this machine{where}: dispatch there"
 
     def newest_checkpoint(self, job: JobRow) -> CheckpointRow | None:
-        """The checkpoint that the next attempt of `job` goes on from; None: it begins at the beginning."""
-        return next((row for row in self.checkpoints.get(job.id, ()) if row.damaged is None), None)
+        """The checkpoint that the next attempt of `job` goes on from; None: it begins at the beginning.
+
+        Where the one before began from the newest and failed before it wrote another, the fault may be in that one.
+        """
+        sound = [row for row in self.checkpoints.get(job.id, ()) if row.damaged is None]
+        last = self.attempts.get(job.id)
+        if sound and last is not None and last.resume is not None and last.state == "failed":
+            by_itself = last.reason in ("code", "signal")
+            if by_itself and last.resume["digest"] == sound[0].digest:
+                sound = sound[1:]
+        return next(iter(sound), None)
 
     def last_pull(self, job: JobRow, now: float) -> str | None:
         """Why a next attempt of `job` has to wait: what the one before wrote last is being fetched. None: none has.

@@ -126,7 +126,12 @@ class _Draft:
         if job.not_before is not None and job.not_before > self.now:
             self.waiting[job.id] = f"waits {job.not_before - self.now:.0f} s for its next attempt"
             return
-        refusal = self.state.last_pull(job, self.now) or self.state.lacks_files(job) or self.lines.refusal(job)
+        refusal = (
+            self.request.unpaid.get(job.id)
+            or self.state.last_pull(job, self.now)
+            or self.state.lacks_files(job)
+            or self.lines.refusal(job)
+        )
         if refusal is not None:
             self.wait(job, refusal)
             return
@@ -144,6 +149,7 @@ class _Draft:
         if job.id in self.waiting or any(change.seen.id == job.id and change.claim for change in self.changes):
             return
         reason = gang.unready(ranks, self.state, self.now) or self.state.lacks_files(job)
+        reason = reason or next((why for each in ranks if (why := self.request.unpaid.get(each.id))), None)
         reason = reason or self.lines.refusal(job, len(ranks))
         closed = {**self.lines.closed(job, self.places.meant(job)), **self.shut}
         found = Placement(reason=reason) if reason else gang.place_gang(ranks, self.places, closed)

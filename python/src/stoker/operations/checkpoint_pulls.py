@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from stoker.dispatch.model import LAST_PULL_S
 from stoker.errors import StokerError
 from stoker.operations import results
 from stoker.operations.rounds import ask_nodes
@@ -110,7 +111,8 @@ class _Pull:
         res = answers[self.node].res
         found = res["checkpoint"]
         if res["refused"] is not None:
-            return self._refused(str(res["refused"]))
+            # What was whole on the node, and did not come: a connection broke, or a disk here is full.
+            return self._refused(str(res["refused"]), passing=found["state"] == "ready")
         if not res["fetched"]:
             if found.get("newer"):
                 return self._refused(str(found["newer"]))
@@ -131,7 +133,7 @@ class _Pull:
         signal = self.row.spec.get("checkpoint_signal") or "USR1"
         asks = (self.settings.get("ask") if ask is None else ask) and not self.over
         return {
-            "job": self.row.id, "attempt": self.row.attempt, "folder": str(draft),
+            "job": self.row.id, "attempt": self.row.attempt, "folder": str(draft), "alone": True,
             "near": str(files.tree(kept.digest)) if kept is not None else None,
             "mark": kept.mark if kept is not None and own and kept.attempt == self.row.attempt else None,
             "ask": signal if asks else None,
@@ -153,8 +155,10 @@ class _Pull:
             store.checkpoints.files.release(digest, store.url, self.row.id)
         return Pulled(self.row.id, "fetched")
 
-    def _refused(self, why: str) -> Pulled:
-        """What is there does not count. The one that is kept stays the newest."""
+    def _refused(self, why: str, *, passing: bool = False) -> Pulled:
+        """What is there does not count. The one that is kept stays the newest. `passing`: the next try may bring it."""
+        if passing and self.over:
+            return self._failed_last(why)
         event = None if why == self.claimed.problem else {"attempt": self.row.attempt, "node": self.node}
         due = time.time() + min(SOON_S, float(self.settings["every_s"]))
         self.session.store.checkpoints.end(self.claimed, next_at=due, settled=self.settled, problem=why, event=event)
@@ -163,13 +167,23 @@ class _Pull:
     def _away(self, problems: Sequence[Problem]) -> Pulled:
         """Its node could not be asked. A next attempt does not wait for it; of a job that is over it stays due.
 
-        A node that answered, and has nothing of the job any more, is asked once.
+        One that answered with a failure is asked again for a while.
         """
         why = problems[0].message if problems else f"{self.node} did not answer"
+        if problems and problems[0].kind == "failed" and self.over:
+            return self._failed_last(why)
+        return self._failed(why, None if self.row.finished else self.settled, AWAY_S)
+
+    def _failed_last(self, why: str) -> Pulled:
+        """What an attempt that is over wrote last did not come: another try, while a next one may wait for it."""
+        attempts = self.session.store.newest_attempts([self.row.id])
+        seen = attempts[0].observed_at if attempts else None
+        late = seen is None or time.time() - seen > LAST_PULL_S
+        return self._failed(why, self.settled if late else None, SOON_S)
+
+    def _failed(self, why: str, settled: int | None, pause_s: float) -> Pulled:
         event = None if why == self.claimed.problem else {"attempt": self.row.attempt, "node": self.node}
-        answered = bool(problems) and problems[0].kind == "failed"
-        settled = None if self.row.finished and not answered else self.settled
-        due = time.time() + AWAY_S
+        due = time.time() + pause_s
         self.session.store.checkpoints.end(self.claimed, next_at=due, settled=settled, problem=why, event=event)
         text = f"the newest checkpoint of {self.row.id} could not be fetched: {why}"
         return Pulled(self.row.id, "refused", why, Problem(self.node, text, f"stoker checkpoint pull {self.row.id}"))

@@ -21,17 +21,31 @@ Listed = Mapping[str, Any]
 class Look:
     """What the provider listed when it was asked at `at` (Unix seconds): all instances of the account, or why not.
 
-    `problem` is why there is no list: then nothing is known, and least of all that there are none.
+    `problem` is why there is no list: then nothing is known, and least of all that there are none. `account` is whose
+    list it is: of a machine of another account it shows nothing.
     """
 
     at: float
     listed: Sequence[Listed] = ()
     problem: ProviderError | None = None
     labels: Mapping[str, Sequence[Listed]] = field(default_factory=dict)
+    account: int | None = None
+
+    def mine(self, row: InstanceRow) -> bool:
+        """Whether an instance is of the account that was asked; so is one of which that is not known."""
+        return row.account is None or row.account == self.account
+
+    def blind(self, row: InstanceRow) -> str | None:
+        """Why the look says nothing of one instance; None: it does."""
+        if self.problem is not None:
+            return self.problem.message
+        if self.mine(row):
+            return None
+        return f"it is of the provider's account {row.account}, and the key here is of account {self.account}"
 
     def seen(self, row: InstanceRow) -> Seen | None:
-        """What was seen of one instance; None: the look failed."""
-        if self.problem is not None:
+        """What was seen of one instance; None: the look failed, or was one at another account."""
+        if self.blind(row) is not None:
             return None
         named = self.labels.get(row.label, ())
         own = next((one for one in self.listed if one["id"] == row.provider_id), None)
@@ -45,21 +59,22 @@ class Look:
 
 def look(provider: Provider, now: Clock = time.time) -> Look:
     """List once. A provider that fails is told of in the look."""
-    at = now()
+    at, account = now(), None
     try:
-        return looked(at, provider.instances())
+        account = provider.account()
+        return looked(at, provider.instances(), account)
     except ProviderError as problem:
-        return Look(at, problem=problem)
+        return Look(at, problem=problem, account=account)
 
 
-def looked(at: float, listed: Iterable[Listed]) -> Look:
-    """A look that brought this complete list."""
+def looked(at: float, listed: Iterable[Listed], account: int | None = None) -> Look:
+    """A look that brought this complete list of an account."""
     rows = sorted(listed, key=lambda one: int(one["id"]))
     labels: dict[str, list[Listed]] = {}
     for one in rows:
         if isinstance(label := one.get("label"), str):
             labels.setdefault(label, []).append(one)
-    return Look(at, rows, labels=labels)
+    return Look(at, rows, labels=labels, account=account)
 
 
 def look_at(provider: Provider, number: int, now: Clock = time.time) -> Seen:

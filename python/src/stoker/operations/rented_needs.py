@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from stoker.operations.rented_turns import Turns
+from stoker.operations.rented_unpaid import unpaid
 from stoker.pools import pool_of
-from stoker.rented import budget
+from stoker.rented import budget, lifecycle
 from stoker.rented.lifecycle import Use
 from stoker.store.rows import LIVE_STATES
 
 if TYPE_CHECKING:
     from stoker.operations.session import Session
-    from stoker.store import JobRow
+    from stoker.store import JobRow, MemberRow, NodeRow
     from stoker.store.instance_rows import InstanceRow
     from stoker.store.instances import Instances
 
 Ends = Mapping[str, Literal["stop", "destroy"]]
-# How the reason of a machine begins that somebody rented, or started, by hand: it is wanted until it was ready.
-BY_HAND = "by hand"
-# How it begins where somebody wants it stopped: also a dispatcher that tends it meanwhile stops it then.
+# How the reason of a machine begins where somebody wants it stopped: who tends it meanwhile stops it then, too.
 TO_STOP = "to be stopped"
 # The sooner a machine can take a job, the later it is here.
+# How long a machine that is ready again is taken to answer, whatever was heard of its node before.
+SILENT_S = 120.0
 _NEARER = ("stopped", "intended", "asked", "loading", "reachable", "ready")
 
 
@@ -40,6 +42,11 @@ class Needs:
     unpulled: frozenset[str] = frozenset()
     given: Mapping[str, str | None] = field(default_factory=dict)
 
+    def job(self, name: str | None) -> JobRow | None:
+        """The job of this id, where it is one that waits or is under way."""
+        jobs = (job for each in (self.running.values(), *self.waiting.values()) for job in each)
+        return next((job for job in jobs if job.id == name), None)
+
     def use(self, row: InstanceRow, *, trouble: str | None = None, limit: str | None = None,
             end: Literal["stop", "destroy"] | None = None) -> Use:  # fmt: skip
         """What one instance is needed for."""
@@ -54,37 +61,56 @@ class Needs:
         return running.id if running is not None else self.given.get(row.id)
 
 
-def needs(session: Session, rows: Sequence[InstanceRow]) -> Needs:
+def needs(session: Session, rows: Sequence[InstanceRow], now: float) -> Needs:
     """What is needed now, of the machines `rows` (those that live). Raises StokerError when the store fails."""
     store = session.store
     jobs = sorted(store.jobs(states=LIVE_STATES, newest_first=False), key=lambda job: job.turn)
     newest = {attempt.job_id: attempt for attempt in store.newest_attempts(job.id for job in jobs if job.attempt)}
     running: dict[str, JobRow] = {}
     waiting: dict[str, list[JobRow]] = {}
-    paused = {queue.name for queue in store.queues.list() if queue.paused}
+    under_way = [job for job in jobs if (attempt := newest.get(job.id)) is not None and attempt.live]
+    running |= {newest[job.id].node: job for job in under_way}
     here = store.snapshots.here()
+    begun = {job.id for job in under_way}
+    turns = Turns(store.queues.list(), jobs, under_way)
     for job in jobs:
-        attempt = newest.get(job.id)
-        if attempt is not None and attempt.live:
-            running[attempt.node] = job
-        elif (pool := pool_of(job.target)) is not None and job.queue not in paused:
-            files = job.spec.get("snapshot")
-            # Where its files are not here, nobody here could start it: no machine is paid for that.
-            if not files or files["digest"] in here:
-                waiting.setdefault(pool, []).append(job)
+        pool = pool_of(job.target)
+        if pool is None or job.id in begun:
+            continue
+        files, settings = job.spec.get("snapshot"), session.config.pools.get(pool)
+        # A machine is kept for so long without a job: one that can start within that time waits already.
+        soon = now + (settings.idle_s if settings is not None else 0.0)
+        # Where its files are not here, nobody here could start it: no machine is paid for that.
+        if (not files or files["digest"] in here) and turns.may_start(job, soon):
+            waiting.setdefault(pool, []).append(job)
+    spent = unpaid(session, [job for each in waiting.values() for job in each], now)
+    silent = _silent(store.nodes(), store.members.list())
     unpulled = frozenset(job.node for job in store.due.jobs() if job.node is not None)
     given: dict[str, str | None] = {}
     unheld: dict[str, list[JobRow]] = {}
     for name in {*waiting, *(row.pool for row in rows)}:
         settings = session.config.pools.get(name)
-        _give([row for row in rows if row.pool == name], waiting.get(name, []), given, unheld.setdefault(name, []),
-              running, settings.min if settings is not None else 0)  # fmt: skip
+        mine = [row for row in rows if row.pool == name]
+        # What has just become ready may be written down as silent from an earlier start.
+        well = [row for row in mine
+                if row.phase != "ready" or row.node not in silent or now - row.phase_since < SILENT_S]  # fmt: skip
+        jobs = [job for job in waiting.get(name, []) if job.id not in spent]
+        # Whoever rents says of those that may spend nothing more why they get none.
+        unheld[name] = [job for job in waiting.get(name, []) if job.id in spent]
+        bounds = (settings.min, settings.max) if settings is not None else (0, 0)
+        _give(well, jobs, given, unheld[name], running, bounds)
     return Needs(waiting, unheld, running, unpulled, given)
+
+
+def _silent(nodes: Iterable[NodeRow], members: Iterable[MemberRow]) -> set[str]:
+    """The nodes on which no round starts anything: they do not answer, or are drained."""
+    away = {node.name for node in nodes if node.offline_since is not None}
+    return away | {member.name for member in members if member.state in ("draining", "drained")}
 
 
 def _give(
     rows: Sequence[InstanceRow], waiting: Sequence[JobRow], given: dict[str, str | None], unheld: list[JobRow],
-    running: Mapping[str, JobRow], least: int,
+    running: Mapping[str, JobRow], bounds: tuple[int, int],
 ) -> None:  # fmt: skip
     """Count jobs that wait on the machines that there are: on their own, else on the one that is nearest to ready."""
     free = sorted(
@@ -95,11 +121,14 @@ def _give(
     for row in free:
         if row.job in ids:
             given[row.id] = row.job
-        elif (row.why or "").startswith(BY_HAND) and row.phase != "ready":
+        elif lifecycle.by_hand(row) and row.phase != "ready":
             given[row.id] = None
     held = set(given.values())
     # One that was taken away from its job is for no other one.
     left = [row for row in free if given.get(row.id) is None and row.problem is None]
+    if len(rows) >= bounds[1]:
+        # There is no other one: it is asked again to start.
+        left += [row for row in free if given.get(row.id) is None and row.problem == "refused"]
     for job in waiting:
         if job.id in held:
             continue
@@ -108,7 +137,7 @@ def _give(
         else:
             unheld.append(job)
     helping = sum(1 for row in rows if row.id in given or row.node in running)
-    for row in left[: max(0, least - helping)]:
+    for row in left[: max(0, bounds[0] - helping)]:
         given[row.id] = None
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import importlib
 
-from stoker.pool_settings import MOST_ONSTART, Pool
+from stoker.pool_settings import Pool
 
 
-def onstart(pool: Pool, lease_s: float, url: str) -> str | None:
+def onstart(pool: Pool, lease_s: float, url: str) -> str:
     """Its lease, so that it stops when nobody asks it anything any more, then what the pool says.
 
-    A text that is longer than the provider takes goes without the lease: the time to live ends the machine then.
+    The settings leave room for the lease; what is longer all the same the provider's client refuses.
     """
     deadman = importlib.import_module("ansible_collections.stoker.fleet.plugins.module_utils.deadman")
     lease: str = deadman.onstart(lease_s, url)
-    whole = lease + (pool.onstart or "")
-    return whole if len(whole) <= MOST_ONSTART else pool.onstart
+    return lease + (pool.onstart or "")

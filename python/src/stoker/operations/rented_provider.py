@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
@@ -11,6 +12,8 @@ from stoker.rented.provided import Seen
 
 _PACKAGE = "ansible_collections.stoker.fleet.plugins.module_utils.vast"
 Answer = TypeVar("Answer")
+# Of which account a key is never changes: by a digest of both address and key, asked once in a process.
+_accounts: dict[str, int] = {}
 
 
 class ProviderError(StokerError):
@@ -31,14 +34,24 @@ class ProviderError(StokerError):
 class Provider:
     """The provider, asked with one key. Every method raises ProviderError. Safe to use from several threads."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, key: str | None = None) -> None:
         self._client = client
         self._errors = importlib.import_module(f"{_PACKAGE}.errors")
+        # Without a key to know it by it is asked for once by each of these.
+        self._known: dict[str, int] = {} if key is None else _accounts
+        self._name = hashlib.sha256(f"{client.url} {key}".encode()).hexdigest()
 
     @property
     def url(self) -> str:
         """Its address."""
         return str(self._client.url)
+
+    def account(self) -> int:
+        """The number of the account whose key this is."""
+        known = self._known.get(self._name)
+        if known is None:
+            known = self._known[self._name] = self._asked(lambda: int(self._client.user()["id"]))
+        return known
 
     def offers(self, filters: Mapping[str, Any], kind: str, disk_gb: float) -> list[dict[str, Any]]:
         """What can be rented now."""
@@ -84,12 +97,32 @@ class Provider:
             raise ProviderError(problem) from problem
 
 
+class Unasked(Provider):
+    """A provider that nobody here can ask: everything that needs it raises why."""
+
+    def __init__(self, problem: ProviderError) -> None:
+        self._problem = problem
+
+    @property
+    def url(self) -> str:
+        """Raises ProviderError: there is nobody to ask."""
+        raise self._problem
+
+    def account(self) -> int:
+        """Raises ProviderError: there is nobody to ask."""
+        raise self._problem
+
+    def _asked(self, ask: Callable[[], Answer]) -> Answer:
+        raise self._problem
+
+
 def provider() -> Provider:
     """The provider, with the key of VAST_API_KEY or of the official client's file. Raises ProviderError without one."""
     errors, keys = (importlib.import_module(f"{_PACKAGE}.{name}") for name in ("errors", "keys"))
     client = importlib.import_module(f"{_PACKAGE}.client")
     try:
-        return Provider(client.Vast(keys.find_key().value))
+        key = keys.find_key().value
+        return Provider(client.Vast(key), key)
     except errors.VastError as problem:
         raise ProviderError(problem) from None
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from stoker.errors import StokerError
 from stoker.operations.rented_history import history
-from stoker.operations.rented_needs import BY_HAND, Needs
+from stoker.operations.rented_needs import Needs
 from stoker.operations.rented_provider import Provider
+from stoker.operations.rented_unpaid import project_of
 from stoker.rented import budget, cost, lifecycle, offers, reap
 from stoker.rented.offers import Ranked
 from stoker.store.instance_rows import InstanceRow, Ledger, ReservationRow
@@ -29,6 +30,10 @@ NEVER_READY = 3
 PAUSE_S = 600.0
 # After a create that the provider refused: twice as long each time it does so again.
 REFUSED_S = 15.0
+# After a search that brought nothing which may be rented, the same one is made again.
+SEARCH_S = 30.0
+# By store and pool: what was searched for last, when, and why nothing came of it. Forgotten, it costs one search.
+_searched: dict[tuple[str, str], tuple[object, float, str]] = {}
 
 
 @dataclass
@@ -109,7 +114,34 @@ class Renting:
 
     def _rent(self, name: str, pool: Pool, wanted: Sequence[JobRow | None], found: Rented,
               who: str = "") -> str | None:  # fmt: skip
+        wanted, why = self._affordable(wanted)
         exclude = self._excluded(wanted)
+        ids = [job.id if job is not None else None for job in wanted]
+        place, search = (self.session.store.url, name), (pool, self.session.config.budget, ids, exclude)
+        before = None if who else _searched.get(place)
+        if before is not None and before[0] == search and 0 <= self.now - before[1] < SEARCH_S:
+            return before[2]
+        if wanted:
+            intents = len(found.intents)
+            why = self._search(name, pool, wanted, exclude, found, who) or why
+            if why is not None and len(found.intents) == intents:
+                _searched[place] = (search, self.now, why)
+        return why
+
+    def _affordable(self, wanted: Sequence[JobRow | None]) -> tuple[list[JobRow | None], str | None]:
+        """Those for whom there are dollars left at all, and why not for the others: no offer is asked for for them."""
+        left: list[JobRow | None] = []
+        told, day = None, cost.day_start(self.now)
+        for job in wanted:
+            name, project = (job.id if job is not None else None), project_of(job)
+            ledger = self.instances.ledger(name, project, day=day)
+            why = budget.spent(self.session.config.budget, name, project, ledger, self.now)
+            told = told or why
+            left += [] if why is not None else [job]
+        return left, told
+
+    def _search(self, name: str, pool: Pool, wanted: Sequence[JobRow | None], exclude: frozenset[int], found: Rented,
+                who: str) -> str | None:  # fmt: skip
         listed = self.provider.offers(offers.query(pool, exclude), pool.kind, pool.disk_gb)
         first = wanted[0].name if wanted[0] is not None else None
         best = offers.ranked(listed, pool, history(self.session, self.instances, name, first), exclude)
@@ -128,7 +160,7 @@ class Renting:
         live = [row for row in self.rows if row.pool == name and row.live]
         if len(live) >= pool.max:
             return f"all {len(live)} of {pool.max} are in use"
-        return self._rent(name, pool, [None], found, f"{BY_HAND}: ")
+        return self._rent(name, pool, [None], found, lifecycle.BY_HAND)
 
     def _excluded(self, wanted: Sequence[JobRow | None]) -> frozenset[int]:
         """Machines that are held already, and those that failed the jobs before."""
@@ -176,12 +208,6 @@ def by_hand(session: Session, provider: Provider, name: str, pool: Pool) -> Inst
     if why is not None:
         raise StokerError(f"pool {name}: {why}", next_step=f"stoker vast offers {name}")
     return found.intents[0]
-
-
-def project_of(job: JobRow | None) -> str | None:
-    """The project whose budget a job is of: the folder of its files."""
-    folder = (job.spec.get("snapshot") or {}).get("folder") if job is not None else None
-    return str(folder) if folder else None
 
 
 def _seconds(job: JobRow | None, pool: Pool) -> float:

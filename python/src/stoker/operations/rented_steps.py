@@ -15,6 +15,7 @@ from stoker.operations import rented_hosts, rented_keys, rented_marks, rented_se
 from stoker.operations.rented_look import Clock, look_at
 from stoker.operations.rented_onstart import onstart
 from stoker.operations.rented_provider import Provider, ProviderError
+from stoker.operations.rented_unpaid import project_of
 from stoker.rented import cost, lifecycle
 from stoker.rented.lifecycle import Step, Use
 from stoker.rented.provided import Seen
@@ -22,8 +23,12 @@ from stoker.rented.provided import Seen
 if TYPE_CHECKING:
     from stoker.pool_settings import Pool
     from stoker.runner.rented_nodes import RentedPlace
+    from stoker.store import JobRow
     from stoker.store.instance_rows import InstanceRow
     from stoker.store.instances import Instances
+
+# Of a machine that nobody looked at for so many seconds it is not known in which state it was meanwhile.
+GAP_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -52,25 +57,43 @@ class Steps:
     def observe(self, row: InstanceRow, seen: Seen | None) -> InstanceRow:
         """Write down what was seen of an instance, and in which state it is charged for since then."""
         now = self._now()
-        values = lifecycle.observed(row, seen, now)
+        values = dict(lifecycle.observed(row, seen, now))
+        if seen is not None and seen.phase != "absent" and (row.live or values):
+            self._unseen(row, now)
+        if seen is not None and seen.there and row.account is None:
+            values["account"] = self._provider.account()
         after = self._change(row, values) if values else row
         if after is None:
             return self._instances.get(row.id) or row
         if values:
             rented_marks.after(self._instances, row, after, now)
         if seen is not None and seen.there and after.live:
-            offer = after.offer
-            self._instances.put_interval(
-                after, cost.state_of(seen.phase), now, up_rate=_number(offer.get("inet_up_cost")),
-                down_rate=_number(offer.get("inet_down_cost")),
-            )  # fmt: skip
+            self._instances.put_interval(after, cost.state_of(seen.phase), now, **_traffic(after))
         return after
 
-    def hold(self, row: InstanceRow, use: Use, holder: str | None) -> InstanceRow:
-        """Write down for which job it is held, and since when it has none."""
+    def _unseen(self, row: InstanceRow, now: float) -> None:
+        """In which state it is charged for while nobody looked is not known."""
+        heard = row.ended_at or row.seen_at or row.asked_at
+        if heard is None or row.asked_at is None or (row.live and row.seen_at is not None and now - heard <= GAP_S):
+            return
+        known = self._instances.intervals(row.id)
+        if not known:
+            self._instances.put_interval(row, "unknown", row.asked_at, **_traffic(row))
+        elif not row.live or (now - heard > GAP_S and cost.may_be_more(known[-1].state)):
+            self._instances.put_interval(row, "unknown", heard, **_traffic(row))
+
+    def hold(self, row: InstanceRow, use: Use, holder: str | None, job: JobRow | None) -> InstanceRow:
+        """Write down for which job it is held (`holder`, and its row), for whom it is paid, and since when it has none.
+
+        While nobody has it, whoever had it last pays.
+        """
         values = dict(lifecycle.looked(row, use, self._now()))
         if row.phase in ("intended", "asked", "loading", "reachable", "ready") and row.problem is None:
-            values |= {"job": holder} if holder != row.job else {}
+            whose = {"project": project_of(job), "submitted_by": job.submitted_by} if job is not None else {}
+            new = {"job": holder, **whose}
+            values |= {name: value for name, value in new.items() if getattr(row, name) != value}
+            if holder not in (None, row.job) and row.phase == "ready" and not use.busy:
+                values["idle_since"] = self._now()  # from now on it waits for this one
         return (self._change(row, values) or row) if values else row
 
     def carry(self, row: InstanceRow, step: Step, pool: Pool | None) -> Done:
@@ -84,6 +107,10 @@ class Steps:
             return steps[step.do](row, step, pool) if step.do in steps else Done(row)
         except ProviderError as problem:
             return Done(self._instances.get(row.id) or row, f"{row.node or row.label}: {step.do}: {problem.message}")
+
+    def show(self, row: InstanceRow) -> Seen | None:
+        """What the provider says of one instance when it is asked for it by its number. Raises ProviderError."""
+        return None if row.provider_id is None else look_at(self._provider, row.provider_id, self._now)
 
     def let_in(self, row: InstanceRow) -> str | None:
         """Have a machine that is a node let this controller in, too, where another one began it. Why it does not."""
@@ -104,13 +131,15 @@ class Steps:
     def _create(self, row: InstanceRow, _step: Step, pool: Pool | None) -> Done:
         if pool is None:
             return Done(row)
-        asked = self._change(row, lifecycle.asking(self._now()))
+        # All that can fail here does so before it is written down that it may be there.
+        start = onstart(pool, row.lease_s, self._provider.url)
+        asked = self._change(row, {**lifecycle.asking(self._now()), "account": self._provider.account()})
         if asked is None:
             return Done(row)  # another one asks for it
         try:
             number = self._provider.create(
                 int(row.offer["id"]), pool.image, row.disk_gb, row.label, price=row.price, env=dict(pool.env) or None,
-                onstart=onstart(pool, row.lease_s, self._provider.url), image_login=_login(pool),
+                onstart=start, image_login=_login(pool),
             )  # fmt: skip
         except ProviderError as problem:
             if not problem.refused and problem.instance is None:
@@ -121,7 +150,11 @@ class Steps:
             return Done(self._change(asked, values) or asked, f"pool {row.pool}: {problem.message}")
         made = self._change(asked, lifecycle.created(number))
         if made is None:
-            return Done(self._instances.get(row.id) or asked)
+            known = self._instances.get(row.id)
+            if known is None or known.provider_id != number:
+                # It took so long that the intent was taken for failed: no row will ever stand for it.
+                self._provider.destroy(number)
+            return Done(known or asked)
         self._instances.put_interval(made, "loading", made.asked_at or self._now())
         return Done(made)
 
@@ -170,11 +203,19 @@ class Steps:
         return Done(after)
 
     def _stop(self, row: InstanceRow, step: Step, _pool: Pool | None) -> Done:
-        return self._told(row, lifecycle.stopping(), step, lambda number: self._provider.set_state(number, "stopped"))
+        return self._told(
+            row, lifecycle.stopping(row), step, lambda number: self._provider.set_state(number, "stopped")
+        )
 
     def _start(self, row: InstanceRow, step: Step, _pool: Pool | None) -> Done:
         starting = lifecycle.starting(self._now())
-        return self._told(row, starting, step, lambda number: self._provider.set_state(number, "running"))
+        try:
+            return self._told(row, starting, step, lambda number: self._provider.set_state(number, "running"))
+        except ProviderError as problem:
+            now, after = self._now(), self._instances.get(row.id)
+            if after is not None and after.phase == "loading":
+                self._change(after, lifecycle.not_started(row, problem.message, now))
+            raise
 
     def _rebid(self, row: InstanceRow, step: Step, _pool: Pool | None) -> Done:
         price = step.price
@@ -188,9 +229,7 @@ class Steps:
         return self._told(row, values, step, self._provider.destroy)
 
     def _confirm(self, row: InstanceRow, _step: Step, _pool: Pool | None) -> Done:
-        if row.provider_id is None:
-            return Done(row)
-        return Done(self.observe(row, look_at(self._provider, row.provider_id, self._now)))
+        return Done(self.observe(row, self.show(row)))
 
     def _told(self, row: InstanceRow, values: Mapping[str, Any], step: Step, ask: Callable[[int], None]) -> Done:
         """Write down what is to be, then ask the provider for it. It is so when a look shows it."""
@@ -227,6 +266,11 @@ class _Unset(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+
+def _traffic(row: InstanceRow) -> dict[str, float | None]:
+    """What traffic costs there, in dollars per GB."""
+    return {"up_rate": _number(row.offer.get("inet_up_cost")), "down_rate": _number(row.offer.get("inet_down_cost"))}
 
 
 def _number(value: Any) -> float | None:

@@ -1,6 +1,7 @@
 """Tending rented machines: one turn looks at the provider, takes each machine's next step, and rents what is missing.
 
-Whoever makes rounds calls it before each of them. Nothing is kept between two turns but what is in the store.
+Whoever makes rounds calls it before each of them. Nothing is kept between two turns but what is in the store, and what
+a search that brought nothing was told (`rented_renting.py`).
 """
 
 from __future__ import annotations
@@ -8,18 +9,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from stoker.errors import StokerError
 from stoker.operations import rented_hosts, rented_losses, rented_marks
 from stoker.operations.rented_look import Clock, Look, look
 from stoker.operations.rented_needs import TO_STOP, Ends, Needs, limit_of, needs
-from stoker.operations.rented_provider import Provider, ProviderError, provider
+from stoker.operations.rented_provider import Provider, ProviderError, Unasked, provider
 from stoker.operations.rented_renting import Rented, Renting
 from stoker.operations.rented_steps import Done, Steps
 from stoker.operations.values import Problem
-from stoker.rented.lifecycle import Step, next_step
+from stoker.rented import reap
+from stoker.rented.lifecycle import Step, Use, due, next_step
+from stoker.store.dispatchers import SupersededError
 from stoker.store.instances import Instances
 from stoker.store.rows import AlertRow
 
@@ -29,8 +33,12 @@ if TYPE_CHECKING:
 
 # So many machines are tended at a time.
 AT_A_TIME = 8
+# How long after an instance was taken for failed or gone it is still looked for: its create may be late.
+LATE_S = 3600.0
 # Steps that need nothing of the provider: they are taken also while it does not answer.
 _WITHOUT = ("probe", "provision", "pull", "use", "wait", "none")
+# Steps that are taken also while there is no list: a machine costs meanwhile, too.
+_ENDS = ("stop", "destroy", "confirm")
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ def tend(
     `epoch` is that of the leader whose turn it is; `ends` are machines that a person wants ended, by instance; without
     `rent` nothing new is rented. Raises StokerError when the store fails, SupersededError when another one leads.
     """
-    if not session.config.pools and not session.store.instances.all():
+    if not session.config.pools and not _may_be_there(session.store.instances.all(live=False), now()):
         rented_losses.tell(session.store.under(epoch), {}, now())
         return Tended()
     turn = Turn(session, epoch, now, ends or {})
@@ -79,27 +87,39 @@ class Turn:
     def make(self, asked: Provider | None, rent: bool) -> Tended:
         """The whole of it, in its order."""
         rented_marks.settle(self._instances, self._now())
-        rows = self._instances.all()
-        wanted = needs(self._session, rows)
-        if not rows and not any(wanted.unheld.values()) and not any(p.min for p in self._session.config.pools.values()):
+        every = self._instances.all(live=False)
+        rows = [row for row in every if row.live]
+        wanted = needs(self._session, rows, self._now())
+        if (
+            not _may_be_there(every, self._now())
+            and not any(wanted.unheld.values())
+            and not any(p.min for p in self._session.config.pools.values())
+        ):
             rented_losses.tell(self._store, {}, self._now())
             return Tended({})
         try:
             found = asked or provider()
         except ProviderError as problem:
-            self._problem(None, problem)
-            return Tended(dict.fromkeys(self._session.config.pools, problem.message), tuple(self._problems))
+            found = Unasked(problem)
         seen = look(found, self._now)
         steps = self._taking(found)
         if seen.problem is not None:
             self._problem(None, seen.problem)
-        rows = self._in_parallel(rows, lambda row: self._observed(steps, row, seen))
+        # One that was taken for over, and is listed, is to go as well.
+        rows += [row for row in every if not row.live and (shown := seen.seen(row)) is not None and shown.there]
+        rows = self._in_parallel(rows, lambda row: self._alone(row, lambda: self._observed(steps, row, seen)))
+        self._strays(seen)
         self._losses(seen)
-        wanted = needs(self._session, rows)
-        self._in_parallel(rows, lambda row: self._one(steps, row, seen, wanted))
+        wanted = needs(self._session, rows, self._now())
+        self._in_parallel(rows, lambda row: self._alone(row, lambda: self._one(steps, row, seen, wanted)))
         told = self._rent(found, steps) if rent and seen.problem is None else {}
         if seen.problem is not None:
-            told = dict.fromkeys(self._session.config.pools, f"the provider does not answer: {seen.problem.message}")
+            why = (
+                seen.problem.message
+                if isinstance(found, Unasked)
+                else f"the provider does not answer: {seen.problem.message}"
+            )
+            told = dict.fromkeys(self._session.config.pools, why)
         self._losses(seen)
         rented_marks.settle(self._instances, self._now())
         rented_losses.tell(self._store, self._alerts, self._now())
@@ -114,6 +134,8 @@ class Turn:
 
     def begin(self, found: Provider, row: InstanceRow) -> tuple[Problem, ...]:
         """Start one that is stopped, because somebody says so."""
+        if (why := Look(self._now(), account=found.account()).blind(row)) is not None:
+            return (Problem(row.node, f"{row.node or row.label}: {why}"),)
         steps = self._taking(found)
         self._note(steps.carry(row, Step("start", "somebody asked for it"), self._session.config.pools.get(row.pool)))
         return tuple(self._problems)
@@ -123,6 +145,21 @@ class Turn:
     ) -> list[InstanceRow]:
         with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="rented") as pool:
             return list(pool.map(each, rows))
+
+    def _alone(self, row: InstanceRow, tended: Callable[[], InstanceRow]) -> InstanceRow:
+        """Tend one machine. What goes wrong there, or here for its sake, is told of and no matter of the others."""
+        try:
+            return tended()
+        except SupersededError:
+            raise
+        except Exception as problem:  # noqa: BLE001  a full disk here must not keep the others from being ended
+            from ansible_collections.stoker.fleet.plugins.module_utils.terminal_text import safe_text
+
+            what = problem.message if isinstance(problem, StokerError) else f"{type(problem).__name__}: {problem}"
+            text = f"{row.node or row.label} could not be tended: {safe_text(what, 300)}"
+            self._tell(row, text)
+            self._problems.append(Problem(row.node, text))
+            return row
 
     def _observed(self, steps: Steps, row: InstanceRow, seen: Look) -> InstanceRow:
         shown = seen.seen(row)
@@ -135,19 +172,38 @@ class Turn:
     def _one(self, steps: Steps, row: InstanceRow, seen: Look, wanted: Needs) -> InstanceRow:
         """One step of one machine."""
         pool = self._session.config.pools.get(row.pool)
+        use = wanted.use(row, end=self._end(row))
+        row = steps.hold(row, use, wanted.holder(row), wanted.job(wanted.holder(row))) if row.live else row
+        # By the budget of whom it is held for from now on.
         limit = limit_of(self._session, self._instances, row, self._now()) if row.live else None
-        use = wanted.use(row, limit=limit, end=self._end(row))
-        row = steps.hold(row, use, wanted.holder(row)) if row.live else row
-        step = next_step(row, seen.seen(row), use, pool, self._now())
+        step = next_step(row, seen.seen(row), replace(use, limit=limit), pool, self._now())
         self._steps[row.id] = step
-        away = seen.problem is not None and step.do not in _WITHOUT
-        done = Done(row) if away else steps.carry(row, step, pool)
-        if not away and (stranger := steps.let_in(done.row)) is not None:
+        blind = seen.blind(row)
+        done = steps.carry(row, step, pool) if blind is None or step.do in _WITHOUT else Done(row)
+        if blind is not None and step.do in _ENDS and seen.mine(row):
+            done = self._unlisted(steps, row, use, step)
+        elif seen.problem is None and blind is not None:
+            self._problems.append(Problem(row.node, f"{row.node or row.label}: {blind}"))
+        if blind is None and (stranger := steps.let_in(done.row)) is not None:
             self._problems.append(Problem(done.row.node, stranger))
-        if step.alert is not None and done.row.live:
-            self._tell(row, step.alert)
+        alert = self._steps[row.id].alert
+        if alert is not None and done.row.live:
+            self._tell(row, alert if blind is None else f"{alert}: {blind}")
         self._note(done)
         return done.row
+
+    def _unlisted(self, steps: Steps, row: InstanceRow, use: Use, step: Step) -> Done:
+        """End a machine while there is no list: it is asked for by its number, and what that shows counts."""
+        pool, shown = self._session.config.pools.get(row.pool), None
+        try:
+            shown = steps.show(row)
+        except ProviderError as problem:
+            if problem.kind in ("auth", "unanswered") or not due(row, step, use, pool, self._now()):
+                return Done(row, f"{row.node or row.label}: {step.do}: {problem.message}")
+        if shown is not None:
+            row = steps.observe(row, shown)
+            step = self._steps[row.id] = next_step(row, shown, use, pool, self._now())
+        return Done(row) if step.do == "confirm" else steps.carry(row, step, pool)
 
     def _end(self, row: InstanceRow) -> Literal["stop", "destroy"] | None:
         return self._ends.get(row.id) or ("stop" if (row.why or "").startswith(TO_STOP) else None)
@@ -155,7 +211,7 @@ class Turn:
     def _rent(self, found: Provider, steps: Steps) -> dict[str, str]:
         """Write intents down and ask for them at once."""
         rows = self._instances.all(live=False)
-        wanted = needs(self._session, [row for row in rows if row.live])
+        wanted = needs(self._session, [row for row in rows if row.live], self._now())
         renting = Renting(self._session, self._instances, found, rows, self._now(), self._epoch)
         try:
             rented = renting.rent(wanted)
@@ -169,11 +225,15 @@ class Turn:
 
     def _create(self, rented: Rented, steps: Steps) -> None:
         for intent in rented.intents:
-            done = steps.carry(intent, Step("create", str(intent.why)), self._session.config.pools.get(intent.pool))
             self._steps[intent.id] = Step("create", str(intent.why))
-            self._note(done)
-            if done.problem is not None:
-                rented.told.setdefault(intent.pool, done.problem.removeprefix(f"pool {intent.pool}: "))
+            self._alone(intent, partial(self._created, rented, steps, intent))
+
+    def _created(self, rented: Rented, steps: Steps, intent: InstanceRow) -> InstanceRow:
+        done = steps.carry(intent, self._steps[intent.id], self._session.config.pools.get(intent.pool))
+        self._note(done)
+        if done.problem is not None:
+            rented.told.setdefault(intent.pool, done.problem.removeprefix(f"pool {intent.pool}: "))
+        return done.row
 
     def _losses(self, seen: Look) -> None:
         pools = self._session.config.pools
@@ -183,6 +243,14 @@ class Turn:
         # At a limit, or when a person says so, its job is over; else it goes on on another machine.
         stop = self._end(row) is not None or limit_of(self._session, self._instances, row, self._now()) is not None
         rented_losses.drain(self._store, row, why, stop=stop, now=self._now())
+
+    def _strays(self, seen: Look) -> None:
+        """Tell of what has a label of this store and no row at all: nobody but a person ends it."""
+        for each in reap.plan(seen.listed, self._instances.all(live=False), self._instances.store_id()):
+            if each.what == "destroy" and self._instances.get(str(each.instance)) is None:
+                text = f"instance {each.provider_id} is billed: {each.why} (next: stoker vast reap)"
+                key = f"{rented_losses.KEY}{each.provider_id}"
+                self._alerts[key] = AlertRow(each.label, key, self._now(), text)
 
     def _note(self, done: Done) -> None:
         if done.problem is not None:
@@ -194,3 +262,8 @@ class Turn:
 
     def _problem(self, node: str | None, problem: StokerError) -> None:
         self._problems.append(Problem(node, problem.message, problem.next_step))
+
+
+def _may_be_there(rows: Sequence[InstanceRow], now: float) -> bool:
+    """Whether the provider may have one of these: what was not proven over long ago."""
+    return any(row.live or now - (row.ended_at or row.phase_since) < LATE_S for row in rows)

@@ -2,11 +2,13 @@
 
 The job's row keeps, as `results`: `paths` (none: all that differs), `local` and `host` (the folder here, on the machine
 that submitted it), `remote` (the folder on the node; None: the attempt's own copy of a snapshot), `asked` (they are to
-be fetched), and what came of that: `done_at`, `tried_at`, `problem`, `files`, `bytes`.
+be fetched), and what came of that: `done_at`, `tried_at`, `problem`, `files`, `bytes`, and `mark`: how the files lay
+here then (see `mark_of`; None: paths were not named, or not all is here as it was on the node).
 """
 
 from __future__ import annotations
 
+import os
 import platform
 import shlex
 import threading
@@ -14,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +36,29 @@ def wanted(local: Path, remote: str | None, paths: Sequence[str], asked: bool) -
     """What a new job's row says of its results."""
     return {
         "paths": list(paths), "local": str(local), "host": platform.node(), "remote": remote, "asked": asked,
-        "done_at": None, "tried_at": None, "problem": None, "files": None, "bytes": None,
+        "done_at": None, "tried_at": None, "problem": None, "files": None, "bytes": None, "mark": None,
     }  # fmt: skip
+
+
+def mark_of(local: str, paths: Sequence[str]) -> str | None:
+    """A value for how the files at these `paths` in `local` are, by size, time and mode: the same when they come again.
+
+    None where none is named, or one cannot be looked at.
+    """
+    from ansible_collections.stoker.fleet.plugins.module_utils import tree
+
+    if not paths:
+        return None
+    seen = []
+    try:
+        for path in paths:
+            full = os.fsencode(Path(local) / path)
+            for name in tree.beside(full) if os.path.lexists(full) else ():
+                status = os.lstat(os.path.join(os.path.dirname(full), name))
+                seen.append((path, name, status.st_size, status.st_mtime_ns, tree.mode_of(status)))
+    except OSError:
+        return None
+    return sha256(repr(sorted(seen, key=lambda one: one[:2])).encode()).hexdigest()
 
 
 def again(results: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -126,6 +150,7 @@ def _fetch(session: Session, row: JobRow) -> Problem | None:
     results.update(
         done_at=time.time(), files=len(report.changes), bytes=report.bytes,
         problem=f"may hold secrets, so they stayed on the node: {left}" if left else None,
+        mark=None if left or report.kept else mark_of(results["local"], results["paths"]),
     )  # fmt: skip
     session.store.due.put(row, results, due=False)
     count = len(report.changes)
@@ -179,7 +204,13 @@ def settle(session: Session, synced: Synced, paths: Sequence[str]) -> None:
         missing = any(note.startswith("there is no ") for note in synced.notes)
         claimed = session.store.due.claim(row.id) if whole and not missing else None
         if claimed is not None:
-            came = {"local": synced.local, "files": len(synced.changes), "bytes": synced.bytes, "problem": None}
+            came = {
+                "local": synced.local,
+                "files": len(synced.changes),
+                "bytes": synced.bytes,
+                "problem": None,
+                "mark": None,
+            }
             session.store.due.put(claimed, {**told, **came, "done_at": time.time()}, due=False)
 
 

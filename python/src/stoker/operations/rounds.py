@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 from stoker.config import Placement
 from stoker.operations import rented_pools
+from stoker.operations.rented_unpaid import unpaid
 from stoker.operations.values import Problem
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ def make_round(
         request["epoch"] = epoch
     if mode == "dispatch" and session.config.pools:
         request["pools"] = rented_pools.told(session, pools)
+        request["unpaid"] = unpaid(session, session.store.jobs(states=("queued",)), time.time())
     if session.config.placement != Placement():
         request["placement"] = asdict(session.config.placement)
     if parts:

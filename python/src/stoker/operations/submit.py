@@ -203,6 +203,8 @@ def retry(
     began = time.monotonic()
     row, spec, more = _again(session, job_row(session, job), env or {})
     more["fresh"] = fresh or row.state == "succeeded"
+    if not more["fresh"]:
+        _fetch_last(session, [row])
     return _submit(session, row.name, spec, row.target, row.max_retries, began, **more)
 
 
@@ -214,6 +216,7 @@ def retry_all(session: Session, rows: Sequence[JobRow]) -> tuple[tuple[Job, ...]
     checked = [_again(session, row, {}) for row in rows]
     for _, spec, _ in checked:
         files.refuse_missing(session, spec)
+    _fetch_last(session, rows)
     with session.store.write() as transaction:
         # Somebody else may answer the same dead jobs at this moment.
         new = [
@@ -225,6 +228,14 @@ def retry_all(session: Session, rows: Sequence[JobRow]) -> tuple[tuple[Job, ...]
         _use_files(session, row)
     problems = _place(session, new) if new else ()
     return jobs_of(session, [job_row(session, row.id) for row in new]), problems
+
+
+def _fetch_last(session: Session, rows: Sequence[JobRow]) -> None:
+    """Have here what these jobs wrote last: what goes on from them takes over what is kept when it is written down."""
+    from stoker.operations.checkpoint_pulls import last
+
+    for problem in last(session, [row.id for row in rows if row.spec.get("checkpoints")]):
+        session.say(f"{problem.node}: {problem.message}" if problem.node else problem.message)
 
 
 def _again(session: Session, row: JobRow, env: Mapping[str, str]) -> tuple[JobRow, dict[str, Any], dict[str, Any]]:

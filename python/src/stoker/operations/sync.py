@@ -156,17 +156,18 @@ def diff(
 
 
 def fetched(
-    session: Session, node: str, remote: str, local: str, paths: Sequence[str]
+    session: Session, node: str, remote: str, local: str, paths: Sequence[str], *, dry_run: bool = False
 ) -> tuple[Synced | None, tuple[Problem, ...]]:
     """Fetch `paths` (none: all that differs) of a folder of one node, as `pull` does; None, and why, on failure.
 
-    Whatever its size: that it is to be fetched was said when the job was submitted.
+    Whatever its size: that it is to be fetched was said when the job was submitted. `dry_run`: only say what would be.
     """
     if all(known.name != node for known in session.inventory.nodes):
         return None, (Problem(node, f"{node} is not in the inventory"),)
     request = _request(session, "pull", local, remote, None, False, sys.maxsize) | {
         "force": False,
         "paths": list(paths),
+        "dry_run": dry_run,
     }
     report = _report(session, node, request)
     return next(iter(report.nodes), None), report.problems

@@ -14,6 +14,7 @@ from stoker.operations.rented_values import InstanceChange, Reaped, instances_of
 from stoker.operations.session import Session
 from stoker.operations.values import Problem
 from stoker.operations.vast import pool_named, seen_by, strangers
+from stoker.rented import lifecycle
 
 if TYPE_CHECKING:
     from stoker.operations.rented_needs import Ends
@@ -97,18 +98,17 @@ def start(session: Session, *machines: str) -> InstanceChange:
     Args:
         machines: Names of nodes (vast-101), or numbers or ids of instances.
     """
-    from stoker.operations.rented_needs import BY_HAND
     from stoker.operations.rented_provider import provider
     from stoker.operations.rented_tending import Turn
 
-    rows = _named(session, machines)
+    rows = [_unstopped(session, row) for row in _named(session, machines)]
     for row in rows:
         if row.phase not in ("stopped", *_KEPT):
             raise UsageError(f"{_name(row)} is {row.phase}: it cannot be started")
     found, problems = provider(), list[Problem]()
     for row in rows:
         if row.phase == "stopped":
-            held = session.store.instances.change(row, {"why": f"{BY_HAND}: {row.why}"}) or row
+            held = session.store.instances.change(row, lifecycle.wished(row)) or row
             problems += Turn(session, None, time.time, {}).begin(found, held)
     after = [session.store.instances.get(row.id) or row for row in rows]
     told = [f"{_name(row)}: {row.phase}" for row in after]
@@ -151,12 +151,16 @@ def _ended(
 
     within = quantities.seconds(patience, "--patience")
     goal = ("stopped", "gone", "failed") if how == "stop" else ("gone", "failed")
+    for row in rows:
+        if row.phase == "stopped" and how == "stop":
+            session.store.instances.change(row, lifecycle.fulfilled(row))  # it is not started again
     left = [row for row in rows if row.phase not in goal]
     if not left:
         told = [f"{_name(row)} is {row.phase} already" for row in rows] or ["there is no rented machine"]
         return _change(session, rows, told, False)
     ends: Ends = {row.id: how for row in left}
     for row in left if how == "stop" else ():
+        row = _unstopped(session, row)
         session.store.instances.change(row, {"why": f"{TO_STOP}: {row.why}"})
     _, problems = _until(session, provider(), [row.id for row in left], lambda row: row.phase in goal, within, ends)
     after = [session.store.instances.get(row.id) or row for row in rows]
@@ -165,6 +169,14 @@ def _ended(
                          f"{row.evidence or 'no reason given'}", "stoker vast list") for row in missed)  # fmt: skip
     return _change(session, after, [f"{_name(row)}: {row.phase}; {row.evidence}" for row in after], True,
                    (*late, *problems) if missed else ())  # fmt: skip
+
+
+def _unstopped(session: Session, row: InstanceRow) -> InstanceRow:
+    """The machine, without the wish that it be stopped."""
+    why = row.why or ""
+    if not why.startswith(TO_STOP):
+        return row
+    return session.store.instances.change(row, {"why": why.removeprefix(f"{TO_STOP}: ")}) or row
 
 
 def _until(

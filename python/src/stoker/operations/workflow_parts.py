@@ -10,7 +10,7 @@ from typing import Any, cast
 from stoker.dispatch.expressions import ExpressionError, as_text, has_inserts, inserted
 from stoker.errors import StokerError
 from stoker.marked import ConfigError
-from stoker.operations import files, selection
+from stoker.operations import datasets, files, selection
 from stoker.operations.options import Named, RunOptions, named_job
 from stoker.operations.session import Session
 from stoker.operations.submit import completed, ranks_of, wants_of
@@ -40,6 +40,7 @@ class _Builder:
     def __init__(self, session: Session, file: WorkflowFile, dry: bool) -> None:
         self._session, self._file, self._dry = session, file, dry
         self._snapshots: dict[str | None, Mapping[str, Any]] = {}
+        self._datasets: dict[str, Mapping[str, Any]] = {}
 
     def step(self, step: StepFile) -> dict[str, Any]:
         return {
@@ -57,7 +58,7 @@ class _Builder:
         options = self._options(step, fields)
         try:
             named = self._prepared(self._named(step, fields, options), options)
-            named = replace(named, ranks=ranks_of(options))
+            named = replace(self._with_data(named, options), ranks=ranks_of(options))
             spec, target, retries = completed(self._session, named)
             selection.refuse_impossible(self._session, target, wants_of(named) or {})
         except StokerError as problem:
@@ -128,6 +129,18 @@ class _Builder:
         elif options.get("snapshot"):
             self._snapshots[project] = spec["snapshot"]
         return replace(named, spec=spec, results=results)
+
+    def _with_data(self, named: Named, options: RunOptions) -> Named:
+        """The job with the data that it reads; the round that starts it brings that."""
+        path = options.get("dataset")
+        if not path:
+            return named
+        if path not in self._datasets:
+            self._datasets[path] = datasets.described(self._session, path)
+        found = self._datasets[path]
+        wants = named.wants or {}
+        data = {**(wants.get("data") or {}), datasets.label(found): 1}
+        return replace(named, spec={**named.spec, "dataset": found}, wants={**wants, "data": data})
 
     def _checked(self, step: StepFile, spec: Mapping[str, Any]) -> None:
         from stoker.store.store import checked_spec, refuse_secrets

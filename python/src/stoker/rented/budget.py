@@ -49,7 +49,7 @@ def allows(
     wanted = (Decimal(repr(usd_per_hour)) * Decimal(repr(float(lasts))) / 3600).quantize(_CENT, ROUND_UP)
     for scope in limits:
         if scope.left <= 0:
-            return f"the budget of {_money(scope.limit)} {scope.whom} is spent: {_used(scope)}"
+            return _spent(scope)
         if scope.name == "per_job":
             wanted = min(wanted, scope.left)
     for scope in limits:
@@ -59,6 +59,11 @@ def allows(
                 f"would be put aside for {_span(lasts)} at {usd_per_hour:.4g} dollars per hour: {_used(scope)}"
             )
     return ReservationRow(intent.id, float(wanted), now, intent.job, intent.project)
+
+
+def spent(budget: Budget, job: str | None, project: str | None, ledger: Ledger, now: float) -> str | None:
+    """Why nothing at all can be rented for a job, however little it costs; None: some dollars are left."""
+    return next((_spent(each) for each in scopes(budget, job, project, ledger, now) if each.left <= 0), None)
 
 
 def over_price(pool_name: str, usd_per_hour: float, pool: Pool) -> str:
@@ -71,7 +76,12 @@ def exceeded(budget: Budget, row: InstanceRow, ledger: Ledger, now: float) -> st
 
     What was put aside for others is theirs: it does not end this one.
     """
-    for scope in scopes(budget, row.job, row.project, ledger, now):
+    return reached(scopes(budget, row.job, row.project, ledger, now))
+
+
+def reached(limits: Iterable[Scope]) -> str | None:
+    """Which of these limits is reached; None: none."""
+    for scope in limits:
         if scope.spent >= scope.limit:
             return f"the budget of {_money(scope.limit)} {scope.whom} is reached: {_money(scope.spent)} spent"
     return None
@@ -115,6 +125,10 @@ def _rest(reservations: Iterable[ReservationRow], ledger: Ledger, now: float) ->
 
 def _limit(dollars: float) -> Decimal:
     return Decimal(repr(float(dollars)))
+
+
+def _spent(scope: Scope) -> str:
+    return f"the budget of {_money(scope.limit)} {scope.whom} is spent: {_used(scope)}"
 
 
 def _used(scope: Scope) -> str:

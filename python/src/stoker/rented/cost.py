@@ -50,6 +50,11 @@ def state_of(phase: str) -> str:
     return _STATES.get(phase, "unknown")
 
 
+def may_be_more(state: str) -> bool:
+    """Whether a state costs less than one that is not known."""
+    return state in NO_GPU or state in NO_DISK
+
+
 def of(intervals: Iterable[IntervalRow], until: float) -> Cost:
     """What these come to. One that goes on is counted up to `until` (Unix seconds), and none beyond it."""
     gpu = disk = transfer = Fraction(0)
@@ -93,12 +98,12 @@ def pool(row: IntervalRow) -> str | None:
 
 
 def project(row: IntervalRow) -> str | None:
-    """The project of the job that it was rented for."""
+    """The project of the job that it was for, or for last."""
     return row.project
 
 
 def user(row: IntervalRow) -> str | None:
-    """Who submitted the job that it was rented for."""
+    """Who submitted the job that it was for, or for last."""
     return row.submitted_by
 
 

@@ -15,9 +15,9 @@ from stoker.rented import bids
 from stoker.rented.provided import BROKEN, Seen, observed, settled
 from stoker.store.instance_rows import InstanceRow
 
-__all__ = ["PATIENCE_S", "RETRY_S", "Seen", "Step", "Use", "asking", "created", "demand", "destroying", "looked",
-           "lost_for", "next_step", "observed", "probed", "provisioned", "pulled", "refused", "released", "settled",
-           "starting", "stopping"]  # fmt: skip
+__all__ = ["PATIENCE_S", "RETRY_S", "Seen", "Step", "Use", "asking", "by_hand", "created", "demand", "destroying",
+           "due", "fulfilled", "looked", "lost_for", "next_step", "not_started", "observed", "probed", "provisioned",
+           "pulled", "refused", "released", "settled", "starting", "stopping", "wished"]  # fmt: skip
 
 Do = Literal[
     "create", "reconcile", "wait", "probe", "provision", "use", "pull", "stop", "start", "rebid", "destroy", "confirm",
@@ -27,9 +27,13 @@ Do = Literal[
 PATIENCE_S: Mapping[str, float] = {"offline": 300.0, "unknown": 120.0, "absent": 60.0, "frozen": 300.0}
 # After what time something that was asked for and did not happen is asked for again, and told of.
 RETRY_S, ALERT_S = 30.0, 300.0
+# So long at least a job that waits for a machine may take to be started on it, once that is ready.
+UNUSED_S = 120.0
 # How long results are fetched from a machine before it is ended without them.
 PULL_S = 1800.0
 _OVER = "its job is over"
+# How the reason of a machine begins that somebody rented, or started, by hand.
+BY_HAND = "by hand: "
 # What is the matter with a machine when its job has to go elsewhere.
 LOSSES = (*BROKEN, "stopped", "outbid", "taken", "gone")
 
@@ -107,6 +111,14 @@ def _next(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool | None, now:
     return _ready(row, use, pool, now)
 
 
+def due(row: InstanceRow, step: Step, use: Use, pool: Pool | None, now: float) -> bool:
+    """Whether a stop or destroy is right whatever the provider shows: a limit is reached, or somebody asked for it."""
+    if row.phase == "destroying":
+        return step.do == "destroy"
+    ending = _ending(row, use, pool, now)
+    return ending is not None and ending[0] == step.do
+
+
 def demand(pool: Pool, rows: Iterable[InstanceRow], waiting: int) -> int:
     """How many more to rent for a pool: as many as jobs wait or it always holds, up to its `max`.
 
@@ -154,7 +166,23 @@ def probed(host_key: str) -> Mapping[str, Any]:
 
 def provisioned(row: InstanceRow, node: str, now: float) -> Mapping[str, Any]:
     """It takes jobs as `node`."""
-    return {"phase": "ready", "node": node, "ready_at": row.ready_at or now, "idle_since": now, "problem": None}
+    return {"phase": "ready", "node": node, "ready_at": row.ready_at or now, "idle_since": now, "problem": None,
+            **fulfilled(row)}  # fmt: skip
+
+
+def by_hand(row: InstanceRow) -> bool:
+    """Whether somebody wants it though no job waits for it: until it was ready, or is stopped again."""
+    return (row.why or "").startswith(BY_HAND)
+
+
+def wished(row: InstanceRow) -> Mapping[str, Any]:
+    """Somebody starts it by hand."""
+    return {} if by_hand(row) else {"why": f"{BY_HAND}{row.why or ''}"}
+
+
+def fulfilled(row: InstanceRow) -> Mapping[str, Any]:
+    """Nobody wants it by hand any more."""
+    return {"why": (row.why or "")[len(BY_HAND) :]} if by_hand(row) else {}
 
 
 def looked(row: InstanceRow, use: Use, now: float) -> Mapping[str, Any]:
@@ -169,14 +197,23 @@ def pulled(row: InstanceRow) -> Mapping[str, Any]:
     return {} if row.phase == "pulling" else {"phase": "pulling"}
 
 
-def stopping() -> Mapping[str, Any]:
-    """Written before a stop leaves."""
-    return {"phase": "stopping"}
+def stopping(row: InstanceRow) -> Mapping[str, Any]:
+    """Written before a stop leaves: nobody wants it by hand any more."""
+    return {"phase": "stopping", **fulfilled(row)}
 
 
 def starting(now: float) -> Mapping[str, Any]:
     """Written before a start leaves; its address will be another."""
     return {"phase": "loading", "booted_at": now, "host": None, "port": None}
+
+
+def not_started(before: InstanceRow, why: str, now: float) -> Mapping[str, Any]:
+    """The provider did not take a start: it is stopped as it was `before`, its disk is there, and it is asked again.
+
+    Where it was carried out all the same, the next look shows that.
+    """
+    back = {"phase": before.phase, "phase_since": before.phase_since, "host": before.host, "port": before.port}
+    return {**back, "booted_at": before.booted_at, "problem": "refused", "problem_since": now, "evidence": why}
 
 
 def destroying(row: InstanceRow, now: float, problem: str | None = None) -> Mapping[str, Any]:
@@ -280,6 +317,12 @@ def _stopped(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool | None, n
         if use.busy or use.wanted or use.unpulled:
             return _bid(row, seen, use, pool, now)
     elif ending is None and pool is not None and (use.wanted or use.unpulled):
+        if row.problem == "refused":
+            since = now - (row.problem_since or now)
+            alert = f"{row.node or row.label}: the provider does not start it: {row.evidence or 'no reason given'}"
+            if since < RETRY_S:
+                return Step("wait", f"the provider refused to start it {since:.0f} s ago", alert)
+            return Step("start", "it is asked once more to start it", alert)
         if row.problem != "taken":
             return Step("start", "a job waits for it" if use.wanted else "results lie on it", None)
         why = f"its GPUs are somebody else's since {now - (row.problem_since or now):.0f} s"
@@ -313,11 +356,10 @@ def _broken(row: InstanceRow, use: Use, now: float) -> Step:
 def _booting(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool, now: float) -> Step:
     waited = now - (row.booted_at or row.phase_since)
     if use.trouble is not None:
-        return Step("destroy", f"it could not be made ready: {use.trouble}")
+        return _finish(row, "destroy", f"it could not be made ready: {use.trouble}", now, lost=use.unpulled)
     if waited > pool.boot_timeout_s:
-        return Step(
-            "destroy", f"it took no job within {pool.boot_timeout_s:.0f} s: {row.evidence or 'no reason given'}"
-        )
+        why = f"it took no job within {pool.boot_timeout_s:.0f} s: {row.evidence or 'no reason given'}"
+        return _finish(row, "destroy", why, now, lost=use.unpulled)
     if not use.wanted and not use.busy and not use.unpulled:
         return Step("destroy", "nothing waits for it any more")
     if row.phase == "reachable":
@@ -338,9 +380,13 @@ def _ready(row: InstanceRow, use: Use, pool: Pool, now: float) -> Step:
         )
     if use.unpulled:
         return Step("pull", _OVER)
+    idle = now - (row.idle_since or row.phase_since)
+    if use.wanted and row.job is not None and idle >= max(pool.idle_s, UNUSED_S):
+        # No round starts it there, whatever the reason: it is not paid for until its time to live.
+        why = f"{row.job} waits for it since {idle:.0f} s, and was not started on it"
+        return Step("destroy", why, f"{row.node or row.label}: {why}")
     if use.wanted:
         return Step("use", "jobs wait for it")
-    idle = now - (row.idle_since or row.phase_since)
     if idle >= pool.idle_s:
         return _finish(row, pool.after, f"it had no job for {idle:.0f} s", now)
     return Step("wait", f"it has no job for {idle:.0f} s, and is kept for {pool.idle_s - idle:.0f} s more")

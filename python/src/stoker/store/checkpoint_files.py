@@ -54,11 +54,12 @@ class CheckpointFiles(Snapshots):
         """Give the files in `draft`, which are those of `digest`, their name, for `job`."""
         final = self.root / digest
         try:
-            if not final.is_dir():
+            if not self._whole(digest):
                 users = private_folder(draft.parent / "users")
                 (users / f"{mark_of_store(store)}.{job}").touch(mode=0o600)
                 for folder in (*(Path(place) for place, _names, _files in os.walk(draft)), draft.parent):
                     _sync(folder)
+                self._set_aside(final, users)
                 draft.parent.rename(final)
                 _sync(self.root)
             else:
@@ -66,6 +67,24 @@ class CheckpointFiles(Snapshots):
         except OSError as problem:
             raise self._failed(problem) from problem
         self.use(digest, store, job)
+
+    def _whole(self, digest: str) -> bool:
+        """Whether it is here, as its name says: one that was damaged since it came does not stand for a new one."""
+        from ansible_collections.stoker.fleet.plugins.module_utils import tree
+
+        place = self.tree(digest)
+        return place.is_dir() and tree.digest(os.fsencode(place))[0] == digest
+
+    def _set_aside(self, damaged: Path, users: Path) -> None:
+        """Make room for one that is whole; the jobs that it is kept for are noted in `users`, too."""
+        if not damaged.is_dir():
+            return
+        if (damaged / "users").is_dir():
+            for user in (damaged / "users").iterdir():
+                (users / user.name).touch(mode=0o600)
+        trash = self.root / f".new-{damaged.name[:12]}-{os.getpid()}"
+        damaged.rename(trash)
+        shutil.rmtree(trash)
 
     def release(self, digest: str, store: str, job: str) -> None:
         """`job` needs it no more; without any other that does, its files go."""

@@ -21,14 +21,15 @@ class InstanceRow:
 
     `id` names the intent, and `label` (`stoker/<store>/<id>`) what comes of it at the provider, who calls it
     `provider_id` (None: not known yet). `job` is whom it is held for now, None: nobody; `project` and `submitted_by`
-    are those of the job that it was rented for. `offer` is what was on offer when it was chosen, `why` the reason.
-    `price` is the bid, None: on-demand. `gpu_rate` and `disk_rate` are dollars per hour.
+    are those of the job that it is held for, or was last. `offer` is what was on offer when it was chosen, `why` the
+    reason. `price` is the bid, None: on-demand. `gpu_rate` and `disk_rate` are dollars per hour.
 
     `phase` is where it stands since `phase_since` (see INSTANCE_PHASES), `evidence` what says so. `problem` is what is
     wrong with it (`outbid`, `exited`, `offline`, ...) since `problem_since`. `asked_at`: when the create left.
     `seen_at`: when the provider last listed it. `booted_at`: since when this start of it is waited for.
     `ended_at`: when the provider showed it gone, or it was proven never to have been. `replaces` is the intent that it
-    stands in for. `epoch` is that of the dispatcher that changed it last.
+    stands in for. `epoch` is that of the dispatcher that changed it last. `account` is that of the provider which it is
+    of: only a key of that one shows it.
     """
 
     id: str
@@ -67,6 +68,7 @@ class InstanceRow:
     problem_since: float | None = None
     replaces: str | None = None
     epoch: int | None = None
+    account: int | None = None
 
     @property
     def live(self) -> bool:

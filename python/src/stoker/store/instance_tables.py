@@ -46,6 +46,7 @@ instances = Table(
     Column("ended_at", Double),
     Column("replaces", String(63)),
     Column("epoch", BigInteger),
+    Column("account", BigInteger),
     Index("instances_by_phase", "phase"),
     Index("instances_by_job", "job"),
 )

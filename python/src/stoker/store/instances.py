@@ -91,7 +91,8 @@ class Instances:
         values = dict(values)
         moved = values.get("phase", seen.phase) != seen.phase
         if moved:
-            values["phase_since"] = at
+            # What is put back as it was is so since it was.
+            values.setdefault("phase_since", at)
         if "problem" in values and values["problem"] != seen.problem:
             values.setdefault("problem_since", at if values["problem"] is not None else None)
         same = (_table.c.id == seen.id, _table.c.phase == seen.phase, _table.c.phase_since == seen.phase_since)

@@ -45,6 +45,7 @@ REVISIONS = (
     "0017",
     "0018",
     "0019",
+    "0020",
 )
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "stoker_version"

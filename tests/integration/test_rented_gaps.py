@@ -1,0 +1,254 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rented machines that nobody looked at for a while, or used again for another job: against the contract's provider."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from contracts.vast import Boot, Double, vast_double
+
+from stoker.dispatch import NodeInfo, RoundRequest, begin_round
+from stoker.operations import rented_losses, rented_renting
+from stoker.operations.rented_provider import provider
+from stoker.operations.rented_tending import Tended, tend
+from stoker.operations.rented_unpaid import unpaid
+from stoker.operations.session import Session
+from stoker.rented import cost, lifecycle
+from stoker.store import JobRow, NodeRow
+from stoker.store.instance_rows import InstanceRow
+
+SETTINGS = """
+pools:
+  cheap: {price: 0.5, image: "pytorch/pytorch:2.4", max: 2, idle_s: 60%s}
+"""
+
+
+@pytest.fixture
+def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
+    with vast_double(offers=[{}, {}, {}]) as double:
+        double.boot = Boot(1, 2, 5)
+        for name, value in double.environment.items():
+            monkeypatch.setenv(name, value)
+        yield double
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STOKER_STATE_HOME", str(tmp_path / "state"))
+    Path("stoker.yml").write_text(SETTINGS % "")
+    session = Session(store_url=f"sqlite:///{tmp_path}/store.db")
+    yield session
+    session.close()
+
+
+def job(session: Session, name: str = "train") -> JobRow:
+    return session.store.add_job(name, {"argv": ["true"]}, "pool:cheap")
+
+
+def turn(session: Session, double: Double, seconds: float = 0.0) -> Tended:
+    double.advance(seconds)
+    return tend(session, now=double.now)
+
+
+def ready(session: Session, double: Double) -> InstanceRow:
+    """A machine that is rented for the job that waits, and written down as one that takes jobs."""
+    turn(session, double)
+    turn(session, double, 30)
+    [row] = session.store.instances.all()
+    values = {"phase": "ready", "node": f"vast-{row.provider_id}", "ready_at": double.now(), "idle_since": double.now(),
+              "host_key": "ssh-ed25519 AAAA"}  # fmt: skip
+    changed = session.store.instances.change(row, values, now=double.now())
+    assert changed is not None
+    return changed
+
+
+def alerts(session: Session) -> list[str]:
+    return [alert.text for alert in session.store.samples.alerts()]
+
+
+def test_a_create_that_is_carried_out_after_it_was_taken_for_failed_is_ended(session: Session, double: Double) -> None:
+    waits = job(session)
+    turn(session, double)
+    [first] = session.store.instances.all()
+    # Its create is on its way for so long that it is given up, and its job with it.
+    late = double.provider.instances.pop(int(first.provider_id or 0))
+    unheard = {"phase": "asked", "provider_id": None}
+    assert session.store.instances.change(first, unheard, now=double.now()) is not None
+    session.store.request_stop(waits.id)
+    turn(session, double, 130)
+    assert [row.phase for row in session.store.instances.all(live=False)] == ["failed"]
+    double.provider.instances[late.id] = late
+    turn(session, double, 60)
+    turn(session, double, 60)
+    assert double.instances == {}
+    assert [(row.phase, row.provider_id) for row in session.store.instances.all(live=False)] == [("gone", late.id)]
+
+
+def test_a_create_that_answers_after_it_was_taken_for_failed_is_ended(session: Session, double: Double) -> None:
+    job(session)
+    slow = double.fault("create-slow", times=1)
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(turn, session, double)
+        deadline = time.monotonic() + 60
+        while not double.instances and time.monotonic() < deadline:
+            time.sleep(0.05)
+        [asked] = session.store.instances.all()
+        over = {"phase": "failed", "ended_at": double.now() + 3600}
+        assert session.store.instances.change(asked, over, now=double.now()) is not None
+        slow.release()
+        first.result(60)
+    assert double.instances == {}
+
+
+def test_one_with_a_label_of_this_store_and_no_row_is_an_alert_until_it_is_gone(
+    session: Session, double: Double
+) -> None:
+    job(session)
+    turn(session, double)
+    own = session.store.instances.store_id()
+    stray = double.foreign(f"stoker/{own}/{'0' * 12}")
+    turn(session, double, 5)
+    [told] = alerts(session)
+    assert told.startswith(f"instance {stray} is billed: its label is of this store, which has no such intent")
+    double.provider.instances.pop(stray)
+    turn(session, double, 5)
+    assert alerts(session) == []
+
+
+def test_no_machine_is_kept_for_a_job_that_its_queue_does_not_let_start(session: Session, double: Double) -> None:
+    session.store.queues.change("one", max_running=1)
+    jobs = [session.store.add_job(name, {"argv": ["true"]}, "pool:cheap", queue="one") for name in ("first", "second")]
+    machine = ready(session, double)
+    assert (machine.job, len(session.store.instances.all())) == (jobs[0].id, 1)
+
+
+def test_no_machine_is_rented_for_a_gang_that_has_lost_a_rank(session: Session, double: Double) -> None:
+    session.store.add_job("both", {"argv": ["true"]}, "pool:cheap", wants={"ranks": 2}, ranks=2)
+    rented_losses.fail(session.store, session.store.jobs()[0].id, "it is no good", double.now())
+    assert [row.state for row in session.store.jobs()].count("queued") == 1
+    turn(session, double)
+    assert session.store.instances.all(live=False) == []
+
+
+def test_a_machine_on_which_its_job_never_begins_is_ended_and_told_of(session: Session, double: Double) -> None:
+    waits = job(session)
+    machine = ready(session, double)
+    assert turn(session, double, 110).steps[machine.id].do == "use"
+    step = turn(session, double, 11).steps[machine.id]
+    assert (step.do, step.why) == ("destroy", f"{waits.id} waits for it since 121 s, and was not started on it")
+    [told] = alerts(session)
+    assert told == f"{machine.node}: {step.why}"
+
+
+def test_a_machine_that_does_not_answer_is_for_no_job(session: Session, double: Double) -> None:
+    waits = job(session)
+    machine = ready(session, double)
+    with session.store.write() as transaction:
+        transaction.put_node(NodeRow(str(machine.node), {}, None, 1.0, "no route", 3, offline_since=1.0))
+    turn(session, double, 121)
+    turn(session, double, 61)
+    [first, other] = session.store.instances.all(live=False)
+    assert (first.phase in ("destroying", "gone"), other.phase, other.job) == (True, "loading", waits.id)
+
+
+def of_project(session: Session, name: str, folder: str, by: str) -> JobRow:
+    Path(folder).mkdir()
+    (Path(folder) / "train.py").write_text(f"# {name}")
+    files = session.store.snapshots.take(Path(folder), max_bytes=1 << 20).as_spec()
+    return session.store.add_job(name, {"argv": ["true"], "snapshot": files}, "pool:cheap", submitted_by=by)
+
+
+def test_a_machine_that_is_used_again_is_paid_for_by_who_has_it(session: Session, double: Double) -> None:
+    Path("stoker.yml").write_text(SETTINGS.replace("idle_s: 60", "idle_s: 20000") % "" + "budget: {per_project: 0.4}\n")
+    first = of_project(session, "first", "a", "ann")
+    machine = ready(session, double)
+    assert (machine.job, machine.submitted_by) == (first.id, "ann")
+    session.store.request_stop(first.id)
+    second = of_project(session, "second", "b", "bob")
+    turn(session, double, 5)
+    [held] = session.store.instances.all()
+    assert (held.id, held.job, held.project, held.submitted_by) == (machine.id, second.id, "b", "bob")
+    turn(session, double, 5)
+    # More than an hour comes to what the second project may spend: its next job gets no machine, not even this one.
+    turn(session, double, 5000)
+    session.store.request_stop(second.id)
+    spent = cost.by(session.store.instances.intervals(), double.now(), cost.user)
+    assert spent["bob"].total > 10 * spent["ann"].total
+    third = session.store.add_job("third", second.spec, "pool:cheap", submitted_by="bob")
+    told = unpaid(session, [third], double.now())[third.id]
+    assert told.startswith(f"the budget of $0.40 for the project {held.project} is reached: $0.")
+    [node] = [NodeInfo(str(machine.node), (), {"stoker_pool": "cheap"})]
+    assert begin_round(session.store, [node], RoundRequest(unpaid={third.id: told}), time.time()) == {}
+    waits = session.store.job(third.id)
+    assert waits is not None
+    assert (waits.state, waits.detail) == ("queued", told)
+    turn(session, double, 5)
+    assert [row.job for row in session.store.instances.all(live=False)] == [None]
+
+
+def test_time_in_which_nobody_looked_costs_no_less_than_it_may(session: Session, double: Double) -> None:
+    job(session)
+    turn(session, double)
+    turn(session, double, 36_000)
+    [row] = session.store.instances.all(live=False)
+    told = cost.of(session.store.instances.intervals(row.id), double.now())
+    assert told.total >= double.billed(int(row.provider_id or 0)).total > 3
+
+
+def test_what_is_found_by_its_label_costs_since_it_was_asked_for(session: Session, double: Double) -> None:
+    job(session)
+    double.fault("create-reply-lost", times=1)
+    turn(session, double)
+    turn(session, double, 36_000)
+    [row] = session.store.instances.all(live=False)
+    told = cost.of(session.store.instances.intervals(row.id), double.now())
+    assert told.total >= double.billed(int(row.provider_id or 0)).total > 3
+
+
+def test_what_is_stopped_stays_so_whoever_rented_or_started_it(session: Session, double: Double) -> None:
+    Path("stoker.yml").write_text(SETTINGS % ", after: stop")
+    rented_renting.by_hand(session, provider(), "cheap", session.config.pools["cheap"])
+    machine = ready(session, double)
+    # As a setup that is over writes it down.
+    again = session.store.instances.change(machine, lifecycle.provisioned(machine, str(machine.node), double.now()))
+    assert again is not None
+    for _ in range(2):
+        steps = [turn(session, double, 61).steps[machine.id].do for _ in range(3)]
+        assert (steps[0], steps[-1]) == ("stop", "wait")
+        [row] = session.store.instances.all()
+        assert row.phase == "stopped"
+        # `vast start`: until it is ready, or stopped again.
+        begun = session.store.instances.change(row, {**lifecycle.wished(row), "phase": "loading"})
+        assert begun is not None
+        session.store.instances.change(begun, lifecycle.provisioned(begun, str(row.node), double.now()))
+        double.provider.instances[int(row.provider_id or 0)].intended = "running"
+
+
+def test_a_start_that_is_refused_keeps_the_disk(session: Session, double: Double) -> None:
+    Path("stoker.yml").write_text(SETTINGS.replace("max: 2", "max: 1") % ", after: stop")
+    over = job(session)
+    machine = ready(session, double)
+    session.store.request_stop(over.id)
+    for _ in range(3):
+        turn(session, double, 61)
+    [row] = session.store.instances.all()
+    assert row.phase == "stopped"
+    double.credit(0)
+    job(session)
+    for _ in range(6):
+        tended = turn(session, double, 61)
+    [again] = session.store.instances.all()
+    assert (again.phase, again.problem, again.phase_since) == ("stopped", "refused", row.phase_since), tended
+    assert "start: vast.ai said no" in tended.problems[0].message
+    [told] = alerts(session)
+    assert told.startswith(f"{machine.node}: the provider does not start it: ")
+    double.credit(100)
+    turn(session, double, 61)
+    assert [row.phase for row in session.store.instances.all()] == ["loading"]
