@@ -221,6 +221,16 @@ def test_init_with_a_template_gives_a_training_that_validates(
     assert Path("requirements.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", [".env", "keys/id_rsa"])
+def test_data_with_what_may_be_secrets_is_refused_before_anything_is_sent(stoker: Stoker, name: str) -> None:
+    for file in ("data/x.csv", f"data/{name}"):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text("1")
+    said = stoker("run", "--on", "n1", "--dataset", "data", "--", "true")
+    assert said.code == 2
+    assert f"holds what may be secrets: data/{name} (next: take them out of it)" in said.err
+
+
 def test_init_refuses_a_template_that_there_is_not(stoker: Stoker) -> None:
     said = stoker("init", "--template", "caffe")
     assert said.code == 2

@@ -33,6 +33,7 @@ def described(session: Session, named: str) -> dict[str, Any]:
     if not path.exists():
         raise UsageError(f"--dataset: there is no {path}")
     try:
+        _refuse_secrets(path)
         digest, files, total = _read(session, path)
     except OSError as problem:
         why = problem.strerror or problem
@@ -43,6 +44,17 @@ def described(session: Session, named: str) -> dict[str, Any]:
         "digest": digest, "name": path.name, "files": files, "bytes": total, "folder": str(path),
         "host": platform.node(),
     }  # fmt: skip
+
+
+def _refuse_secrets(path: Path) -> None:
+    """Data stays on its node for every job there: what may be a key or a password is no part of it."""
+    from ansible_collections.stoker.fleet.plugins.module_utils import project_files, tree
+
+    found = [os.fsdecode(name) for name in sorted(tree.beside(os.fsencode(path))) if project_files.is_secret(name)]
+    if found:
+        shown = ", ".join(ascii(name)[1:-1] for name in found[:3])
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        raise UsageError(f"--dataset: {path} holds what may be secrets: {shown}{more}", next_step="take them out of it")
 
 
 def label(dataset: Mapping[str, Any]) -> str:
