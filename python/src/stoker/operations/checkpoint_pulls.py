@@ -7,17 +7,17 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stoker.dispatch.model import LAST_PULL_S
 from stoker.errors import StokerError
 from stoker.operations import results
+from stoker.operations.claims import holding
 from stoker.operations.rounds import ask_nodes
 from stoker.operations.values import Problem
 
@@ -71,10 +71,12 @@ def pull(session: Session, row: JobRow, node: str, *, ask: bool | None = None) -
 
     `ask`: have it written first; by default as the job says.
     """
+    from stoker.store.checkpoints import LEASE_S
+
     claimed = session.store.checkpoints.claim(row.id)
     if claimed is None:
         return Pulled(row.id, "busy", "it is being fetched")
-    with holding(session, claimed):
+    with holding(partial(session.store.checkpoints.renew, claimed), LEASE_S):
         try:
             left = results.fetch_left(session, row, node)
             if not row.spec.get("checkpoints"):
@@ -220,30 +222,6 @@ def use(session: Session, job: str) -> None:
     for row in session.store.checkpoints.of(job):
         if row.place == files.place and row.digest in files.here():
             files.use(row.digest, session.store.url, job)
-
-
-@contextmanager
-def holding(session: Session, claimed: PullRow) -> Iterator[None]:
-    """Keep a claim while it takes its time, and no longer than this process lives."""
-    from stoker.store.checkpoints import LEASE_S
-
-    over = threading.Event()
-
-    def renew() -> None:
-        while not over.wait(LEASE_S / 3):
-            try:
-                if not session.store.checkpoints.renew(claimed):
-                    return
-            except StokerError:
-                continue  # writing down what came tells whether the claim still holds
-
-    keeper = threading.Thread(target=renew, daemon=True)
-    keeper.start()
-    try:
-        yield
-    finally:
-        over.set()
-        keeper.join()
 
 
 class Keeper:

@@ -11,16 +11,15 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stoker.errors import StokerError
+from stoker.operations.claims import holding
 from stoker.operations.values import Problem, Results
 
 if TYPE_CHECKING:
@@ -76,6 +75,7 @@ def fetch(session: Session, jobs: Sequence[str] | None = None) -> tuple[Problem,
     wrote last of their checkpoints.
     """
     from stoker.operations.checkpoint_pulls import last
+    from stoker.store.due import LEASE_S
 
     lost = last(session, jobs) if jobs is not None else ()
     due = [row for row in session.store.due.jobs() if jobs is None or row.id in jobs]
@@ -88,7 +88,7 @@ def fetch(session: Session, jobs: Sequence[str] | None = None) -> tuple[Problem,
         claimed = _claimed(session, row.id, wait=jobs is not None)
         if claimed is None:
             continue
-        with _holding(session, claimed):
+        with holding(partial(session.store.due.renew, claimed), LEASE_S):
             problem = _fetch(session, claimed)
         if problem is not None:
             problems.append(problem)
@@ -105,30 +105,6 @@ def _claimed(session: Session, job: str, *, wait: bool) -> JobRow | None:
         if now is None or not now.results_due:
             return None
         time.sleep(0.2)
-
-
-@contextmanager
-def _holding(session: Session, job: JobRow) -> Iterator[None]:
-    """Keep the claim while it takes its time, and no longer than this process lives."""
-    from stoker.store.due import LEASE_S
-
-    over = threading.Event()
-
-    def renew() -> None:
-        while not over.wait(LEASE_S / 3):
-            try:
-                if not session.store.due.renew(job):
-                    return
-            except StokerError:
-                continue  # writing down what came tells whether the claim still holds
-
-    keeper = threading.Thread(target=renew, daemon=True)
-    keeper.start()
-    try:
-        yield
-    finally:
-        over.set()
-        keeper.join()
 
 
 def _fetch(session: Session, row: JobRow) -> Problem | None:
