@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -229,6 +230,21 @@ def test_what_is_stopped_stays_so_whoever_rented_or_started_it(session: Session,
         assert begun is not None
         session.store.instances.change(begun, lifecycle.provisioned(begun, str(row.node), double.now()))
         double.provider.instances[int(row.provider_id or 0)].intended = "running"
+
+
+def test_who_tends_a_machine_meanwhile_stops_what_somebody_wants_stopped(session: Session, double: Double) -> None:
+    """`vast stop` writes its wish down: a dispatcher that knows nothing else of it neither uses nor destroys it."""
+    job(session)
+    machine = ready(session, double)
+    assert turn(session, double, 1).steps[machine.id].do == "use"
+    assert session.store.instances.change(machine, lifecycle.unwanted(machine)) is not None
+    assert turn(session, double, 1).steps[machine.id].do == "stop"
+    [row] = [each for each in session.store.instances.all() if each.id == machine.id]
+    assert (row.phase, lifecycle.to_stop(row), row.why) == ("stopping", False, machine.why), "it is fulfilled"
+    # Whoever wants it back takes the wish back.
+    wanted = replace(row, **lifecycle.wished(replace(row, **lifecycle.unwanted(row))))
+    assert (lifecycle.by_hand(wanted), lifecycle.to_stop(wanted)) == (True, False)
+    assert lifecycle.fulfilled(wanted)["why"] == machine.why
 
 
 def test_a_start_that_is_refused_keeps_the_disk(session: Session, double: Double) -> None:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from stoker.store.instances import Instances
 
 Ends = Mapping[str, Literal["stop", "destroy"]]
-# The sooner a machine can take a job, the later it is here.
 # How long a machine that is ready again is taken to answer, whatever was heard of its node before.
 SILENT_S = 120.0
+# The sooner a machine can take a job, the later it is here.
 _NEARER = ("stopped", "intended", "asked", "loading", "reachable", "ready")
 
 
