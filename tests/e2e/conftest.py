@@ -14,6 +14,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from cli import Cli
+from contracts.vast import Boot, Double, vast_double
+from testbed import PlainNode
 
 
 @pytest.fixture
@@ -43,3 +45,23 @@ def stores(request: pytest.FixtureRequest) -> Callable[[Cli], None]:
             cli.env["STOKER_STORE_URL"] = request.getfixturevalue("postgres_url")
 
     return use
+
+
+@pytest.fixture
+def double(nodes: Callable[..., list[PlainNode]]) -> Iterator[Double]:
+    """The stand-in of vast.ai, in real time; its machines are two real ssh nodes."""
+    with vast_double(machines=nodes(2), speed=1.0) as double:
+        double.boot = Boot(0.2, 0.5, 1.0)
+        yield double
+
+
+@pytest.fixture
+def renter(tmp_path: Path, double: Double, request: pytest.FixtureRequest) -> Iterator[Cli]:
+    """A command line, its stoker.yml SETTINGS of the test's module. No inventory: this machine, and what is rented."""
+    (tmp_path / "proj").mkdir()
+    cli = Cli(tmp_path / "proj", tmp_path / "none")
+    del cli.env["STOKER_INVENTORY"]
+    cli.env |= {**double.environment, "STOKER_STORE_URL": f"sqlite:///{tmp_path}/store.db"}
+    (cli.folder / "stoker.yml").write_text(request.module.SETTINGS)
+    yield cli
+    cli.close()

@@ -10,15 +10,13 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli import Cli, until
-from contracts.vast import Boot, Double, vast_double
+from contracts.vast import Double
 from test_checkpoints import TRAINS
-from testbed import PlainNode
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="rented machines are logged in to as root")
 SETTINGS = """
@@ -29,23 +27,9 @@ budget: {per_day: 20}
 
 
 @pytest.fixture
-def double(nodes: Callable[..., list[PlainNode]]) -> Iterator[Double]:
-    with vast_double(machines=nodes(2), speed=1.0) as double:
-        double.boot = Boot(0.2, 0.5, 1.0)
-        yield double
-
-
-@pytest.fixture
-def cli(tmp_path: Path, double: Double) -> Iterator[Cli]:
-    (tmp_path / "proj").mkdir()
-    cli = Cli(tmp_path / "proj", tmp_path / "none")
-    # No inventory is named: this machine alone, and what is rented.
-    del cli.env["STOKER_INVENTORY"]
-    cli.env |= {**double.environment, "STOKER_STORE_URL": f"sqlite:///{tmp_path}/store.db"}
-    (cli.folder / "stoker.yml").write_text(SETTINGS)
-    (cli.folder / "train.py").write_text(TRAINS)
-    yield cli
-    cli.close()
+def cli(renter: Cli) -> Cli:
+    (renter.folder / "train.py").write_text(TRAINS)
+    return renter
 
 
 def machines(cli: Cli, *options: str) -> list[dict[str, Any]]:

@@ -11,13 +11,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from cli import Cli
-from contracts.vast import Boot, Double, vast_double
-from testbed import PlainNode
 from testbed.programs import programs_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="rented machines are logged in to as root")
@@ -31,29 +28,12 @@ def trainer() -> Path:
     return programs_of("starters", wanted, "PyTorch, JAX and Transformers", by_pip=True, timeout_s=1200)
 
 
-@pytest.fixture
-def double(nodes: Callable[..., list[PlainNode]]) -> Iterator[Double]:
-    with vast_double(machines=nodes(1), speed=1.0) as double:
-        double.boot = Boot(0.2, 0.5, 1.0)
-        yield double
-
-
-@pytest.fixture
-def cli(tmp_path: Path, double: Double) -> Iterator[Cli]:
-    (tmp_path / "new").mkdir()
-    cli = Cli(tmp_path / "new", tmp_path / "none")
-    del cli.env["STOKER_INVENTORY"]
-    cli.env |= {**double.environment, "STOKER_STORE_URL": f"sqlite:///{tmp_path}/store.db"}
-    (cli.folder / "stoker.yml").write_text(SETTINGS)
-    yield cli
-    cli.close()
-
-
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("starter", "steps"), [("pytorch", 400), ("jax", 400), ("huggingface", 100)])
 def test_a_training_runs_on_a_rented_machine_and_goes_on_from_its_checkpoint(
-    cli: Cli, double: Double, trainer: Path, starter: str, steps: int
+    renter: Cli, trainer: Path, starter: str, steps: int
 ) -> None:
+    cli = renter
     assert cli("init", "--template", starter).code == 0
     file = cli.folder / "experiment.yml"
     file.write_text(re.sub("# on: .*", "on: pool:cheap", file.read_text()))
