@@ -91,7 +91,7 @@ class Place:
     def warm(self) -> None:
         """Have a launcher that answers: the first run only starts it."""
         self.stoker("jobs", "--live")
-        wait_until(lambda: any(path.is_socket() for path in launcher_dir().iterdir()), "a launcher", 20)
+        wait_until(lambda: any(path.is_socket() for path in launcher_dir().iterdir()), "a launcher", 180)
 
     def jobs_on_all(self, argv: Sequence[str], each: int = 1) -> list[str]:
         """Write `each` jobs for each node into the store. Nothing is started. The ids."""

@@ -68,11 +68,11 @@ class Backend:
         return self.side.observe(job)
 
     def wait(
-        self, job: str, until: Callable[[Observation], bool] | None = None, timeout_s: float = 60.0
+        self, job: str, until: Callable[[Observation], bool] | None = None, timeout_s: float = 150.0
     ) -> Observation:
         return self.side.wait(job, until, timeout_s)
 
-    def wait_for_line(self, job: str, line: str, timeout_s: float = 60.0) -> Observation:
+    def wait_for_line(self, job: str, line: str, timeout_s: float = 150.0) -> Observation:
         return self.wait(job, lambda seen: seen["last_line"] == line, timeout_s)
 
     # -- read_log

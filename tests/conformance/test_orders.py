@@ -207,7 +207,7 @@ def test_a_job_whose_leavings_still_live_is_not_removed(backend: Backend, job: s
     assert (answer["ok"], answer["error"]["code"]) == (False, "conflict"), answer
     kept = backend.side.ask("clean", jobs=[name])
     assert kept["removed"] == [] or time.time() - seen["ended_at"] > 4, kept
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     while backend.processes("sleep 0.75", "sleep 0.75;"):
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -67,7 +67,7 @@ class Cli:
             process.communicate()
 
 
-def until(true: Callable[[], object], what: str, timeout_s: float = 60) -> None:
+def until(true: Callable[[], object], what: str, timeout_s: float = 150) -> None:
     """Wait for it. What is dear to ask, a process mostly, is asked less often the longer it takes: what is waited for
     needs the processor."""
     began = time.monotonic()

@@ -165,7 +165,7 @@ def test_a_command_that_does_not_exist(stoker: Stoker, node: PlainNode) -> None:
 
 def run(command: list[str], cli: Cli) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **cli.env}
-    return subprocess.run(command, cwd=cli.folder, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=cli.folder, env=env, capture_output=True, text=True, timeout=180, check=False)
 
 
 def test_a_node_that_answers_nothing_and_keys_that_do_not_fit(

@@ -74,15 +74,15 @@ def test_a_job_whose_node_dies_ends_elsewhere_as_if_nothing_had_been(
         options=(*KEEPS, "--checkpoint-every", "1s", "--lease", "move:15s", "--grace", "0"),
     )  # fmt: skip
     loop = cli.start("dispatch", "--loop", "--interval", "1s")
-    until(lambda: steps(cli, job) == [20], "the second checkpoint came", 90)
+    until(lambda: steps(cli, job) == [20], "the second checkpoint came", 180)
     node = cli.job(job)["node"]
     {"n1": first, "n2": second}[node].stop()
     never.touch()
     other = {"n1": "n2", "n2": "n1"}[node]
     until(lambda: cli.job(job)["node"] == other and cli.job(job)["state"] == "running", "it goes on elsewhere", 180)
-    until(lambda: steps(cli, job)[0] == 30, "its next one came", 90)
+    until(lambda: steps(cli, job)[0] == 30, "its next one came", 180)
     end.touch()
-    until(lambda: cli.job(job)["state"] == "succeeded", "it ends", 90)
+    until(lambda: cli.job(job)["state"] == "succeeded", "it ends", 180)
     loop.send_signal(signal.SIGTERM)
     loop.wait(60)
     assert cli("logs", job).out == f"begins at 20\ntotal {sum(range(41))}\n"
@@ -126,7 +126,7 @@ def test_a_half_or_damaged_checkpoint_never_counts(stoker: Stoker, node: PlainNo
     cli = stoker(node)
     first, last = tmp_path / "first", tmp_path / "last"
     job = cli.run("python3", "train.py", "25", f"15={first}", f"25={last}", options=KEEPS)
-    until(lambda: cli("checkpoint", "pull", job).code == 0, "the first checkpoint came", 90)
+    until(lambda: cli("checkpoint", "pull", job).code == 0, "the first checkpoint came", 180)
     # The connection that brings the second one cuts it.
     real, tools = shutil.which("rsync"), tmp_path / "tools"
     tools.mkdir()
@@ -137,9 +137,9 @@ def test_a_half_or_damaged_checkpoint_never_counts(stoker: Stoker, node: PlainNo
     (tools / "rsync").chmod(0o755)
     first.touch()
     there = node.home / "proj" / "out"
-    until((there / "step-20.txt").exists, "the second is written", 60)
+    until((there / "step-20.txt").exists, "the second is written", 180)
     cut = {"PATH": f"{tools}:{os.environ['PATH']}", "STOKER_LAUNCHER": "off"}
-    until(lambda: "came in part" in cli("checkpoint", "pull", job, env=cut).out, "it is refused", 60)
+    until(lambda: "came in part" in cli("checkpoint", "pull", job, env=cut).out, "it is refused", 180)
     assert steps(cli, job) == [10]
     assert "came in part" in events(cli, job, "checkpoint.refused")[-1]["data"]["reason"]
     with (there / "step-30.txt").open("w") as half:
@@ -182,16 +182,16 @@ def test_what_a_job_left_is_fetched_when_it_fails_or_is_stopped_and_said_when_it
     assert (project / "results" / "of-1").read_text() == "1\n", "attempts have folders of their own: this one is gone"
     (left,) = events(cli, job, "results.left")
     assert (left["attempt"], left["data"]["files"]) == (1, 1)
-    until(lambda: cli.job(job, "--live")["state"] == "running", "it runs", 90)
+    until(lambda: cli.job(job, "--live")["state"] == "running", "it runs", 180)
     last = first.state_dir / "jobs" / job / "2/tree/last.pt"
     # What is killed just after it wrote may be cut off.
-    until(lambda: last.exists() and time.time() - last.stat().st_mtime > 6, "it wrote something, a while ago", 90)
+    until(lambda: last.exists() and time.time() - last.stat().st_mtime > 6, "it wrote something, a while ago", 180)
     stopped = cli("stop", job)
     assert (stopped.code, (project / "results" / "of-2").read_text()) == (0, "2\n"), stopped
     (newest, _) = cli.job(job)["checkpoints"]["newest"], None
     assert newest[0]["attempt"] == 2
     away = cli.run("sh", "-c", "mkdir -p results; echo 1 > results/x; exec sleep 600", options=(*options, "--on", "n2"))
-    until(lambda: cli.job(away, "--live")["state"] == "running", "it runs", 90)
+    until(lambda: cli.job(away, "--live")["state"] == "running", "it runs", 180)
     second.down()
     said = cli("stop", "--give-up", away)
     assert said.code == 0, said
@@ -219,7 +219,7 @@ def test_a_job_that_is_asked_writes_one_and_a_drain_takes_it_along(
     cli = stoker(*nodes(2))
     options = ("--checkpoints", "last.txt", "--checkpoint-signal", "USR1", "--workdir", ".")
     job = cli.run("sh", "-c", ASKED, options=options)
-    until(lambda: cli.job(job, "--live")["state"] == "running", "it runs", 60)
+    until(lambda: cli.job(job, "--live")["state"] == "running", "it runs", 180)
     first = cli.job(job)["node"]
     nothing = cli("checkpoint", "pull", job)
     assert (nothing.code, "nothing to fetch" in nothing.out) == (1, True), nothing

@@ -84,7 +84,7 @@ def test_converge_idempotence_verify(controller: Path, tmp_path: Path) -> None:
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(controller.parent / "cp"),
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache/collections"), "ANSIBLE_PIPELINING": "True",
     }  # fmt: skip
-    subprocess.run([sys.executable, ".ci/link-collection", ".cache/collections"], cwd=ROOT, check=True, timeout=60)
+    subprocess.run([sys.executable, ".ci/link-collection", ".cache/collections"], cwd=ROOT, check=True, timeout=180)
     done = subprocess.run(
         [BIN / "molecule", "test", "--scenario-name", "dispatcher", "--destroy", "never"], cwd=ROOT / "extensions",
         env=env, stdin=subprocess.DEVNULL, text=True, timeout=850, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -119,7 +119,7 @@ class Machine:
         """What systemd says of the unit, of the system's or of the user's (`--user`)."""
         asked = "LoadState,ActiveState,UnitFileState,MainPID"
         done = self.node.ssh(
-            f"XDG_RUNTIME_DIR=/run/user/0 systemctl {option} show -p {asked} stoker-dispatch", timeout_s=60
+            f"XDG_RUNTIME_DIR=/run/user/0 systemctl {option} show -p {asked} stoker-dispatch", timeout_s=180
         )
         assert done.returncode == 0, done.stderr
         return dict(line.split("=", 1) for line in done.stdout.split())

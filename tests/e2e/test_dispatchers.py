@@ -112,7 +112,7 @@ class Eye:
         assert row is not None
         return row
 
-    def reach(self, job: str, state: str, timeout_s: float = 90) -> None:
+    def reach(self, job: str, state: str, timeout_s: float = 150) -> None:
         until(lambda: self.job(job).state == state, f"{job} is {state}", timeout_s)
 
     def standing(self) -> dict[int, str]:
@@ -120,7 +120,7 @@ class Eye:
         with open_store(self._url) as store:
             return {row.pid: "leads" if row.leader else "stands by" for row in store.dispatchers.list()}
 
-    def stands(self, loop: subprocess.Popen[bytes], how: str, timeout_s: float = 90) -> None:
+    def stands(self, loop: subprocess.Popen[bytes], how: str, timeout_s: float = 150) -> None:
         until(lambda: self.standing().get(loop.pid) == how, f"{loop.pid} {how}", timeout_s)
 
     def everything(self, jobs: tuple[str, ...]) -> tuple[list[JobRow], list[list[AttemptRow]], list[EventRow]]:
@@ -199,7 +199,7 @@ def test_another_one_leads_when_the_leader_is_killed_or_stopped(
     eye.stands(second, "stands by")
     for loop in (second, third):
         loop.send_signal(signal.SIGTERM)
-        out, _err = loop.communicate(timeout=60)
+        out, _err = loop.communicate(timeout=180)
         assert loop.returncode == 0
         assert b"leads, epoch" in out
     assert Path(node.home, "marks").read_text() == "ran\nran\n"

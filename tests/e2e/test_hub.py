@@ -35,7 +35,7 @@ def test_a_node_fetches_a_model_and_the_token_is_nowhere(stoker: Stoker, node: P
         said = cli("data", "fetch", "hf:org/Tiny-1.5", "--on", "n1", "--json", env=env)
         assert said.code == 0, said
         job = said.json()["job"]["id"]
-        until(lambda: len(hub.asked) > 1, "a file is asked for", 60)
+        until(lambda: len(hub.asked) > 1, "a file is asked for", 180)
         assert not [line for line in command_lines() if TOKEN.encode() in line]
         hub.gate.set()
         assert cli("wait", job).code == 0

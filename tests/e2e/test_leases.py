@@ -49,7 +49,7 @@ def test_a_job_moves_once_and_what_is_left_of_it_is_ended(
         cli.env["STOKER_STORE_URL"] = request.getfixturevalue("postgres_url")
     cli.start("dispatch", "--loop", "--interval", "1s")
     job = cli.run("sleep", "7301", options=("--lease", "move:50s", "--grace", "0"))
-    until(lambda: cli.job(job)["state"] == "running", "it runs", 90)
+    until(lambda: cli.job(job)["state"] == "running", "it runs", 180)
     assert cli.job(job)["node"] == "i1"
     if frozen:
         watchers = [process.pid for name in ("stoker-superv", "stoker-record") for process in named(one, name)]
@@ -61,8 +61,8 @@ def test_a_job_moves_once_and_what_is_left_of_it_is_ended(
     assert bool(named(one, "sleep 7301")) is frozen, "the node itself ends it before that"
     until(lambda: cli.job(job)["state"] == "running", "it runs there")
     one.heal()
-    until(lambda: not named(one, "sleep 7301"), "the old one is ended", 90)
-    until(lambda: "attempt.late" in [event["type"] for event in events(cli, job)], "its end is known", 60)
+    until(lambda: not named(one, "sleep 7301"), "the old one is ended", 180)
+    until(lambda: "attempt.late" in [event["type"] for event in events(cli, job)], "its end is known", 180)
     told = cli.job(job)
     assert (told["state"], told["node"], told["attempt"]) == ("running", "i2", 2)
     history = [event["type"] for event in events(cli, job)]
@@ -83,12 +83,12 @@ def test_a_short_absence_neither_ends_nor_doubles_a_job(stoker: Stoker, isolated
     assert len(before) == 2
     cli.start("dispatch", "--loop", "--interval", "1s")
     one.partition()
-    until(lambda: cli.job(moving)["unreachable_since"] is not None, "it is noticed", 90)
+    until(lambda: cli.job(moving)["unreachable_since"] is not None, "it is noticed", 180)
     away = cli("job", kept)
     assert "last seen running; it is left alone until the node answers, and is not started elsewhere" in away.out
     assert "after 3 m 00 s without a word the node ends it, and it starts elsewhere" in cli("job", moving).out
     one.heal()
-    until(lambda: cli.job(moving)["unreachable_since"] is None, "it is back", 90)
+    until(lambda: cli.job(moving)["unreachable_since"] is None, "it is back", 180)
     for job in (moving, kept):
         assert (cli.job(job, "--live")["state"], cli.job(job)["attempt"]) == ("running", 1)
         assert [event["type"] for event in events(cli, job)] == ["job.queued", "job.starting", "job.running"]
@@ -104,7 +104,7 @@ def test_a_node_that_booted_proves_the_loss(stoker: Stoker, isolated_nodes: Isol
     cli, (one,) = fleet(stoker, isolated_nodes, 1)
     job = cli.run("sleep", "7304", options=("--retries", "1"))
     one.reboot()
-    until(lambda: cli("dispatch").code == 0 and cli.job(job)["attempt"] == 2, "it is tried again", 60)
+    until(lambda: cli("dispatch").code == 0 and cli.job(job)["attempt"] == 2, "it is tried again", 180)
     assert [event["data"].get("reason") for event in events(cli, job) if event["type"] == "job.retry"] == ["reboot"]
     until(lambda: len(named(one, "sleep 7304")) == 1, "it runs again")
     cli("stop", job, "--grace", "0")

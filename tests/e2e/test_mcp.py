@@ -111,16 +111,16 @@ def test_a_call_can_be_cancelled_and_the_server_goes_on(here: Cli, wire: Callabl
     assert told["method"] == "notifications/progress"
     assert told["params"]["progressToken"] == "p"
     server.tell("notifications/cancelled", {"requestId": number, "reason": "the user went on"})
-    until(lambda: calls(here, "jobs.wait")[before:] == ["cancelled"], "the end of the call", 90)
+    until(lambda: calls(here, "jobs.wait")[before:] == ["cancelled"], "the end of the call", 180)
     assert server.answer(server.begin("ping"))["result"] == {}
     assert here.job(job, "--live")["state"] == "running"
     # The client dies in the middle of the next one: the call ends, the job does not.
     server.begin("tools/call", {"name": "jobs", "arguments": {"do": "wait", "job": job}})
-    until(lambda: calls(here, "jobs.wait")[before:] == ["cancelled", "running"], "the second call", 90)
+    until(lambda: calls(here, "jobs.wait")[before:] == ["cancelled", "running"], "the second call", 180)
     assert server.process.stdin is not None
     server.process.stdin.close()
     assert server.process.wait(90) == 0
-    until(lambda: calls(here, "jobs.wait")[before:] == ["cancelled", "cancelled"], "its end", 90)
+    until(lambda: calls(here, "jobs.wait")[before:] == ["cancelled", "cancelled"], "its end", 180)
     assert here.job(job, "--live")["state"] == "running"
     assert here("stop", job).code == 0
 
@@ -385,7 +385,7 @@ def test_over_http_nobody_comes_in_without_a_good_token(here: Cli, listening: st
     short = _token(here, "short", "read", "0.001s")
     ping = {"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {}}
     accept = {"Accept": "application/json, text/event-stream"}
-    with httpx2.Client(timeout=60) as client:
+    with httpx2.Client(timeout=180) as client:
         for header in (None, "Bearer", "Bearer wrong", f"Bearer {good}x", f"Bearer {short}", f"Basic {good}",
                        f"Bearer {'a' * 5000}"):  # fmt: skip
             headers = accept | ({"Authorization": header} if header else {})
@@ -423,10 +423,10 @@ def test_over_https_with_client_certificates(here: Cli, tmp_path: Path) -> None:
     with _served(here, "--tls-cert", str(server[0]), "--tls-key", str(server[1]), "--client-ca", str(ca[0])) as url:
         assert url.startswith("https://127.0.0.1:")
         known = ssl.create_default_context(cafile=str(ca[0]))
-        with httpx2.Client(verify=known, timeout=60) as plain, pytest.raises(httpx2.TransportError):
+        with httpx2.Client(verify=known, timeout=180) as plain, pytest.raises(httpx2.TransportError):
             plain.get(url)
         known.load_cert_chain(*client)
-        with httpx2.Client(verify=known, timeout=60) as proven:
+        with httpx2.Client(verify=known, timeout=180) as proven:
             assert proven.get(url).status_code == 401
             answered = proven.get(url, headers={"Authorization": f"Bearer {token}"})
             assert answered.status_code not in (401, 403, 421)
@@ -440,7 +440,7 @@ def _certificate(folder: Path, name: str) -> tuple[Path, Path]:
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
          "-keyout", str(key), "-out", str(cert), "-subj", f"/CN={name}", *signed, *more],
-        check=True, capture_output=True, timeout=60,
+        check=True, capture_output=True, timeout=180,
     )  # fmt: skip
     return cert, key
 

@@ -43,7 +43,7 @@ def test_two_assistants_see_each_other_share_a_thread_and_exchange_a_message(her
         assistant(over_stdio(here.env, here.folder), mode="legacy") as two,
     ):
         # Each is there from its start, and called what it calls itself once it has said so.
-        until(lambda: [s["client"] for s in sessions(here).values()] == ["mcp", "mcp"], "the sessions", 90)
+        until(lambda: [s["client"] for s in sessions(here).values()] == ["mcp", "mcp"], "the sessions", 180)
         seen = sessions(here)
         assert {(s["state"], s["via"], s["project"]) for s in seen.values()} == {("live", "stdio", here.folder.name)}
         assert len({s["pid"] for s in seen.values()}) == 2
@@ -67,20 +67,20 @@ def test_two_assistants_see_each_other_share_a_thread_and_exchange_a_message(her
         assert [t["text"] for t in read["thoughts"]] == ["one", "two", "go on with 3e-4"]
         assert read["thoughts"][0]["by"] == first
         assert "go on with 3e-4" in Path(read["file"]).read_text()
-    until(lambda: {s["state"] for s in sessions(here).values()} == {"ended"}, "the end of the sessions", 90)
+    until(lambda: {s["state"] for s in sessions(here).values()} == {"ended"}, "the end of the sessions", 180)
 
 
 @pytest.mark.accepts("C56")
 def test_the_session_of_a_server_that_is_killed_has_ended(here: Cli) -> None:
     server = Wire(here.env, here.folder)
     try:
-        until(lambda: [s["state"] for s in sessions(here).values()] == ["live"], "the session", 90)
+        until(lambda: [s["state"] for s in sessions(here).values()] == ["live"], "the session", 180)
         assert [s["client"] for s in sessions(here).values()] == [None]
         server.initialize()
-        until(lambda: [s["client"] for s in sessions(here).values()] == ["test"], "the name of the client", 90)
+        until(lambda: [s["client"] for s in sessions(here).values()] == ["test"], "the name of the client", 180)
         assert [s["pid"] for s in sessions(here).values()] == [server.process.pid]
         server.process.send_signal(signal.SIGKILL)
-        until(lambda: [s["state"] for s in sessions(here).values()] == ["ended"], "its end", 90)
+        until(lambda: [s["state"] for s in sessions(here).values()] == ["ended"], "its end", 180)
     finally:
         server.close()
 
@@ -99,7 +99,7 @@ def test_over_http_each_client_of_each_token_has_a_session(here: Cli) -> None:
         with assistant(over_http(url, tokens[0])) as ada, assistant(over_http(url, tokens[1]), mode="legacy") as bob:
             (mine,) = [s for s in bob.value("memory", do="session list")["value"]["sessions"] if s["mine"]]
             assert (mine["who"], mine["via"], mine["pid"]) == ("bob", "http", served.pid)
-            until(lambda: {s["who"] for s in sessions(here).values()} == {"ada", "bob"}, "the sessions", 90)
+            until(lambda: {s["who"] for s in sessions(here).values()} == {"ada", "bob"}, "the sessions", 180)
             ada.value("memory_change", do="session send", to=mine["id"], text="hello")
             got = bob.value("memory", do="session inbox")["value"]["messages"]
             assert [message["text"] for message in got] == ["hello"]
@@ -110,4 +110,4 @@ def test_over_http_each_client_of_each_token_has_a_session(here: Cli) -> None:
     finally:
         served.send_signal(signal.SIGTERM)
         served.wait(90)
-    until(lambda: {s["state"] for s in sessions(here).values()} == {"ended"}, "the end of the sessions", 90)
+    until(lambda: {s["state"] for s in sessions(here).values()} == {"ended"}, "the end of the sessions", 180)

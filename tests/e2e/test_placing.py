@@ -198,7 +198,7 @@ def test_a_gang_starts_on_all_nodes_or_none_and_is_stopped_as_one(stoker: Stoker
     assert [rank["state"] for rank in cli("job", job, "--json").json()["gang"]] == ["queued", "queued"]
     cli("stop", "--grace", "0", busy)
     assert cli("dispatch").code == 0
-    until(lambda: "rank 1 heard" in cli("logs", f"{job}-1").out, "they met", 90)
+    until(lambda: "rank 1 heard" in cli("logs", f"{job}-1").out, "they met", 180)
     stopped = cli("stop", "--grace", "0", f"{job}-1")
     assert (stopped.code, stopped.out.count("stopped")) == (0, 2), stopped
     assert [rank["state"] for rank in cli("job", job, "--json").json()["gang"]] == ["cancelled", "cancelled"]
@@ -210,7 +210,7 @@ def test_a_rank_that_is_killed_ends_the_other_one(stoker: Stoker, nodes: Nodes) 
     first, second = gpu_nodes(nodes, 1, 1)
     cli = stoker(first, second)
     job = gang_run(cli, "--gpus", "1", STAY_0="300", STAY_1="300")
-    until(lambda: "rank 1 heard" in cli("logs", f"{job}-1").out, "they met", 90)
+    until(lambda: "rank 1 heard" in cli("logs", f"{job}-1").out, "they met", 180)
     node = {"n1": first, "n2": second}[cli.job(f"{job}-1")["node"]]
     state = json.loads(Path(node.state_dir, "jobs", f"{job}-1", "1", "state.json").read_text())
     node.ssh(f"kill -{int(signal.SIGKILL)} {state['command']['pid']}")

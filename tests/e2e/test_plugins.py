@@ -77,7 +77,7 @@ def test_dispatchers_tell_listeners_what_changed_and_outlive_them(here: Cli) -> 
     folder = here.folder / "state/plugins"
     loop = here.start("dispatch", "--loop", "--interval", "1s")
     try:
-        until(lambda: (folder / "energy/started").exists(), "the start", 90)
+        until(lambda: (folder / "energy/started").exists(), "the start", 180)
         assert here("queue", "add", "--name", "heard", "--", "true").code == 0
 
         def heard() -> list[list[str]]:
@@ -90,7 +90,7 @@ def test_dispatchers_tell_listeners_what_changed_and_outlive_them(here: Cli) -> 
             return {one["name"]: one for one in here("plugins", "--json").json()["plugins"]}
 
         # They are told one after the other.
-        until(lambda: states()["raises"]["state"] == "failed", "the failure", 90)
+        until(lambda: states()["raises"]["state"] == "failed", "the failure", 180)
         told = states()
         assert told["energy"]["state"] == "on"
         assert told["raises"]["reason"].startswith("in event: LookupError: of job.")
@@ -162,4 +162,4 @@ def test_an_assistant_has_plugins_and_skills(here: Cli) -> None:
         assert "stoker://skills/tune" not in {str(one.uri) for one in helper.ask("list_resources").resources}
         (fault,) = helper.value("administration", do="skill check")["value"]["faults"]
         assert "SKILL.md:2: name: 'tuna' is not the name of its folder" in fault["reason"]
-    until(lambda: not (here.folder / "state/plugins/energy/started").exists(), "the stop", 90)
+    until(lambda: not (here.folder / "state/plugins/energy/started").exists(), "the stop", 180)

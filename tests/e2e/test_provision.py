@@ -108,7 +108,7 @@ def molecule(inventory: Path, folder: Path, *command: str) -> subprocess.Complet
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(inventory.parent / "cp"),
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache/collections"), "ANSIBLE_PIPELINING": "True",
     }  # fmt: skip
-    subprocess.run([sys.executable, ".ci/link-collection", ".cache/collections"], cwd=ROOT, check=True, timeout=60)
+    subprocess.run([sys.executable, ".ci/link-collection", ".cache/collections"], cwd=ROOT, check=True, timeout=180)
     return subprocess.run(
         [BIN / "molecule", *command], cwd=ROOT / "extensions", env=env, stdin=subprocess.DEVNULL, text=True,
         timeout=280, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -68,7 +68,7 @@ def memory(node: PlainNode, used_gb: float) -> None:
     (folder / "1/net/dev").write_text("Inter-|\n face |\n  eth0: 7000 9 3 0 0 0 0 0 8000 9 4 0 0 0 0 0\n")
 
 
-def lines(process: subprocess.Popen[bytes], enough: Callable[[list[str]], bool], timeout_s: float = 90) -> list[str]:
+def lines(process: subprocess.Popen[bytes], enough: Callable[[list[str]], bool], timeout_s: float = 150) -> list[str]:
     """What a process prints, until it is enough."""
     assert process.stdout is not None
     text, end = b"", time.monotonic() + timeout_s
@@ -216,7 +216,7 @@ class Screen:
             stderr=outside, env={**os.environ, **cli.env, "TERM": "xterm-256color"},
         )  # fmt: skip
 
-    def until(self, words: str, timeout_s: float = 90) -> None:
+    def until(self, words: str, timeout_s: float = 150) -> None:
         """Read until these words were shown."""
         end = time.monotonic() + timeout_s
         while words not in self.text:
@@ -271,7 +271,7 @@ def test_top_is_live_at_80_columns_and_restores_the_terminal(stoker: Stoker, two
         cli("stop", "--grace", "1", job)
         screen.text = ""
         screen.until("every 1 s")
-        end = time.monotonic() + 90
+        end = time.monotonic() + 150
         while "running" in "\n".join(screen.rows()):
             assert time.monotonic() < end
             screen.text = screen.text[-20000:]

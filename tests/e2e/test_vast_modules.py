@@ -208,7 +208,7 @@ class Listed:
     def __init__(self, plays: Plays) -> None:
         done = subprocess.run(
             [LIST, "-i", plays.inventory, "--list"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            env={**os.environ, "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True"}, cwd=plays.folder, timeout=60,
+            env={**os.environ, "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True"}, cwd=plays.folder, timeout=180,
         )  # fmt: skip
         self.code, self.err, self.out = done.returncode, done.stderr, done.stdout
         self.found = json.loads(done.stdout) if done.returncode == 0 else {}

@@ -100,7 +100,7 @@ def test_a_diamond_runs_in_order_whoever_is_killed(
     rounds = cli.start("dispatch", "--loop", "--interval", "1s", env=other)
     until(lambda: workflow(cli)["state"] != "running", "the workflow is over", 200)
     rounds.send_signal(signal.SIGINT)
-    rounds.communicate(timeout=60)
+    rounds.communicate(timeout=180)
     found = workflow(cli)
     assert found["state"] == "succeeded", found
     assert [(job["step"], job["state"], job["exit_code"]) for job in found["jobs"]] == [

@@ -39,7 +39,7 @@ def _side(node: PodmanNode, **more: Any) -> Iterator[NodeSide]:
     live = side.ask("reconcile", observe={"jobs": "live"})["attempts"]
     stops = [{"order": "stop", "job": s["job"], "attempt": s["attempt"], "grace_s": 0, "wait_s": 20} for s in live]
     side.ask("reconcile", orders=stops)
-    wait_until(lambda: node.containers() == [], "every container is removed", timeout_s=60, every_s=0.3)
+    wait_until(lambda: node.containers() == [], "every container is removed", timeout_s=180, every_s=0.3)
 
 
 def node_of(side: NodeSide) -> PodmanNode:
@@ -217,7 +217,7 @@ def test_ours_killed(side: NodeSide, roles: tuple[str, ...]) -> None:
     go(side, job)
     seen = side.wait(job)
     assert (seen["state"], seen["reason"], seen["exit_code"]) == ("failed", "code", 7), seen
-    wait_until(lambda: gpu_locks(side) == [], "the GPU is free", timeout_s=60, every_s=0.2)
+    wait_until(lambda: gpu_locks(side) == [], "the GPU is free", timeout_s=180, every_s=0.2)
 
 
 @pytest.mark.accepts("C15", "D15")
@@ -229,7 +229,7 @@ def test_both_killed_and_it_ends(side: NodeSide, then: str, end: tuple[Any, ...]
     side.kill(job, "supervisor", "recorder")
     go(side, job)
     running = ("podman", "container", "inspect", "--format", "'{{.State.Running}}'", name)
-    wait_until(lambda: "false" in side.node.ssh(" ".join(running)).stdout, "it ended", timeout_s=60, every_s=0.2)
+    wait_until(lambda: "false" in side.node.ssh(" ".join(running)).stdout, "it ended", timeout_s=180, every_s=0.2)
     seen = side.observe(job)
     assert (seen["state"], seen["exit_code"], seen["signal"]) == end, seen
     assert seen["ended_at"] > seen["started_at"]
@@ -250,7 +250,7 @@ def test_stop_after_ours_were_killed(side: NodeSide, roles: tuple[str, ...]) -> 
     seen = side.stop(job)
     assert seen["state"] == "cancelled", seen
     assert [p.argv for p in side.node.processes() if p.argv[:1] == ["sleep"]] == []  # type: ignore[attr-defined]
-    wait_until(lambda: gpu_locks(side) == [], "the GPU is free", timeout_s=60, every_s=0.2)
+    wait_until(lambda: gpu_locks(side) == [], "the GPU is free", timeout_s=180, every_s=0.2)
 
 
 @pytest.mark.accepts("C15", "D15")
@@ -272,7 +272,7 @@ def test_monitor_and_ours_killed(side: NodeSide) -> None:
     side.kill(job, "supervisor", "recorder")
     seen = side.wait(job, lambda seen: seen["supervised"] is True)
     assert seen["state"] == "running"
-    wait_until(lambda: gpu_locks(side) == [job], "its new supervisor holds the GPU", timeout_s=60, every_s=0.2)
+    wait_until(lambda: gpu_locks(side) == [job], "its new supervisor holds the GPU", timeout_s=180, every_s=0.2)
     go(side, job)
     seen = side.wait(job, timeout_s=40)
     assert (seen["state"], seen["reason"], seen["exit_code"]) == ("lost", "killed", None), seen
@@ -324,7 +324,7 @@ def test_after_a_boot_no_exit_code_is_believed(side: NodeSide) -> None:
     state = side.file(job, "state.json")
     side.kill(job, "supervisor", "recorder", "command")
     booted(side, job, boot_id="another", init_start=1)
-    wait_until(lambda: not alive(side, state["command"]["pid"]), "it ended", timeout_s=60)
+    wait_until(lambda: not alive(side, state["command"]["pid"]), "it ended", timeout_s=180)
     seen = side.observe(job)
     assert (seen["state"], seen["reason"], seen["exit_code"]) == ("lost", "reboot", None), seen
 
@@ -399,12 +399,12 @@ def test_an_engine_that_hangs(side: NodeSide) -> None:
             "not known, it ran when last seen: podman container gave no answer within 10 s"
         )
         side.start("late", "true", **BOX)
-        seen = side.wait("late", timeout_s=60)
+        seen = side.wait("late", timeout_s=180)
         assert (seen["state"], seen["reason"]) == ("failed", "start"), seen
         assert "podman image gave no answer within 10 s" in seen["error"]
     finally:
         tool.unlink()
-    seen = side.wait(job, timeout_s=60)
+    seen = side.wait(job, timeout_s=180)
     assert (seen["state"], seen["signal"]) == ("failed", 9), seen
 
 

@@ -61,7 +61,7 @@ def gpu_locks(side: NodeSide) -> list[str]:
 
 def released(side: NodeSide) -> None:
     """No GPU is held. The last of ours lets go a moment after the exit record is there."""
-    wait_until(lambda: gpu_locks(side) == [], "the GPU locks are free", timeout_s=60)
+    wait_until(lambda: gpu_locks(side) == [], "the GPU locks are free", timeout_s=180)
 
 
 def ready(side: NodeSide, job: str) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class Launched:
         return launcher_dir() / client.launcher_key(str(self.plain), code_fingerprint())
 
     def run(self, *args: str) -> tuple[int, str, str]:
-        done = subprocess.run([*self.command, *args], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([*self.command, *args], capture_output=True, text=True, timeout=180, check=False)
         return done.returncode, done.stdout, done.stderr
 
     def start(self, *args: str) -> subprocess.Popen[bytes]:
@@ -132,7 +132,7 @@ def running(text: str) -> list[int]:
     return [pid for pid in found if pid != os.getpid()]
 
 
-def wait_for(true: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
+def wait_for(true: Callable[[], bool], what: str, timeout_s: float = 150) -> None:
     deadline = time.monotonic() + timeout_s
     while not true():
         assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s"
@@ -182,7 +182,7 @@ def test_cold_and_warm_runs_are_the_same_to_the_byte(launched: Launched, work: P
     wait_for(launched.socket.exists, "a launcher")
     plain = str(launched.plain)
     for name, args in runs.items():
-        done = subprocess.run([plain, *args], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([plain, *args], capture_output=True, text=True, timeout=180, check=False)
         cold[name] = (done.returncode, done.stdout, done.stderr)
     launched.warm()
     warm = {name: launched.run(*args) for name, args in runs.items()}
@@ -250,7 +250,7 @@ def test_no_child_outlives_its_client(launched: Launched, work: Path, how: int) 
     process = launched.start("-i", "hosts", name)
     wait_for(lambda: bool(running(f"sleep {43210 + how}")), "the task's start")
     os.kill(process.pid, how)
-    code = process.wait(timeout=60)
+    code = process.wait(timeout=180)
     assert code == {signal.SIGKILL: -9, signal.SIGTERM: -15, signal.SIGINT: 99}[how]
     wait_for(lambda: not running(f"sleep {43210 + how}"), "the task's end")
     wait_for(lambda: children(launched.pid()) == [], "the child's end")
@@ -262,7 +262,7 @@ def test_a_launcher_that_is_killed_stops_its_run_and_is_replaced(launched: Launc
     process = launched.start("-i", "hosts", name)
     wait_for(lambda: bool(running("sleep 43333")), "the task's start")
     os.kill(launched.pid(), signal.SIGKILL)
-    assert process.wait(timeout=60) == 250
+    assert process.wait(timeout=180) == 250
     wait_for(lambda: not running("sleep 43333"), "the task's end")
     launched.give()
     assert launched.run("-i", "hosts", "play.yml")[0] == 0
@@ -276,7 +276,7 @@ def test_a_launcher_told_to_end_lets_its_run_end_first(launched: Launched, work:
     pid, process = launched.pid(), launched.start("-i", "hosts", name)
     wait_for(lambda: bool(running("sleep 2")), "the task's start")
     os.kill(pid, signal.SIGTERM)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=180) == 0
     wait_for(lambda: not alive(pid), "the launcher's end")
     assert not launched.socket.exists()
 
@@ -286,7 +286,7 @@ def test_an_idle_launcher_ends(launched: Launched, monkeypatch: pytest.MonkeyPat
     launched.run("--version")
     wait_for(launched.socket.exists, "a launcher")
     pid = launched.pid()
-    wait_for(lambda: not alive(pid), "the launcher's end", timeout_s=60)
+    wait_for(lambda: not alive(pid), "the launcher's end", timeout_s=180)
     assert not launched.socket.exists()
 
 

@@ -97,7 +97,7 @@ def test_a_create_that_answers_after_it_was_taken_for_failed_is_ended(session: S
     slow = double.fault("create-slow", times=1)
     with ThreadPoolExecutor(1) as other:
         first = other.submit(turn, session, double)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 150
         while not double.instances and time.monotonic() < deadline:
             time.sleep(0.05)
         [asked] = session.store.instances.all()

@@ -203,7 +203,7 @@ def test_a_create_in_flight_and_somebody_who_ends_the_job_meanwhile(session: Ses
     slow = double.fault("create-slow", times=1)
     with ThreadPoolExecutor(1) as other:
         first = other.submit(turn, session, double)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 150
         while not double.instances and time.monotonic() < deadline:
             time.sleep(0.05)
         session.store.request_stop(row.id)

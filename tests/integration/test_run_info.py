@@ -448,7 +448,7 @@ def test_the_last_line_of_a_job_that_is_over_needs_no_end(
     folder.mkdir()
     script = f"printf '%s' '{text}' > {name}; until test -e end; do sleep 0.1; done"
     side.start("cut-1", "sh", "-c", script, workdir=str(folder))
-    wait_until(lambda: (folder / name).exists() and (folder / name).read_text() == text, "the file", 60)
+    wait_until(lambda: (folder / name).exists() and (folder / name).read_text() == text, "the file", 180)
 
     def asked() -> dict[str, Any]:
         (told,) = side.ask("run_info", job="cut-1", path=name)["run"]["files"]

@@ -75,7 +75,7 @@ def test_other_keys_are_refused(node: PlainNode) -> None:
 def test_cut_ends_the_connection_and_not_the_job(node: PlainNode) -> None:
     node.ssh("nohup sleep 600 >/dev/null 2>&1 &")
     client = subprocess.Popen([*node.ssh_command(), "sleep 601"], stderr=subprocess.DEVNULL)
-    wait_until(lambda: len(node.processes()) == 2, "both sleeps", 60)
+    wait_until(lambda: len(node.processes()) == 2, "both sleeps", 180)
 
     assert node.cut() == 1
 
@@ -111,7 +111,7 @@ def test_ansible_reaches_all_nodes_of_the_inventory(nodes: Nodes, inventory: Cal
     path = inventory(nodes(2), groups={"pair": ["n1", "n2"]})
     argv = [str(Path(sys.executable).with_name("ansible")), "pair", "-i", str(path), "-m", "ping"]
 
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count('"ping": "pong"') == 2
@@ -145,7 +145,7 @@ def test_several_clear_the_same_leftovers() -> None:
 
     runs = [subprocess.Popen([sys.executable, "-c", CLEAR, tests], stderr=subprocess.PIPE, text=True) for _ in range(4)]
 
-    said = [run.communicate(timeout=60)[1] for run in runs]
+    said = [run.communicate(timeout=180)[1] for run in runs]
     assert [run.returncode for run in runs] == [0] * 4, said
     assert not folder.exists()
 

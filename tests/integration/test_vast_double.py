@@ -101,14 +101,14 @@ def rent(double: Double, bed: Bed, **fields: Any) -> int:
 def call(double: Double, method: str, path: str, body: dict[str, Any]) -> Any:
     headers = {"Authorization": f"Bearer {double.key}", "Content-Type": "application/json"}
     request = urllib.request.Request(double.url + path, json.dumps(body).encode(), headers, method=method)
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=180) as answer:
         return json.load(answer)
 
 
 def host_key(node: PlainNode) -> str:
     """What sshd itself shows, whatever is written down."""
     command = ["ssh-keyscan", "-t", "ed25519", "-p", str(node.port), node.address]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
     return done.stdout.split()[-1]
 
 
@@ -174,12 +174,12 @@ def test_the_start_script_has_the_containers_environment_and_a_session_has_not(d
     script = "echo $VAST_CONTAINERLABEL $CONTAINER_ID $COLOUR"
     number = rent(double, bed, onstart=script, env={"COLOUR": "red", "-p 80:80": "1"})
     node = machine_of(double, number)
-    wait_until(lambda: "red" in log_of(double, number), "the script's word", 60)
+    wait_until(lambda: "red" in log_of(double, number), "the script's word", 180)
     assert log_of(double, number) == f"C.{number} {number} red\n"
     assert node.ssh("echo [$CONTAINER_ID]").stdout == "[]\n"
 
 
 def log_of(double: Double, number: int) -> str:
     said = call(double, "PUT", f"/api/v0/instances/request_logs/{number}/", {"tail": "5"})
-    with urllib.request.urlopen(said["result_url"], timeout=60) as answer:
+    with urllib.request.urlopen(said["result_url"], timeout=180) as answer:
         return str(answer.read().decode())

@@ -67,7 +67,7 @@ def over_http(url: str, token: str | None, **headers: str) -> Any:
     import httpx2
 
     given = {**headers, **({"Authorization": f"Bearer {token}"} if token else {})}
-    return streamable_http_client(url, http_client=httpx2.AsyncClient(headers=given, timeout=60))
+    return streamable_http_client(url, http_client=httpx2.AsyncClient(headers=given, timeout=180))
 
 
 class Wire:
@@ -110,7 +110,7 @@ class Wire:
         """Send a notification."""
         self.write(json.dumps({"jsonrpc": "2.0", "method": method, "params": params or {}}))
 
-    def line(self, timeout_s: float = 90) -> dict[str, Any] | None:
+    def line(self, timeout_s: float = 150) -> dict[str, Any] | None:
         """The next line, which has to be a message; None at the end."""
         line = self._lines.get(timeout=timeout_s)
         if line is None:
@@ -139,7 +139,7 @@ class Wire:
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(timeout=60)
+        self.process.wait(timeout=180)
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             assert stream is not None
             with contextlib.suppress(OSError):

@@ -90,7 +90,7 @@ class Bed:
 
 def run(argv: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a command of the bed's own; on failure the exception's text carries the command's stderr."""
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, **options)
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180, **options)
     if done.returncode:
         raise RuntimeError(f"{' '.join(argv)}: code {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
     return done

@@ -137,7 +137,7 @@ class Page:
             raise PageError(said.get("exception", {}).get("description") or said["text"])
         return answer["result"].get("value")
 
-    def wait_for(self, expression: str, timeout_s: float = 60.0) -> None:
+    def wait_for(self, expression: str, timeout_s: float = 150.0) -> None:
         """Wait until the expression is true."""
         deadline = time.monotonic() + timeout_s
         while not self.value(expression):

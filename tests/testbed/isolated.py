@@ -88,7 +88,7 @@ class IsolatedNode(SshNode):
                 start_new_session=True,
             )
 
-    def wait_started(self, timeout_s: float = 60.0) -> None:
+    def wait_started(self, timeout_s: float = 150.0) -> None:
         """Wait until sshd greets. Raises RuntimeError with the node's own words when the boot failed."""
 
         def up_or_dead() -> bool:

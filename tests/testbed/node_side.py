@@ -103,7 +103,7 @@ class NodeSide:
         return found
 
     def wait(
-        self, job: str, until: Callable[[dict[str, Any]], bool] | None = None, timeout_s: float = 60.0
+        self, job: str, until: Callable[[dict[str, Any]], bool] | None = None, timeout_s: float = 150.0
     ) -> dict[str, Any]:
         """Observe until the attempt is over, or ``until`` says so, less often the longer it takes.
 

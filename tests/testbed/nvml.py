@@ -31,7 +31,7 @@ class FakeNvml:
         need_tools("gcc")
         folder.mkdir()
         library = folder / "libnvidia-ml.so.1"
-        subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", library, SOURCE], check=True, timeout=60)
+        subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", library, SOURCE], check=True, timeout=180)
         self._state = folder / "nvml.state"
         self.env = {"LD_LIBRARY_PATH": str(folder), "FAKE_NVML_STATE": str(self._state)}
         self.python = python_with_pynvml(folder / "venv", python)
@@ -61,7 +61,7 @@ def python_with_pynvml(folder: Path, python: str) -> str:
     found = importlib.util.find_spec("pynvml")
     if found is None or found.origin is None:
         raise MissingError("no pynvml in this environment (make venv)")
-    subprocess.run([python, "-m", "venv", "--without-pip", folder], check=True, timeout=60)
+    subprocess.run([python, "-m", "venv", "--without-pip", folder], check=True, timeout=180)
     (packages,) = folder.glob("lib/python*/site-packages")
     shutil.copy(found.origin, packages)
     return str(folder / "bin" / "python")

@@ -69,7 +69,7 @@ class PlainNode(SshNode):
         """The words that start the node's sshd, which must become it."""
         return [sshd_program(), "-D", "-f", str(config), "-E", str(self.log_file)]
 
-    def wait_started(self, timeout_s: float = 60.0) -> None:
+    def wait_started(self, timeout_s: float = 150.0) -> None:
         """Wait until sshd greets. Raises RuntimeError with sshd's own log when it does not."""
         deadline = time.monotonic() + timeout_s
         while not self.greets():

@@ -33,7 +33,7 @@ def install_example(site: Path) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
     # A copy: the build leaves nothing in the checkout.
     copied = site.parent / "energy-source"
-    subprocess.run(["cp", "-r", str(ROOT / "docs/examples/plugin"), str(copied)], check=True, timeout=60)
+    subprocess.run(["cp", "-r", str(ROOT / "docs/examples/plugin"), str(copied)], check=True, timeout=180)
     done = subprocess.run(
         [*command, "--target", str(site), str(copied)], capture_output=True, text=True, timeout=240, check=False
     )

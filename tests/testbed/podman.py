@@ -61,14 +61,14 @@ class PodmanNode(PlainNode):
         sshd = [sshd_program(), "-D", "-f", str(config), "-E", str(self.log_file)]
         return ["unshare", "--mount", "sh", "-c", SPACE, "space", str(self.folder), *sshd]
 
-    def wait_started(self, timeout_s: float = 60.0) -> None:
+    def wait_started(self, timeout_s: float = 150.0) -> None:
         super().wait_started(timeout_s)
         if not self._has_image:
             self._has_image = True
             archive = self.folder / "image.tar"
             archive.write_bytes(skeleton())
             archive.chmod(0o644)
-            done = self.ssh(f"podman import -q {archive} {IMAGE}", timeout_s=60)
+            done = self.ssh(f"podman import -q {archive} {IMAGE}", timeout_s=180)
             if done.returncode:
                 raise RuntimeError(f"podman import: {done.stderr}")
 
@@ -108,7 +108,7 @@ class PodmanNode(PlainNode):
     def close(self) -> None:
         """End it, and remove its folder. Its mounts go with the last process that was in its mount namespace."""
         if self._sshd is not None:
-            self.ssh("podman rm --all --force --time 0", timeout_s=60)
+            self.ssh("podman rm --all --force --time 0", timeout_s=180)
         super().close()
 
     def _write_settings(self) -> None:

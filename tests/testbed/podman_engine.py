@@ -89,13 +89,13 @@ class PodmanEngine:
         ):
             self.shell(f"mkdir -p {Path(path).parent} && cat > {path}", stdin=text)
 
-    def shell(self, command: str, *, stdin: str | None = None, timeout_s: float = 60) -> str:
+    def shell(self, command: str, *, stdin: str | None = None, timeout_s: float = 150) -> str:
         """What a command on the node printed; it must succeed."""
         done = self.node.ssh(command, stdin=stdin, timeout_s=timeout_s)
         assert done.returncode == 0, f"{command}: {done.stderr or done.stdout}"
         return done.stdout
 
-    def __call__(self, *argv: str, timeout_s: float = 60) -> str:
+    def __call__(self, *argv: str, timeout_s: float = 150) -> str:
         """What ``podman ...`` printed."""
         return self.shell(shlex.join(["podman", *argv]), timeout_s=timeout_s).strip()
 
@@ -104,7 +104,7 @@ class PodmanEngine:
         options = [word for change in changes for word in ("--change", change)]
         command = shlex.join(["podman", "import", "-q", *options, "-", name])
         argv = [*self.node.ssh_command(), command]
-        done = subprocess.run(argv, input=root_file_system(files or {}), capture_output=True, timeout=60)
+        done = subprocess.run(argv, input=root_file_system(files or {}), capture_output=True, timeout=180)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode().strip()
 

@@ -38,7 +38,7 @@ class Postgres:
         run([*self._become, str(self.programs / "initdb"), "-D", str(self.data), *options], cwd="/")
         bed.adopt(self)
 
-    def start(self, timeout_s: float = 60.0) -> None:
+    def start(self, timeout_s: float = 150.0) -> None:
         """Start the server and wait until it takes connections. Raises RuntimeError with its log otherwise."""
         settings = {
             "listen_addresses": "",
@@ -102,7 +102,7 @@ class Postgres:
 
     def _client(self, program: str, *words: str) -> subprocess.CompletedProcess[str]:
         argv = [str(self.programs / program), "-h", str(self.folder), "-U", self.user, *words]
-        return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180)
 
 
 def find_programs() -> Path:

@@ -85,7 +85,7 @@ def send_signal(process: Process, number: int) -> None:
             os.kill(process.pid, number)
 
 
-def kill_until_gone(find: Callable[[], Iterable[Process]], timeout_s: float = 60.0) -> None:
+def kill_until_gone(find: Callable[[], Iterable[Process]], timeout_s: float = 150.0) -> None:
     """SIGKILL what ``find`` reports until it reports nothing: a process may fork between two looks.
 
     Raises TimeoutError, naming them, when some are left after ``timeout_s``.

@@ -89,7 +89,7 @@ class SshNode:
         return ["ssh", *more_options, *self.ssh_options(), "-o", "ControlPath=none", "-p", str(self.port), address]
 
     def ssh(
-        self, command: str, *, stdin: str | None = None, timeout_s: float = 60.0, user: str | None = None
+        self, command: str, *, stdin: str | None = None, timeout_s: float = 150.0, user: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a shell command on the node over a new connection. The caller looks at ``returncode``; 255 is ssh's."""
         # Without input, /dev/null: ssh would otherwise read the test runner's own.

@@ -109,7 +109,7 @@ class SystemdNode(SshNode):
                 start_new_session=True,
             )
 
-    def wait_started(self, timeout_s: float = 60.0) -> None:
+    def wait_started(self, timeout_s: float = 150.0) -> None:
         """Wait until systemd says that its start is over. Raises RuntimeError with the console when it died."""
 
         def up_or_dead() -> bool:
@@ -179,7 +179,7 @@ class SystemdNode(SshNode):
             self._init = next((process for process in below if is_pid_1(process.pid)), None)
         return self._init is not None
 
-    def _wait_off(self, timeout_s: float = 60.0) -> None:
+    def _wait_off(self, timeout_s: float = 150.0) -> None:
         assert self._shell is not None
         self._shell.wait(timeout_s)
         self._shell = self._init = None

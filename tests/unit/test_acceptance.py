@@ -58,7 +58,7 @@ def check(tmp_path: Path, results: Path, done: str, *options: str) -> subprocess
     marked.write_text(done)
     command = [sys.executable, str(ROOT / "tests/acceptance.py"), *options]
     command += ["--rows", str(rows), "--done", str(marked), "--results", str(results)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
 
 @pytest.mark.accepts("C37")
@@ -103,6 +103,6 @@ def test_a_test_may_not_name_a_row_that_does_not_exist(tmp_path: Path) -> None:
         "/dev/null",
         str(tmp_path / "test_wrong.py"),
     ]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False)
     assert ended.returncode == pytest.ExitCode.USAGE_ERROR
     assert "D999" in ended.stderr

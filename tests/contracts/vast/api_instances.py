@@ -304,7 +304,9 @@ class InstancesApi:
             raise Refusal(400, "invalid_args", "Invalid command given: only ls, rm and du")
         if one.machine is None:
             raise Refusal(400, "invalid_args", "this double has no machine for the instance")
-        done = subprocess.run(words, cwd=one.machine.node.home, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            words, cwd=one.machine.node.home, capture_output=True, text=True, timeout=180, check=False
+        )
         return {**self._output(done.stdout + done.stderr), "writeable_path": "/var/lib/docker/"}
 
     def _output(self, said: str) -> dict[str, object]:

@@ -42,7 +42,7 @@ class Machine:
         for file in (key, key.with_suffix(".pub")):
             file.unlink(missing_ok=True)
         argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(key)]
-        subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, timeout=60)
+        subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, timeout=180)
 
     def new_port(self) -> int:
         """The port of the next start: another one each time."""
@@ -82,5 +82,5 @@ class Machine:
         """Everything that runs ends, as when a container is killed; the disk stays."""
         self.node.stop()
         for script in self._scripts:
-            script.wait(timeout=60)
+            script.wait(timeout=180)
         self._scripts.clear()

@@ -464,5 +464,5 @@ from stoker.operations import operations
 operations()
 print(*sys.modules)
 """
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=180, check=True)
     assert not {"numpy", "duckdb"} & set(ended.stdout.split())

@@ -62,7 +62,7 @@ def test_a_run_in_progress_shows_its_newest_step(writers: Path, tmp_path: Path, 
         assert process.stdout is not None
         assert any(line.strip() == "READY" for line in process.stdout)
         try:
-            end = time.monotonic() + 60
+            end = time.monotonic() + 150
             while (said := stoker("summary", tmp_path, "--json").value)["last_step"] is None:
                 assert time.monotonic() < end, "nothing was written"
                 time.sleep(0.2)

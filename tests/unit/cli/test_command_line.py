@@ -297,7 +297,7 @@ def test_ctrl_c_exits_130_and_says_nothing(stoker: Stoker, tmp_path: Path) -> No
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     process = start("run", "--script", str(fifo))
-    end = time.monotonic() + 90
+    end = time.monotonic() + 150
     while (
         b"wait_for_partner" not in (wchan := Path(f"/proc/{process.pid}/wchan").read_bytes()) and time.monotonic() < end
     ):

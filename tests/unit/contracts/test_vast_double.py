@@ -42,7 +42,7 @@ class Client:
 
     def __call__(self, method: str, path: str, body: Any = None, **query: Any) -> Asked:
         words = [f"{name}={quote_plus(v if isinstance(v, str) else json.dumps(v))}" for name, v in query.items()]
-        connection = http.client.HTTPConnection(urlsplit(self._double.url).netloc, timeout=60)
+        connection = http.client.HTTPConnection(urlsplit(self._double.url).netloc, timeout=180)
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
         data = None if method == "GET" else json.dumps({} if body is None else body)
         try:
@@ -499,7 +499,7 @@ def test_the_reply_of_a_create_can_be_in_flight_while_the_instance_is_destroyed(
     held = double.fault("create-slow", times=1)
     with ThreadPoolExecutor(1) as pool:
         reply = pool.submit(ask.create, label="mine")
-        wait_until(lambda: ask.list().body["total_instances"] == 1, "the create coming in", 60)
+        wait_until(lambda: ask.list().body["total_instances"] == 1, "the create coming in", 180)
         [row] = ask.list(select_filters={"label": {"eq": "mine"}}).body["instances"]
         assert ask.destroy(row["id"]).body == {"success": True}
         assert not reply.done()
@@ -588,5 +588,5 @@ def test_a_fault_that_does_not_exist_is_named(double: Double) -> None:
 def test_time_runs_by_itself_where_told() -> None:
     with vast_double(offers=[{}], speed=1000.0) as double:
         number = Client(double).made()
-        wait_until(lambda: double.instances[number].actual == "running", "running", 60)
-        wait_until(lambda: double.billed(number).gpu > 0, "a bill", 60)
+        wait_until(lambda: double.instances[number].actual == "running", "running", 180)
+        wait_until(lambda: double.billed(number).gpu > 0, "a bill", 180)

@@ -50,7 +50,7 @@ def play(tmp_path: Path, state_home: Path) -> Play:
 
 
 def until_over(play: Play, store: Store, job_id: str) -> JobRow:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     while time.monotonic() < deadline:
         played = play()
         assert played.returncode == 0, played.stdout

@@ -21,7 +21,7 @@ EXAMPLE = ROOT / "inventories/example"
 def listed() -> dict[str, Any]:
     done = subprocess.run(
         [Path(sys.executable).parent / "ansible-inventory", "-i", EXAMPLE, "--list"], capture_output=True, text=True,
-        timeout=60, stdin=subprocess.DEVNULL, check=True,
+        timeout=180, stdin=subprocess.DEVNULL, check=True,
     )  # fmt: skip
     assert "WARNING" not in done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)

@@ -86,7 +86,7 @@ class Tailnet:
     def listed(self, **options: Any) -> Said:
         done = subprocess.run(
             [PROGRAMS / "ansible-inventory", "-i", self.inventory(**options), "--list"], capture_output=True, text=True,
-            timeout=60, stdin=subprocess.DEVNULL, cwd=self.folder,
+            timeout=180, stdin=subprocess.DEVNULL, cwd=self.folder,
             env={**os.environ, "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True"},
         )  # fmt: skip
         found = json.loads(done.stdout, object_hook=unmarked) if done.returncode == 0 else {}
@@ -195,7 +195,7 @@ def test_what_a_machine_calls_itself_is_data(tailnet: Tailnet) -> None:
     played = subprocess.run(
         [PROGRAMS / "ansible", "-i", tailnet.inventory(), "good", "-c", "local", "-m", "ansible.builtin.debug", "-a",
          "var=tailscale_hostname"],
-        capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, cwd=tailnet.folder,
+        capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL, cwd=tailnet.folder,
     )  # fmt: skip
     assert "lookup(" in played.stdout
     assert not (tailnet.folder / "fired").exists()
@@ -235,7 +235,7 @@ def test_stoker_shows_the_machines_or_says_why_not(tailnet: Tailnet) -> None:
     def nodes() -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "stoker", "nodes", "-i", tailnet.inventory()], capture_output=True, text=True,
-            timeout=60, stdin=subprocess.DEVNULL, cwd=tailnet.folder,
+            timeout=180, stdin=subprocess.DEVNULL, cwd=tailnet.folder,
             env={**os.environ, "STOKER_STORE_URL": f"sqlite:///{tailnet.folder}/s.db"},
         )  # fmt: skip
 

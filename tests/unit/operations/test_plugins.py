@@ -148,7 +148,7 @@ def test_authors_have_a_suite_of_tests_that_finds_what_is_wrong(energy: Place, t
     assert good.code == 0, good.out
     assert "5 passed" in good.out
     site = tmp_path / "site"
-    subprocess.run(["cp", "-r", str(energy.site), str(site)], check=True, timeout=60)
+    subprocess.run(["cp", "-r", str(energy.site), str(site)], check=True, timeout=180)
     module = site / "stoker_energy/__init__.py"
     text = module.read_text()
     for before, after in (

@@ -157,16 +157,17 @@ def test_a_damaged_file_is_found(tmp_path: Path) -> None:
 def test_a_copy_that_takes_its_time_is_not_ended_for_standing_still(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stoker.store.engine.IDLE_S", 0.2)
     slow = copying._sums
 
     def sums(*arguments: object) -> list[copying.TableCopy]:
-        time.sleep(0.5)
+        time.sleep(3)
         return slow(*arguments)  # type: ignore[arg-type]
 
     urls = [postgres.new_database() for _ in range(2)]
-    with open_store(urls[0]) as source, open_store(urls[1]) as target:
+    with open_store(urls[0]) as source, open_store(urls[1]):
         fill(source)
+    monkeypatch.setattr("stoker.store.engine.IDLE_S", 2.0)
+    with open_store(urls[0]) as source, open_store(urls[1]) as target:
         monkeypatch.setattr(copying, "_sums", sums)
         assert source.copy_to(target) == target.sums()
     for url in urls:

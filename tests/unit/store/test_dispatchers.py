@@ -80,7 +80,7 @@ def start(processes: list[subprocess.Popen[str]], url: str, *words: str) -> tupl
 
 def soon_gone(store: Store, name: str) -> bool:
     """Whether nobody holds the lock: PostgreSQL notices the end of a session a moment later."""
-    end = time.monotonic() + 90
+    end = time.monotonic() + 150
     while store.dispatchers.there(name):
         if time.monotonic() > end:
             return False

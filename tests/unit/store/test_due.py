@@ -82,7 +82,7 @@ def test_three_processes_share_what_is_due(store: Store, store_url: str) -> None
         assert claimer.stdin is not None
         claimer.stdin.write("go\n")
         claimer.stdin.flush()
-    said = [claimer.communicate(timeout=60) for claimer in claimers]
+    said = [claimer.communicate(timeout=180) for claimer in claimers]
     assert [err for _, err in said] == [""] * 3
     taken = [line for out, _ in said for line in out.split()]
     assert sorted(taken) == sorted(jobs)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from stoker.operations import quantities
 from stoker.operations.dispatch import RoundStream
-from stoker.operations.members import MemberChange, jobs_there, member_of, some, start_waiting, user_name
+from stoker.operations.members import Member, MemberChange, jobs_there, member_of, some, start_waiting, user_name
 from stoker.operations.registry import operation
 from stoker.operations.rounds import make_round
 from stoker.operations.session import Session
@@ -82,9 +82,20 @@ def drain(
     member = member_of(session, node)
     if member.state != "draining":
         return MemberChange(member, f"{node} is drained", f"stoker node resume {node}", problems)
-    what = "may finish" if (member.drain_deadline or 0.0) > time.time() else "being stopped, to go on elsewhere"
-    told = f"{node} takes no jobs; {what}: {some(member.jobs)}"
+    told = f"{node} takes no jobs; {_left(session, member)}"
     return MemberChange(member, told, f"stoker node drain {node} --wait, or stoker dispatch --loop", problems)
+
+
+def _left(session: Session, member: Member) -> str:
+    """What is left of a node's jobs: those that wait there and are not back yet, and the others."""
+    waiting = {row.id for row in session.store.jobs(states=("queued",), node=member.name)}
+    others = [job for job in member.jobs if job not in waiting]
+    in_time = (member.drain_deadline or 0.0) > time.time()
+    parts = (
+        ("may finish" if in_time else "being stopped, to go on elsewhere", others),
+        ("on its way back into the queue", [job for job in member.jobs if job in waiting]),
+    )
+    return "; ".join(f"{what}: {some(jobs)}" for what, jobs in parts if jobs)
 
 
 @operation("nodes", "node resume", "operate")
