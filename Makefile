@@ -39,7 +39,7 @@ demo: venv ## train a small model on this machine, through stoker
 
 test: venv packages lint ## everything that CI checks
 	@rm -f .acceptance.json
-	@$(PYTEST) --durations=10 --durations-min=5 $(PYTEST_ARGS)
+	@.ci/tests $(PYTEST) --durations=10 --durations-min=5 $(PYTEST_ARGS)
 	@python tests/acceptance.py --check
 
 test-fast: venv ## unit tests and conformance, without the slow ones
