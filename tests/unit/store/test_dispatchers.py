@@ -156,6 +156,10 @@ def test_what_an_older_epoch_brings_is_refused_whole(store: Store) -> None:
     late = pytest.raises(SupersededError, match=f"made under epoch {old}, and b-2222 leads under epoch {new}")
     with late, store.under(old).write() as transaction:
         transaction.event("test", 2.0)
+    store.add_job("a", {"argv": ["true"]}, queue="night")
+    newest = store.last_event()
+    with pytest.raises(SupersededError):  # so do the parts of the store
+        store.under(old).queues.pause("night", "late")
     assert store.last_event() == newest
     with store.under(new).write() as transaction:
         transaction.event("test", 3.0)

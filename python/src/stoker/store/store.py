@@ -6,7 +6,6 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -139,9 +138,8 @@ class Store:
         """
         if epoch is None:
             return self
-        fenced = copy(self)
+        fenced = Store(self._engine)  # not a copy: its parts would write as those of this store do
         fenced._epoch = epoch
-        fenced.__dict__.pop("instances", None)  # those of this store would write without the epoch
         return fenced
 
     @contextmanager
