@@ -51,6 +51,7 @@ class WandbServer:
         self.busy = self.turned_away = 0
         self.pause = "0"
         self.broken: bytes | None = None
+        self.stuck: tuple[str | None] | None = None
         handler = type("Bound", (_Handler,), {"server_of": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -100,7 +101,7 @@ class _Project:
     id, internalId, name, readOnly = "p", "1", "pine", False  # noqa: N815
 
     def __init__(self, server: WandbServer) -> None:
-        self._runs = server.runs
+        self._runs, self._stuck = server.runs, server.stuck
 
     def runCount(self, _info: Any, filters: str | None = None) -> int:  # noqa: N802
         return len(self._runs)
@@ -122,6 +123,8 @@ class _Project:
         page = self._runs[start : start + first]
         end = start + len(page)
         edges = [{"node": _shown(run), "cursor": str(start + at + 1)} for at, run in enumerate(page)]
+        if self._stuck is not None:
+            return {"edges": edges, "pageInfo": {"endCursor": self._stuck[0], "hasNextPage": True}}
         return {"edges": edges, "pageInfo": {"endCursor": str(end), "hasNextPage": end < len(self._runs)}}
 
 

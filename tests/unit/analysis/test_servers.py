@@ -296,6 +296,16 @@ def test_an_answer_that_makes_no_sense_is_said_to_make_none(body: dict[str, Any]
 
 
 @pytest.mark.accepts("R20")
+@pytest.mark.parametrize("cursor", [None, "1"])
+def test_a_list_that_does_not_go_on_is_not_taken_for_all(
+    server: WandbServer, stoker: Asked, cursor: str | None
+) -> None:
+    server.stuck = (cursor,)
+    said = stoker("list", "wandb:me/pine")
+    assert (said.code, said.out, "said what makes no sense" in said.err) == (1, "", True)
+
+
+@pytest.mark.accepts("R20")
 def test_a_server_that_is_busy_or_odd(server: WandbServer, stoker: Asked) -> None:
     server.busy = 2
     assert stoker("list", "wandb:me/pine").code == 0

@@ -14,7 +14,7 @@ from ansible_collections.stoker.fleet.plugins.module_utils.readers.jsonl import 
 from ansible_collections.stoker.fleet.plugins.module_utils.readers.reading import Reading, Table
 from stoker.analysis.errors import NotThere, Unreadable
 from stoker.analysis.servers.address import Address
-from stoker.analysis.servers.asking import Asker, an_object, basic, from_netrc, objects, words
+from stoker.analysis.servers.asking import Asker, an_object, basic, from_netrc, next_page, objects, words
 
 # The server thins what has more rows than were asked for, so that a page is never more steps wide than rows long.
 ROWS_PAGE, RUNS_PAGE = 10_000, 50
@@ -56,15 +56,18 @@ class Wandb:
             yield self._head(self._run(self.address.run))
             return
         cursor: str | None = None
+        before: set[str] = set()
         while True:
             project = self._project(_LIST, cursor=cursor, perPage=RUNS_PAGE)
             runs = self._object(project, "runs")
             for edge in objects(runs, "edges", self.address.url):
                 yield self._head(self._object(edge, "node"))
             page = self._object(runs, "pageInfo")
-            if not page.get("hasNextPage") or page.get("endCursor") in (None, cursor):
+            if not page.get("hasNextPage"):
                 return
-            cursor = page["endCursor"]
+            cursor = next_page(page, "endCursor", self.address.url, before)
+            if cursor is None:
+                raise Unreadable(f"{self.address.url} said what makes no sense: there are more runs, but not where")
 
     def history(self, run: str) -> Reading:
         """Every row of a run. Raises Unreadable, NotThere."""
