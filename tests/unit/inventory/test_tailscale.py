@@ -80,7 +80,11 @@ class Tailnet:
 
     def inventory(self, **options: Any) -> Path:
         path = self.folder / "fleet.tailscale.yml"
-        path.write_text(yaml.safe_dump({"plugin": "stoker.fleet.tailscale", "command": str(self.program), **options}))
+        path.write_text(
+            yaml.safe_dump(
+                {"plugin": "stoker.fleet.tailscale", "command": str(self.program), "timeout": 120, **options}
+            )
+        )
         return path
 
     def listed(self, **options: Any) -> Said:
