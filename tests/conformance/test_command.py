@@ -152,7 +152,7 @@ def test_secrets_of_a_job_that_never_began_are_gone(backend: Backend, job: str) 
 
 def test_files_are_the_owners_alone(backend: Backend, job: str) -> None:
     backend.needs("job folder")
-    backend.start(job, script="sleep 30", gpus=1, split_output=True)
+    backend.start(job, script="sleep 600", gpus=1, split_output=True)
     backend.wait(job, lambda seen: seen["state"] == "running")
     top = backend.side.state_dir
     folders = backend.node.ssh(

@@ -1,18 +1,34 @@
 # Copyright (c) 2026, Stoker contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`stoker`, as a process of its own."""
+"""`stoker`, as a process of its own.
+
+The first command of each test starts as a user's does. Those after it may be forked from a process that has imported
+Stoker already (testbed/warm.py); with STOKER_TESTS_COLD=1 none is.
+"""
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from testbed.warm import WarmProcesses
+
+
+@cache
+def warm() -> WarmProcesses:
+    """Those of this process."""
+    processes = WarmProcesses()
+    atexit.register(processes.close)
+    return processes
 
 
 class Said(NamedTuple):
@@ -27,10 +43,13 @@ class Said(NamedTuple):
 
 
 class Cli:
-    """Call it with a command line. `env` is what all its processes get on top of the tests' own environment."""
+    """Call it with a command line. `env` is what all its processes get on top of the tests' own environment.
+
+    `cold`: each of them starts as a user's does, its command line there for all to see."""
 
     def __init__(self, folder: Path, inventory: Path) -> None:
         self.folder, self.inventory = folder, inventory
+        self.cold = bool(os.environ.get("STOKER_TESTS_COLD"))
         self.env = {"STOKER_INVENTORY": str(inventory), "STOKER_STORE_URL": f"sqlite:///{folder}/store.db"}
         self._started: list[subprocess.Popen[bytes]] = []
 
@@ -44,9 +63,14 @@ class Cli:
         return process
 
     def __call__(self, *argv: str, env: Mapping[str, str] | None = None, timeout_s: float = 120) -> Said:
-        process = self.start(*argv, env=env)
-        out, err = process.communicate(timeout=timeout_s)
-        return Said(process.returncode, out.decode(errors="surrogateescape"), err.decode(errors="replace"))
+        whole = {**os.environ, **self.env, **(env or {})}
+        if self._started and not self.cold and warm().fits(whole):
+            code, out, err = warm().run(list(argv), cwd=self.folder, env=whole, timeout_s=timeout_s)
+        else:
+            process = self.start(*argv, env=env)
+            out, err = process.communicate(timeout=timeout_s)
+            code = process.returncode
+        return Said(code, out.decode(errors="surrogateescape"), err.decode(errors="replace"))
 
     def run(self, *argv: str, options: tuple[str, ...] = (), **more: Any) -> str:
         """`stoker run`; the id."""

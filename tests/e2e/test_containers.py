@@ -199,7 +199,7 @@ def test_an_upgrade_fetches_the_image_and_looks_at_the_endpoint(
     assert missing.code == 1
     assert "podman pull ended with 125" in missing.err
     # A job of Stoker's: nothing is fetched, nothing is stopped.
-    job = cli.run("sleep", "60")
+    job = cli.run("sleep", "600")
     refused = cli("container", "upgrade", "i1", "work", "--to", "24.12-py3", *url)
     assert (refused.code, f"work is not replaced while jobs run on the node: {job}" in refused.err) == (1, True)
     assert podman.shell("wget -qO- http://127.0.0.1:8099/index.html") == "25.04-py3\n"

@@ -110,7 +110,7 @@ def test_following_over_a_cut_connection_loses_and_repeats_nothing(stoker: Stoke
 @pytest.mark.accepts("D06")
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(stoker: Stoker, node: PlainNode) -> None:
     cli = stoker(node)
-    following = cli.start("run", "--follow", "--", "sh", "-c", "echo up; sleep 60")
+    following = cli.start("run", "--follow", "--", "sh", "-c", "echo up; sleep 600")
     assert following.stdout is not None
     assert following.stdout.readline() == b"up\n"
     following.send_signal(signal.SIGINT)
@@ -155,7 +155,7 @@ def test_a_killed_controller_and_a_cut_connection_end_no_job(stoker: Stoker, nod
 @pytest.mark.accepts("D08", "B10", "V15")
 def test_a_node_that_is_away_is_told_as_away(stoker: Stoker, node: PlainNode) -> None:
     cli = stoker(node)
-    job = cli.run("sh", "-c", "echo before; sleep 60")
+    job = cli.run("sh", "-c", "echo before; sleep 600")
     assert cli("jobs", "--live").code == 0
     node.down()
     live = cli("jobs", "--live")
@@ -219,7 +219,7 @@ def test_numbers_are_taken_from_the_log(stoker: Stoker, node: PlainNode) -> None
 @pytest.mark.accepts("D13")
 def test_clean_deletes_on_the_node_what_it_reports(stoker: Stoker, node: PlainNode) -> None:
     cli = stoker(node)
-    over, running = cli.run("true"), cli.run("sleep", "60")
+    over, running = cli.run("true"), cli.run("sleep", "600")
     cli("wait", over)
     dry = cli("clean", "--older-than", "0", "--dry-run", "--json").json()
     assert [r["job"] for r in dry["removed"]] == [over]
@@ -234,7 +234,7 @@ def test_clean_deletes_on_the_node_what_it_reports(stoker: Stoker, node: PlainNo
 
 def test_adopt_reads_the_jobs_back_into_an_empty_store(stoker: Stoker, node: PlainNode) -> None:
     cli = stoker(node)
-    over, running = cli.run("sh", "-c", "exit 3"), cli.run("sleep", "60")
+    over, running = cli.run("sh", "-c", "exit 3"), cli.run("sleep", "600")
     cli("wait", over)
     (cli.folder / "store.db").rename(cli.folder / "lost.db")
     assert cli("jobs").out.startswith("no jobs yet")
@@ -268,7 +268,7 @@ def test_a_job_waits_for_a_gpu_on_the_node_and_starts_there_by_itself(stoker: St
 @pytest.mark.accepts("D11")
 def test_status_and_watch_show_the_gpus(stoker: Stoker, gpu_node: PlainNode) -> None:
     cli = stoker(gpu_node)
-    job = cli.run("sh", "-c", "echo up; sleep 60", options=("--gpus", "1"))
+    job = cli.run("sh", "-c", "echo up; sleep 600", options=("--gpus", "1"))
     # Only now: a GPU that somebody else keeps busy would not have been taken.
     gpu_node.gpus.set(0, {"utilization.gpu": 97, "temperature.gpu": "[N/A]"})
     gpus = cli("status", "--json").json()["nodes"][0]["gpus"]

@@ -42,7 +42,7 @@ def test_a_run_warns_of_foreign_use_and_strict_refuses(
     occupy(gpu_node, stranger.pid, **{"utilization.gpu": 97})
     cli = stoker(gpu_node)
     load = f"GPU 0: load 97% by blender (process {stranger.pid}, 58.6 GB)"
-    ran = cli("run", "--gpus", "1", "--gpu-memory", "30G", "--", "sleep", "60")
+    ran = cli("run", "--gpus", "1", "--gpu-memory", "30G", "--", "sleep", "600")
     assert ran.code == 0, ran
     assert f"  warning: {load}" in ran.out.splitlines()
     assert "  warning: GPU 0: 20.5 GB of memory free, 30.0 GB asked for" in ran.out.splitlines()

@@ -30,6 +30,7 @@ def command_lines() -> Iterator[bytes]:
 @pytest.mark.accepts("V05")
 def test_a_node_fetches_a_model_and_the_token_is_nowhere(stoker: Stoker, node: PlainNode, tmp_path: Path) -> None:
     cli = stoker(node)
+    cli.cold = True  # command lines are looked at
     with serving(Hub("org/Tiny-1.5", {"config.json": b"{}", "model.bin": b"w" * 5000}, token=TOKEN), held=True) as hub:
         env = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN}
         said = cli("data", "fetch", "hf:org/Tiny-1.5", "--on", "n1", "--json", env=env)

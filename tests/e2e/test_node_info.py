@@ -156,7 +156,7 @@ def test_gpus_lists_one_record_per_gpu_of_all_nodes(stoker: Stoker, bed: Bed) ->
         h100, stuck = some["h100"].gpus, some["stuck"].gpus
         assert h100 is not None
         assert stuck is not None
-        job = cli.run("sleep", "60", options=("--on", "h100", "--gpus", "1"))
+        job = cli.run("sleep", "600", options=("--on", "h100", "--gpus", "1"))
         h100.set(7, {"utilization.gpu": 93, "temperature.gpu": 88, "clocks_throttle_reasons.active": "0x40"})
         h100.add_process(7, os.getpid(), 2048, "game")
         stuck.mode("hang")

@@ -82,7 +82,7 @@ def test_a_failure_stops_the_queue_that_says_so(stoker: Stoker, node: PlainNode)
 @pytest.mark.accepts("D23", "D21")
 def test_waiting_jobs_are_moved_and_taken_out_and_the_running_one_goes_on(stoker: Stoker, node: PlainNode) -> None:
     cli = stoker(node)
-    running = str(cli("queue", "add", "--json", "--", "sleep", "60").json()["job"]["id"])
+    running = str(cli("queue", "add", "--json", "--", "sleep", "600").json()["job"]["id"])
     ids = [add(cli, name) for name in ("a", "b", "c", "d")]
     assert cli("dispatch").code == 0
     shown = listed(cli)

@@ -61,7 +61,7 @@ def test_a_backup_is_restored_after_the_store_was_lost(
 @pytest.mark.accepts("C26")
 def test_from_sqlite_to_postgresql_and_on_there(stoker: Stoker, node: PlainNode, postgres_url: str) -> None:
     cli = stoker(node)
-    running = cli.run("sh", "-c", "sleep 30")
+    running = cli.run("sh", "-c", "sleep 600")
     before = sums(cli)
     copied = cli("store", "copy", env={"STOKER_TARGET_URL": postgres_url})
     assert copied.code == 0, copied

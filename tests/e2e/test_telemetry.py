@@ -254,7 +254,7 @@ class Screen:
 def test_top_is_live_at_80_columns_and_restores_the_terminal(stoker: Stoker, two: list[PlainNode], how: str) -> None:
     cli = stoker(*two)
     job = cli.run(
-        "sleep", "60", options=("--on", "n1", "--gpus", "1", "--name", "a-job-with-a-rather-long-name-for-top")
+        "sleep", "600", options=("--on", "n1", "--gpus", "1", "--name", "a-job-with-a-rather-long-name-for-top")
     )
     screen = Screen(cli, "--every", "1s")
     try:

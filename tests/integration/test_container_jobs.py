@@ -390,7 +390,7 @@ def test_an_engine_that_hangs(side: NodeSide) -> None:
     tool = node_of(side).bin / "podman"
     side.kill(job, "supervisor", "recorder")
     side.node.ssh(f"kill -9 {side.file(job, 'state.json')['command']['pid']}")
-    tool.write_text("#!/bin/sh\nexec sleep 60\n")
+    tool.write_text("#!/bin/sh\nexec sleep 600\n")
     tool.chmod(0o755)
     try:
         seen = side.observe(job)

@@ -221,7 +221,7 @@ def test_an_upgrade_is_refused_while_jobs_run_and_names_them(box: Box) -> None:
     box.do("started", definition=DEFINITION)
     box.podman.image(NEWER, "CMD sleep 998")
     first = box.id()
-    box.side.start("train", "sleep", "60")
+    box.side.start("train", "sleep", "600")
     assert box.refused("upgrade", image=NEWER, pull=False) == "box is not replaced while jobs run on the node: train"
     assert box.id() == first
     box.side.stop("train")

@@ -76,7 +76,7 @@ def texts(seen: dict[str, Any]) -> list[str]:
 def test_a_quiet_gpu_is_preferred_and_nothing_is_said(side: NodeSide, stranger: int) -> None:
     fake(side).add_process(0, stranger, 4096, "blender")
     fake(side).set(0, {"utilization.gpu": 97})
-    seen = side.start("train", "sleep", "60", gpus=1)
+    seen = side.start("train", "sleep", "600", gpus=1)
     assert (seen["gpus"], seen["preflight"]) == ([fake(side).uuids[1]], []), seen
     side.stop("train", grace_s=0)
 
@@ -135,7 +135,7 @@ def test_a_strict_job_is_refused_and_never_begins(
 @pytest.mark.accepts("D26")
 def test_a_strict_job_gets_a_quiet_gpu_and_waits_for_one_that_a_job_holds(side: NodeSide, stranger: int) -> None:
     fake(side).add_process(0, stranger, 100, "blender")
-    first = side.start("first", "sleep", "60", gpus=1, preflight={"strict": True})
+    first = side.start("first", "sleep", "600", gpus=1, preflight={"strict": True})
     assert (first["state"], first["gpus"]) == ("running", [fake(side).uuids[1]]), first
     both = side.start("both", "true", gpus=2, preflight={"strict": True})
     assert (both["state"], both["waiting"]["held_by"]) == ("queued", ["first"]), both
@@ -164,7 +164,7 @@ def test_memory_that_a_gpu_shares_with_the_machine(
 def test_own_jobs_are_never_foreign(side: NodeSide, how: str) -> None:
     """Jobs without a GPU of their own keep both busy: one of this folder, and one of another user's."""
     owner = side if how == "descent" else NodeSide(side.node, state_dir=f"{side.state_dir}-2")
-    owner.start("own", "sleep", "60")
+    owner.start("own", "sleep", "600")
     pid = owner.wait("own", lambda seen: seen["pid"] is not None)["pid"]
     for index in (0, 1):
         fake(side).add_process(index, pid, 1000, "game.exe")
@@ -251,7 +251,7 @@ def test_a_bad_gpu_is_quarantined_when_a_job_would_take_it(
     assert isinstance(side.node, PlainNode)
     kernel_log(side.node, *(fake(side).xid_line(0, code, "text") for code in xids))
     uuids = fake(side).uuids
-    seen = side.start("train", "sleep", "60", gpus=1)
+    seen = side.start("train", "sleep", "600", gpus=1)
     assert seen["gpus"] == [uuids[1]], seen
     seen = side.start("waits", "true", gpu_uuids=[uuids[0]])
     assert seen["state"] == "queued", seen
@@ -340,7 +340,7 @@ def test_a_kernel_log_that_cannot_be_read_is_unknown_and_no_fault(side: NodeSide
 @pytest.mark.accepts("B18")
 def test_a_look_at_a_kernel_log_that_hangs_is_bounded(side: NodeSide) -> None:
     assert isinstance(side.node, PlainNode)
-    (side.node.bin / "dmesg").write_text("#!/bin/sh\nexec sleep 60\n")
+    (side.node.bin / "dmesg").write_text("#!/bin/sh\nexec sleep 600\n")
     quiet_journal(side.node)
     assert "dmesg gave no answer within 5 s" in info(side)[0]["health_unknown"]["xids"]
 

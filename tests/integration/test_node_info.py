@@ -45,7 +45,7 @@ def info(side: NodeSide, *parts: str) -> dict[str, Any]:
 @pytest.mark.accepts("D02")
 def test_nvml_tells_every_figure_and_whose_process_it_is(nvml_node: PlainNode, nvml: FakeNvml) -> None:
     side = NodeSide(nvml_node)
-    job = side.start("train", "sleep", "60")
+    job = side.start("train", "sleep", "600")
     mine = side.wait("train", lambda seen: seen["pid"] is not None)["pid"]
     nvml.show(
         [
@@ -134,7 +134,7 @@ def test_a_process_name_may_hold_commas(gpu_node: PlainNode) -> None:
 def test_a_job_of_another_state_folder_is_known_by_its_environment(gpu_node: PlainNode) -> None:
     assert gpu_node.gpus is not None
     other = NodeSide(gpu_node, state_dir=f"{gpu_node.folder}/other")
-    other.start("theirs", "sleep", "60")
+    other.start("theirs", "sleep", "600")
     pid = other.wait("theirs", lambda seen: seen["pid"] is not None)["pid"]
     gpu_node.gpus.add_process(0, pid, 512)
     (process,) = info(NodeSide(gpu_node), "gpus")["gpus"][0]["processes"]

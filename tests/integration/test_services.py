@@ -112,7 +112,7 @@ def test_a_service_does_not_live_on_the_answers_of_another(service: Service) -> 
     service.has("listen")
     service.start()
     assert service.look(wait=20)["state"] == "running"
-    service.start("late-1", command=("sleep", "60"), start_s="0.1")
+    service.start("late-1", command=("sleep", "600"), start_s="0.1")
     late = service.look("late", wait=5)
     assert late["state"] == "unhealthy"
     assert "answered 200, but it is web-1 that listens there" in late["evidence"]
