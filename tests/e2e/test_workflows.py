@@ -161,7 +161,7 @@ def test_what_failed_is_done_again_and_what_succeeded_is_not(stoker: Stoker, nod
 def test_a_workflow_is_cancelled_with_what_runs(stoker: Stoker, node: PlainNode) -> None:
     cli = stoker(node)
     text = (
-        "name: long\njobs:\n  a: {argv: [sh, -c, 'echo a >> $HOME/marks; exec sleep 600']}\n  b: {needs: a, argv: [x]}\n"
+        "name: long\njobs:\n  a: {argv: [sh, -c, 'echo a >> $HOME/marks; exec sleep 99']}\n  b: {needs: a, argv: [x]}\n"
     )
     said = cli("workflow", "submit", put(cli, text), "--json")
     assert said.code == 0, said
