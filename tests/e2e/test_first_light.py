@@ -93,17 +93,24 @@ def test_a_line_is_in_the_log_without_a_flush(stoker: Stoker, node: PlainNode) -
 @pytest.mark.accepts("V28")
 def test_following_over_a_cut_connection_loses_and_repeats_nothing(stoker: Stoker, node: PlainNode) -> None:
     cli = stoker(node)
-    code = "import time\nfor i in range(60): print('line', i); time.sleep(0.1)"
+    code = (
+        "import os, time\nfor i in range(60):\n    print('line', i, flush=True)\n"
+        "    while i == 30 and not os.path.exists(os.path.expanduser('~/go')): time.sleep(0.1)"
+    )
     following = cli.start("run", "--follow", "--", node.python, "-c", code)
     assert following.stdout is not None
+    assert following.stderr is not None
     first = following.stdout.readline()
     node.down()
-    time.sleep(1)
+    told = b""
+    while b"trying again" not in told:
+        told += following.stderr.readline()
+        assert following.poll() is None, told
     node.start()
+    (node.home / "go").touch()
     out, err = following.communicate(timeout=180)
     assert (first + out).decode() == "".join(f"line {i}\n" for i in range(60)), err
     assert following.returncode == 0
-    assert b"trying again" in err
     assert b"succeeded on n1" in err
 
 
