@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 import textwrap
-import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,6 @@ class Played:
 
     code: int
     output: str
-    seconds: float
     results: dict[str, dict[str, Any]]
 
 
@@ -47,7 +45,6 @@ class Plays:
             play += f"    - name: Tell\n      ansible.builtin.debug:\n        msg: {json.dumps(told)}\n"
         book = self.folder / "play.yml"
         book.write_text(play)
-        began = time.monotonic()
         done = subprocess.run(
             [PROGRAM, "-i", self.inventory, book, *options],
             stdin=subprocess.DEVNULL,
@@ -56,13 +53,12 @@ class Plays:
             timeout=timeout_s,
             cwd=self.folder,
         )
-        seconds = time.monotonic() - began
         results: dict[str, dict[str, Any]] = {}
         for host, name, data in re.findall(r"TOLD (\S+) (\w+) ([A-Za-z0-9+/=]+)", done.stdout):
             results.setdefault(host, {})[name] = json.loads(base64.b64decode(data))
         output = done.stdout + done.stderr
         assert results or not names, output
-        return Played(done.returncode, output, seconds, results)
+        return Played(done.returncode, output, results)
 
 
 def indented(text: str, by: str) -> str:

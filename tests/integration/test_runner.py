@@ -198,7 +198,7 @@ def test_a_node_that_never_answers_times_out(tmp_path: Path, playbook: Callable[
         began = time.monotonic()
         result = Runner(path, launcher=False, connect_timeout_s=2).play(playbook(raw("true")), extra_vars={})
     assert "timed out" in result.unreachable["n9"]
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 240
 
 
 def test_ignored_unreachable_hosts_are_reported_as_such(tmp_path: Path, playbook: Callable[[str], Path]) -> None:
@@ -265,7 +265,7 @@ def test_a_run_that_is_stopped_leaves_no_process(
                 cancel=begun if how == "cancel" else None,
                 timeout_s=2.5 if how == "timeout" else None,
             )
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 240
     assert not running_with(str(book))
 
 
