@@ -43,6 +43,8 @@ from stoker.operations import (
     hub,
     inbox,
     jobs,
+    kube,
+    kube_scale,
     logs,
     membership,
     memory,
@@ -335,6 +337,15 @@ class Dispatch(Namespace):
     list = bound(dispatchers.dispatchers)
 
 
+class Kubernetes(Namespace):
+    """`fleet.kubernetes`: clusters of Kubernetes."""
+
+    area = "kubernetes"
+    contexts = bound(kube.contexts)
+    nodes = bound(kube.nodes)
+    scale = bound(kube_scale.scale)
+
+
 class Vast(Namespace):
     """`fleet.vast`: rented machines."""
 
@@ -600,6 +611,7 @@ class Fleet:
         self.services = Services(self._session)
         self.runs = Runs(self._session)
         self.dispatch = Dispatch(self._session)
+        self.kubernetes = Kubernetes(self._session)
         self.vast = Vast(self._session)
         self.queue = Queue(self._session)
         self.workflows = Workflows(self._session)

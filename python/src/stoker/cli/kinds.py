@@ -55,6 +55,13 @@ _VALUES = {
     "stoker.operations.gpus": {
         "GpuReleased": "render_gpus.released",
     },
+    "stoker.operations.kube": {
+        "KubeContexts": "render_kube.contexts",
+        "KubeNodes": "render_kube.nodes",
+    },
+    "stoker.operations.kube_scale": {
+        "KubeScaled": "render_kube.scaled",
+    },
     "stoker.operations.rented_values": {
         "OfferList": "render_vast.offer_list",
         "InstanceList": "render_vast.instance_list",

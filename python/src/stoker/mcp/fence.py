@@ -45,6 +45,11 @@ class Fence:
 
     def check_call(self, operation: Operation, given: Mapping[str, Any]) -> None:
         """The same for the paths among the arguments of a call; and for what it would write over."""
+        if given.get("kubeconfig") is not None:
+            # It names programs that are run for a login: whoever wrote the file would be let in.
+            raise UsageError(
+                "kubeconfig: no assistant says which file it is", next_step="KUBECONFIG where the server is started"
+            )
         if operation.area == "runs":
             for address in _addresses(operation, given):
                 self._check_server(address)

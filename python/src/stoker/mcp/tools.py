@@ -23,7 +23,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
     "nodes": ("nodes", "sync", "hub", "environments"),
     "runs": ("runs",),
     "workflows": ("workflows", "dispatch"),
-    "services": ("containers", "services", "vast"),
+    "services": ("containers", "services", "kubernetes", "vast"),
     "memory": ("memory", "threads", "sessions"),
     "administration": ("store", "setup", "config", "notify", "access", "plugins", "skills"),
 }
@@ -32,7 +32,7 @@ _SUBJECTS: Mapping[str, str] = {
     "nodes": "The machines: state, GPUs, disks, members, a project's files and environments",
     "runs": "Trainings: metrics, verdicts, comparisons, read from a folder of the server's machine",
     "workflows": "Jobs that depend on each other; dispatch rounds",
-    "services": "Containers, services with a health endpoint, rented machines",
+    "services": "Containers, services with a health endpoint, Kubernetes, rented machines",
     "memory": "What is remembered: threads, facts, other sessions",
     "administration": "The store, tokens, plugins, skills",
 }

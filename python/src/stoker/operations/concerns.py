@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 # What these do is done on the controller.
 _NO_NODES = frozenset(
     {
-        "access", "config", "inbox", "memory", "notify", "plugins", "sessions", "setup", "skills", "store", "threads",
+        "access", "config", "inbox", "kubernetes", "memory", "notify", "plugins", "sessions", "setup", "skills",
+        "store", "threads",
     }
 )  # fmt: skip
 # These ask for a job that is somewhere, and for nothing else. Another one of `retry`, say, may start anywhere.

@@ -32,8 +32,8 @@ EVENTS = 1000
 NODE_S = 60.0
 _TOOL_S = 20.0
 _PACKAGES = (
-    "ansible-core", "ansible-runner", "alembic", "apprise", "cyclopts", "duckdb", "mcp", "numpy", "psycopg", "pydantic",
-    "rich", "ruamel.yaml", "sqlalchemy",
+    "ansible-core", "ansible-runner", "alembic", "apprise", "cyclopts", "duckdb", "kubernetes", "mcp", "numpy",
+    "psycopg", "pydantic", "rich", "ruamel.yaml", "sqlalchemy",
 )  # fmt: skip
 _TOOLS = (("ssh", "-V"), ("rsync", "--version"), ("git", "--version"))
 # Runs on each node. What jobs printed is left there: it is theirs. The script itself lies in the state folder.

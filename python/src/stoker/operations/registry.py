@@ -63,6 +63,8 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.runs_report": _of("runs", "report comment"),
     "stoker.operations.runs_init": _of("runs", "init"),
     "stoker.operations.runs_watch": _of("runs", "watch"),
+    "stoker.operations.kube": _of("kube", "contexts nodes"),
+    "stoker.operations.kube_scale": _of("kube", "scale"),
     "stoker.operations.vast": _of("vast", "offers list cost"),
     "stoker.operations.vast_changes": _of("vast", "rent stop start destroy reap"),
     "stoker.operations.vast_selftest": _of("vast", "selftest"),
@@ -120,6 +122,7 @@ GROUPS = {
     "skill": "Instructions for assistants, from the folders that stoker.yml names.",
     "runs": "What trainings wrote: metrics, settings, how they ended. Needs a folder, no inventory.",
     "sync": "The files of a project: to nodes, and results back.",
+    "kube": "Clusters of Kubernetes: contexts that can be reached, what nodes have free, scaling.",
     "vast": "Rented machines: offers, what is rented and what it costs. Jobs get theirs by --on pool:NAME.",
     "workflow": "Jobs that depend on each other, from one file.",
     "template": "Saved commands with parameters, for everybody who uses the same store.",
@@ -199,8 +202,8 @@ _added_groups: dict[str, str] = {}
 # The built-in plugins: the areas of the modules above.
 AREAS = (
     "jobs", "agents", "checkpoints", "dead", "templates", "events", "nodes", "sync", "hub", "environments",
-    "containers", "services", "runs", "vast", "dispatch", "queue", "workflows", "memory", "threads", "sessions",
-    "store", "access", "notify", "inbox", "config", "plugins", "skills", "setup",
+    "containers", "services", "runs", "kubernetes", "vast", "dispatch", "queue", "workflows", "memory", "threads",
+    "sessions", "store", "access", "notify", "inbox", "config", "plugins", "skills", "setup",
 )  # fmt: skip
 
 
