@@ -30,14 +30,13 @@ class Controller:
             self._make(said, "ready")
 
     def step(self, said: Object) -> None:
-        """One thing: notice what it is set to, then one pod less or more, or ready."""
+        """Notice what it is set to; then one pod less, or one more."""
         fate = self.fates.get(said["metadata"]["name"], "ready")
         status, wanted = said["status"], said["spec"]["replicas"]
         if fate == "ignored":
             return
-        if status.get("observedGeneration") != said["metadata"]["generation"]:
-            status["observedGeneration"] = said["metadata"]["generation"]
-        elif len(pods := self.pods(said)) > wanted:
+        status["observedGeneration"] = said["metadata"]["generation"]
+        if len(pods := self.pods(said)) > wanted:
             self.world.remove(pods[-1])
         elif len(pods) < wanted:
             if fate == "quota":

@@ -210,3 +210,23 @@ def test_a_job_that_is_run_again_gets_no_variable_that_assistants_may_not_hand_o
     answered = ask("retry", {"job": job, "env": {"LD_PRELOAD": "x.so"}}, role="operate")
     assert "TEAM_KEY is none that assistants may hand to jobs" in answered["text"]
     assert len(stoker.session.store.jobs()) == before
+
+
+@pytest.mark.accepts("C70")
+@pytest.mark.parametrize("command", ["kube contexts", "kube nodes", "kube scale"])
+def test_no_assistant_says_which_file_names_programs_to_run(stoker: Stoker, command: str) -> None:
+    ran = Path("ran").absolute()
+    Path("config").write_text(
+        "contexts: [{name: c, context: {cluster: c, user: c}}]\ncurrent-context: c\n"
+        "clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\n"
+        "users: [{name: c, user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: touch, "
+        f"args: ['{ran}']}}}}}}]\n"
+    )
+    given = {"what": "deployment/x", "replicas": 1} if command == "kube scale" else {}
+    request = {"operation": command, "arguments": {**given, "kubeconfig": "config"}, "who": "a", "role": "administer"}
+    answered = perform({**request, "via": "stdio"}, lambda _text: None)
+    assert "kubeconfig: no assistant says which file it is" in answered["text"], answered["text"]
+    assert not ran.exists()
+    # It is one that does run it, where it may be named.
+    assert stoker("kube", "contexts", "--kubeconfig", "config").code == 1
+    assert ran.exists()

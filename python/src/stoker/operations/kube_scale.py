@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 Outcome = Literal["ready", "timed_out", "changed_by_others"]
 PATIENCE = "5m"
 PAUSE_S = 1.0
-# The reasons cost four questions: they are looked for this often, in seconds, and at the end.
+# The reasons cost three questions: they are looked for first and then this often, in seconds, and at the end.
+_WHY_FIRST_S = 2.0
 _WHY_EVERY_S = 5.0
 # What one question gets beyond the time to wait: a limit of 0 still says how it is.
 _LAST_S = 15.0
-_MOST_REPLICAS = 2**31 - 1
 _TRIES = 10
 _KINDS: dict[str, str] = {
     **dict.fromkeys(("deployment", "deployments", "deploy", "deployment.apps"), "deployment"),
@@ -96,8 +96,6 @@ def scale(
 
     kind, name = _named(what)
     quantities.count(replicas, "--replicas")
-    if replicas > _MOST_REPLICAS:
-        raise UsageError(f"--replicas: {replicas} is more than Kubernetes counts ({_MOST_REPLICAS})")
     within = quantities.seconds(timeout, "--timeout")
     found = kubeconfig_of(kubeconfig).context(context)
     target = _Target(kind, namespace or found.namespace, name)
@@ -161,7 +159,7 @@ def _wait(
     last: Progress | None = None
     why: tuple[str, ...] = ()
     problem: KubeError | None = None
-    looked = time.monotonic()
+    look_at = time.monotonic() + _WHY_FIRST_S
     while True:
         try:
             said = cluster.get(target.path, target.names)
@@ -169,10 +167,10 @@ def _wait(
             over = time.monotonic() >= end
             if last.done or last.wanted != replicas:
                 return last, ()
-            if over or time.monotonic() - looked >= _WHY_EVERY_S:
-                why, looked = _why(cluster, target, said), time.monotonic()
+            if over or time.monotonic() >= look_at:
+                why, look_at = _why(cluster, target, said), time.monotonic() + _WHY_EVERY_S
             if over:
-                return last, why or ("its controller has not begun yet",) if not last.seen else why
+                return last, why or (() if last.seen else ("its controller has not begun yet",))
         except KubeError as trouble:
             # What passes is no reason to wait no more.
             if not trouble.passing or (last is None and time.monotonic() >= end):

@@ -1,0 +1,206 @@
+# Copyright (c) 2026, Stoker contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Scaling: waited for until all pods are ready, or the reason why they are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typed import Stoker
+
+from stoker.fleet import Fleet
+from stoker.operations.kube_scale import scale
+from tests.contracts.kubernetes import Double, kubeconfig, kubernetes_double
+from tests.contracts.kubernetes.objects import deployment, stateful_set, warning
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
+    """A Deployment of two pods in the context's namespace, a StatefulSet of one in another."""
+    with kubernetes_double(tmp_path / "cluster") as double:
+        file = kubeconfig(tmp_path / "config", double.entry("lab", namespace="research"), current="lab")
+        monkeypatch.setenv("KUBECONFIG", str(file))
+        double.add(deployment("web", 2, namespace="research"), stateful_set("db", 1, namespace="data"))
+        yield double
+
+
+def written(double: Double) -> list[tuple[str, str, int]]:
+    return [(one.path.rsplit("/", 2)[1], one.headers["Content-Type"], one.status)
+            for one in double.requests if one.method != "GET"]  # fmt: skip
+
+
+@pytest.mark.accepts("C21")
+@pytest.mark.parametrize(
+    ("what", "where", "before", "after"),
+    [
+        ("deployment/web", (), 2, 4), ("deploy/web", (), 2, 0), ("deployments/web", (), 2, 1),
+        ("statefulset/db", ("--namespace", "data"), 1, 3), ("sts/db", ("--namespace", "data"), 1, 0),
+    ],
+)  # fmt: skip
+def test_it_is_ready_when_all_its_pods_are(
+    stoker: Stoker, cluster: Double, what: str, where: tuple[str, ...], before: int, after: int
+) -> None:
+    argv = ("kube", "scale", what, "--replicas", str(after), *where)
+    said = stoker(*argv, "--json")
+    assert said.code == 0, said.err
+    value = said.json()["value"]
+    assert (value["before"], value["wanted"], value["ready"], value["there"]) == (before, after, after, after)
+    assert (value["changed"], value["outcome"], value["why"]) == (True, "ready", [])
+    resource, namespace = (value["kind"] + "s", value["namespace"])
+    held = cluster.world.get(resource, namespace, value["name"])
+    assert held["status"].get("readyReplicas", 0) == after
+    name = what.partition("/")[2]
+    assert written(cluster) == [(name, "application/merge-patch+json", 200)]
+    again = stoker(*argv)
+    assert again.code == 0
+    assert f"at {after} already; all {after} ready" in again.out
+    assert len(written(cluster)) == 1
+
+
+IMAGE = 'pod web-6d4cf56db6-2: container main: ImagePullBackOff: Back-off pulling image "registry.test/image:1"'
+
+
+@pytest.mark.accepts("C21")
+@pytest.mark.parametrize(
+    ("fate", "why"),
+    [
+        ("image", [IMAGE]),
+        ("crash", ["pod web-6d4cf56db6-2: container main: CrashLoopBackOff: "
+                   "back-off 5m0s restarting failed container=main; it ended with 137 (OOMKilled)"]),
+        ("unschedulable", ["pod web-6d4cf56db6-2: it has no node: Unschedulable: "
+                           "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."]),
+        ("unready", ["pod web-6d4cf56db6-2: Unhealthy: "
+                     "Readiness probe failed: HTTP probe failed with statuscode: 503"]),
+        ("quota", ['no pod can be made: FailedCreate: pods "web-x" is forbidden: exceeded quota: gpus, '
+                   "requested: requests.nvidia.com/gpu=1, used: 8, limited: 8",
+                   "its controller gave it up for now: ProgressDeadlineExceeded: too late"]),
+        ("ignored", ["its controller has not begun yet"]),
+    ],
+)  # fmt: skip
+def test_it_says_why_when_the_time_is_over(stoker: Stoker, cluster: Double, fate: Any, why: list[str]) -> None:
+    cluster.fate("web", fate)
+    argv = ("kube", "scale", "deployment/web", "--replicas", "3", "--timeout", "1s")
+    said = stoker(*argv, "--json")
+    value = said.json()["value"]
+    assert (said.code, value["outcome"], value["ready"]) == (1, "timed_out", 2)
+    assert value["why"] == why
+    # What was set stays set; the same again waits on, writes nothing, and is ready once they are.
+    shown = stoker(*argv)
+    assert "at 3 already; 2 ready" in shown.out
+    assert why[0] in shown.out
+    assert len(written(cluster)) == 1
+    cluster.fate("web", "ready")
+    for one in cluster.server.controller.pods(cluster.world.get("deployments", "research", "web"))[2:]:
+        cluster.world.remove(one)
+    said = stoker(*argv[:-1], "2m")
+    assert (said.code, "all 3 ready" in said.out) == (0, True), said.out
+
+
+@pytest.mark.accepts("C21")
+def test_a_stateful_set_says_why_no_pod_can_be_made(stoker: Stoker, cluster: Double) -> None:
+    cluster.fate("db", "quota")
+    said = stoker("kube", "scale", "sts/db", "--namespace", "data", "--replicas", "2", "--timeout", "1s", "--json")
+    [why] = said.json()["value"]["why"]
+    assert why.startswith('no pod can be made: FailedCreate: Error creating: pods "db-x" is forbidden: exceeded quota')
+
+
+@pytest.mark.accepts("C21")
+def test_events_of_others_are_no_reason(stoker: Stoker, cluster: Double) -> None:
+    other = deployment("other", 1, namespace="research")
+    cluster.add(other)
+    cluster.world.add(warning(other, "FailedCreate", "of the other"))
+    cluster.fate("web", "ignored")
+    said = stoker("kube", "scale", "deployment/web", "--replicas", "3", "--timeout", "1s", "--json")
+    assert said.json()["value"]["why"] == ["its controller has not begun yet"]
+
+
+@pytest.mark.accepts("C21")
+def test_reasons_that_may_not_be_read_are_said_to_be_hidden(stoker: Stoker, cluster: Double) -> None:
+    cluster.fate("web", "image")
+    cluster.forbid("list", "pods")
+    cluster.forbid("list", "events")
+    said = stoker("kube", "scale", "deployment/web", "--replicas", "3", "--timeout", "1s")
+    assert said.code == 1
+    assert "pods, events of research may not be read: there may be more reasons" in said.out
+
+
+@pytest.mark.accepts("C21")
+def test_trouble_that_passes_does_not_end_the_wait(stoker: Stoker, cluster: Double) -> None:
+    cluster.fault("conflict", "/scale")
+    for fault in ("busy", "broken", "cut", "garbage"):
+        cluster.fault(fault, "/deployments/web$")
+    said = stoker("kube", "scale", "deployment/web", "--replicas", "5", "--timeout", "2m", "--json")
+    assert said.code == 0, said.err
+    assert said.json()["value"]["ready"] == 5
+    statuses = [one.status for one in cluster.requests if one.path.endswith("/deployments/web")]
+    assert {429, 500} <= set(statuses)
+
+
+@pytest.mark.accepts("C21")
+def test_what_somebody_else_changed_meanwhile(stoker: Stoker, cluster: Double) -> None:
+    # Between the number that was read and the one that is written.
+    cluster.fault("conflict", "/scale", times=2)
+    said = stoker("kube", "scale", "deployment/web", "--replicas", "3")
+    assert "from 2 to 3; all 3 ready" in said.out
+    # While it is waited: an autoscaler.
+    cluster.fate("web", "ignored")
+    held = cluster.world.get("deployments", "research", "web")
+
+    def meddle(text: str) -> None:
+        if "ready" in text:
+            with cluster.server.lock:
+                cluster.world.patch_scale(held, {"spec": {"replicas": 2}})
+
+    stoker.session.progress = meddle
+    found = scale(stoker.session, "deployment/web", replicas=9, timeout="1m")
+    assert (found.outcome, found.wanted, found.exit_code) == ("changed_by_others", 2, 1)
+    assert found.why == ("somebody else has set it to 2 meanwhile",)
+
+
+@pytest.mark.accepts("C21")
+def test_what_cannot_be_scaled(stoker: Stoker, cluster: Double) -> None:
+    def err(*argv: str, code: int) -> str:
+        said = stoker("kube", "scale", *argv)
+        assert (said.code, said.out) == (code, "")
+        return said.err
+
+    assert 'it has no such thing (404: deployments.apps "no" not found)' in err(
+        "deployment/no", "--replicas", "1", code=1
+    )
+    assert "(404: " in err("statefulset/web", "--replicas", "1", code=1)
+    for odd in ("web", "pod/web", "deployment/", "deployment/a/b"):
+        assert "nothing that can be scaled here (next: deployment/NAME" in err(odd, "--replicas", "1", code=2)
+    assert "--replicas: -1" in err("deployment/web", "--replicas", "-1", code=2)
+    assert "at most 2,147,483,647" in err("deployment/web", "--replicas", str(2**31), code=2)
+    assert err("deployment/web", code=2)
+    assert "--timeout" in err("deployment/web", "--replicas", "1", "--timeout", "soon", code=2)
+    cluster.forbid("patch", "deployments/scale")
+    refused = err("deployment/web", "--replicas", "3", code=1)
+    assert "it does not allow that (403: deployments/scale.apps" in refused
+    assert cluster.world.get("deployments", "research", "web")["spec"]["replicas"] == 2
+    # A name is a name, whatever is in it.
+    assert "(404" in err("deployment/..%2f..%2fpods", "--replicas", "1", code=1)
+
+
+@pytest.mark.accepts("C21")
+def test_progress_says_how_far_it_is_and_what_it_waits_for(stoker: Stoker, cluster: Double) -> None:
+    told: list[str] = []
+    stoker.session.progress = told.append
+    cluster.fate("web", "image")
+    found = scale(stoker.session, "deployment/web", replicas=3, timeout="6s")
+    assert found.outcome == "timed_out"
+    assert "deployment/web: 2 of 3 ready" in told
+    assert any("2 of 3 ready · pod web-6d4cf56db6-2: container main: ImagePullBackOff" in text for text in told)
+    assert told[-1] == ""
+
+
+@pytest.mark.accepts("C21")
+def test_from_python_and_a_wait_of_nothing(stoker: Stoker, cluster: Double) -> None:
+    with Fleet() as fleet:
+        found = fleet.kubernetes.scale("deployment/web", replicas=4, timeout=0)
+        assert (found.outcome, found.changed, found.ready, found.wanted) == ("timed_out", True, 3, 4)
+        assert fleet.kubernetes.scale("deployment/web", replicas=4, timeout=60).outcome == "ready"
