@@ -117,6 +117,34 @@ def test_a_context_is_asked_with_the_credentials_of_its_user(
 
 
 @pytest.mark.accepts("C16")
+def test_what_a_kubeconfig_says_of_tls_and_of_acting_as_somebody(
+    stoker: Stoker, cluster: Double, tmp_path: Path
+) -> None:
+    stranger = Authority()
+    (tmp_path / "ca.pem").write_bytes(cluster.authority.pem)
+    by_file = {"certificate-authority-data": None, "certificate-authority": "ca.pem"}
+    file = kubeconfig(
+        tmp_path / "config",
+        cluster.entry("file", **by_file),
+        cluster.entry("named", **{"tls-server-name": "kubernetes.test"}),
+        cluster.entry("misnamed", **{"tls-server-name": "other.test"}),
+        cluster.entry("any", trusts=stranger, **{"insecure-skip-tls-verify": True}),
+        cluster.entry("as-bob", user={"token": cluster.token(), "as": "bob"}),
+        cluster.entry("no-file", **{**by_file, "certificate-authority": "gone.pem"}),
+        cluster.entry("proxy", **{"proxy-url": "http://127.0.0.1:1"}),
+    )
+    said = stoker("kube", "contexts", "--kubeconfig", str(file), "--json", "--timeout", "30s")
+    found = looks(said)
+    good = {name for name, one in found.items() if one["state"] == "reachable"}
+    assert good == {"file", "named", "any", "as-bob"}, said.out
+    assert "Hostname mismatch" in found["misnamed"]["why"]
+    assert found["no-file"]["why"] == f"its certificate-authority {tmp_path}/gone.pem is not there"
+    assert found["proxy"]["why"] == "its proxy: Connection refused"
+    assert [one.headers["Impersonate-User"] for one in cluster.requests if "Impersonate-User" in one.headers] == ["bob"]
+    assert said.err == ""
+
+
+@pytest.mark.accepts("C16")
 def test_files_of_the_variable_are_one_and_the_first_is_right(
     stoker: Stoker, cluster: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

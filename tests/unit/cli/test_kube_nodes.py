@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ def test_what_nodes_have_and_what_of_it_is_free(stoker: Stoker, cluster: Double)
     assert nodes["gpu-3"]["why"] == "NodeStatusUnknown: Kubelet stopped posting node status."
     assert nodes["gpu-1"]["taints"] == ["gpu=yes:NoSchedule"]
     shown = stoker("kube", "nodes", "--context", "other").out
-    assert "other: 3 of 8 GPUs free on nodes that take pods; 14 of 17 on nodes that do not" in shown
+    assert "other: free on nodes that take pods: nvidia.com/gpu 3 of 8; on others: amd.com/gpu 0 of 0, " in shown
+    assert f"{GPU} 10 of 10, {MIG} 4 of 7" in shown
     assert "NVIDIA-H100-80GB" in shown
     with Fleet() as fleet:
         [first, *_] = fleet.kubernetes.nodes().nodes
@@ -91,7 +93,7 @@ def test_where_pods_may_not_be_listed_free_is_unknown(stoker: Stoker, cluster: D
     assert said.json()["value"]["unknown"].startswith(why)
     assert "what is free is not known" in said.err
     shown = stoker("kube", "nodes").out
-    assert "an unknown number of 8 GPUs free" in shown
+    assert f"free on nodes that take pods: {GPU} ? of 8" in shown
     assert [line.split()[3:6] for line in shown.splitlines() if line.startswith("gpu-1")] == [["?", "8", "8"]]
 
 
@@ -149,6 +151,35 @@ def test_a_busy_server_is_asked_again_when_it_says(stoker: Stoker, cluster: Doub
     cluster.fault("busy", "/nodes", times=9)
     said = stoker("kube", "nodes", "--timeout", "500ms")
     assert "it has too much to do (429) (next: in 1 s again)" in said.err
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_a_token_that_ran_out_is_renewed_once(stoker: Stoker, cluster: Double, tmp_path: Path, good: bool) -> None:
+    runs, program = tmp_path / "runs", tmp_path / "plugin"
+    token = cluster.token() if good else "ran-out"
+    said = '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "%s"}}'
+    first, later = said % "ran-out", said % token
+    program.write_text(
+        f"#!/bin/sh\nif [ -e {runs} ]; then echo '{later}'; else echo '{first}'; fi\necho run >> {runs}\n"
+    )
+    program.chmod(0o700)
+    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./plugin"}}
+    file = kubeconfig(tmp_path / "exec", cluster.entry("e", user=user), current="e")
+    answered = stoker("kube", "nodes", "--kubeconfig", str(file))
+    assert answered.code == int(not good)
+    assert ("it refused the credentials (401)" in answered.err) is not good
+    assert runs.read_text() == "run\nrun\n"
+
+
+def test_without_the_client_it_says_how_to_get_it(
+    stoker: Stoker, cluster: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("kubernetes", "kubernetes.client"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for argv in (("contexts",), ("nodes",), ("scale", "deployment/x", "--replicas", "1")):
+        said = stoker("kube", *argv)
+        assert said.code == 1
+        assert "the Kubernetes client is not installed (next: pip install 'stoker[kubernetes]')" in said.err
 
 
 def test_a_quantity_that_cannot_be_read_is_unknown(stoker: Stoker, cluster: Double) -> None:

@@ -106,18 +106,23 @@ def _bytes(value: float | None) -> str:
 
 
 def _gpus_free(value: KubeNodes) -> str:
-    """How many GPUs a new pod could have, as far as that is known."""
+    """How many GPUs a new pod could have, by kind, as far as that is known; and those that it could not."""
     able = [gpu for node in value.nodes if node.takes_pods for gpu in node.gpus]
     closed = [gpu for node in value.nodes if not node.takes_pods for gpu in node.gpus]
     if not able and not closed:
         return f"{value.context}: no node has GPUs"
-    text = f"{value.context}: {_sum(able)} GPUs free on nodes that take pods"
-    return text + (f"; {_sum(closed)} on nodes that do not" if closed else "")
+    text = f"{value.context}: free on nodes that take pods: {_by_kind(able) or 'no GPUs'}"
+    return text + (f"; on others: {_by_kind(closed)}" if closed else "")
+
+
+def _by_kind(gpus: list[KubeResource]) -> str:
+    kinds: dict[str, list[KubeResource]] = {}
+    for gpu in gpus:
+        kinds.setdefault(gpu.name, []).append(gpu)
+    return ", ".join(f"{kind} {_sum(found)}" for kind, found in kinds.items())
 
 
 def _sum(gpus: list[KubeResource]) -> str:
     known = [gpu.free for gpu in gpus if gpu.free is not None]
-    free = (
-        f"{sum(known):g}" if len(known) == len(gpus) else f"at least {sum(known):g}" if known else "an unknown number"
-    )
+    free = f"{sum(known):g}" if len(known) == len(gpus) else f"at least {sum(known):g}" if known else "?"
     return f"{free} of {sum(gpu.allocatable or 0 for gpu in gpus):g}"

@@ -143,6 +143,11 @@ class Cluster:
         settings.host = server
         settings.retries = False  # what is asked again, and when, is said here
         settings.verify_ssl = said.get("insecure-skip-tls-verify") is not True
+        if not settings.verify_ssl:
+            import urllib3
+
+            # Whoever wrote the kubeconfig knows; it would be said for each question.
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         trusted = who.authority(self._context)
         if isinstance(trusted, Path):
             settings.ssl_ca_cert = str(trusted)
@@ -290,6 +295,8 @@ def _of_tls(reason: str) -> str:
 def _in_words(problem: BaseException) -> str:
     """What the HTTP library says, without the names of its objects."""
     name = type(problem).__name__
+    if name == "ProxyError":
+        return f"its proxy: {_in_words(problem.original_error)}"  # type: ignore[attr-defined]
     if name in ("ConnectTimeoutError", "ReadTimeoutError", "TimeoutError"):
         return "it does not answer in time"
     if name == "NameResolutionError":

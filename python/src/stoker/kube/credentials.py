@@ -189,7 +189,8 @@ def _ran(
     finally:
         _end(process)
     if process.returncode != 0:
-        last = redact(" ".join(errors.split()))[-_MOST_WORDS:]
+        # Its last line says what went wrong; those before may be how it is used.
+        last = redact(errors.strip().rpartition("\n")[2])[-_MOST_WORDS:]
         raise Unusable(context.name, f"its exec plugin {command} ended with {process.returncode}: {last or 'no word'}")
     return output
 
