@@ -53,7 +53,7 @@ class Double:
         self.server.forbidden.add((verb, resource))
 
     def fault(self, fault: Fault, where: str = "", times: int = 1) -> None:
-        """The next questions whose path has this (a regular expression) in it meet the fault."""
+        """The next questions (`GET /version`) that have this in them, a regular expression, meet the fault."""
         self.server.faults += [(fault, where)] * times
 
     def together(self, count: int) -> None:

@@ -78,11 +78,11 @@ class Server:
         self._http.server_close()
         self._thread.join()
 
-    def fault_of(self, path: str) -> Fault | None:
-        """The fault that this question meets, once."""
+    def fault_of(self, asked: str) -> Fault | None:
+        """The fault that this question (`GET /version`) meets, once."""
         with self.lock:
             for number, (fault, where) in enumerate(self.faults):
-                if re.search(where, path):
+                if re.search(where, asked):
                     del self.faults[number]
                     return fault
         return None
@@ -190,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server = self.server_of
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        fault = server.fault_of(self.path)
+        fault = server.fault_of(f"{self.command} {self.path}")
         if server.together is not None:
             server.together.wait(HELD_AT_MOST_S)
         if fault == "hang":

@@ -109,10 +109,16 @@ def test_a_stateful_set_says_why_no_pod_can_be_made(stoker: Stoker, cluster: Dou
 
 
 @pytest.mark.accepts("C21")
-def test_events_of_others_are_no_reason(stoker: Stoker, cluster: Double) -> None:
+def test_what_is_wrong_with_others_is_no_reason(stoker: Stoker, cluster: Double) -> None:
     other = deployment("other", 1, namespace="research")
+    cluster.fate("other", "image")
     cluster.add(other)
+    other["spec"]["replicas"] = 2
+    cluster.server.controller.step(other)
     cluster.world.add(warning(other, "FailedCreate", "of the other"))
+    # Its pods, one without its image, are chosen by the same labels.
+    for one in (*cluster.world.all("replicasets"), *cluster.world.all("pods", "research")):
+        one["metadata"]["labels"]["app"] = "web"
     cluster.fate("web", "ignored")
     said = stoker("kube", "scale", "deployment/web", "--replicas", "3", "--timeout", "1s", "--json")
     assert said.json()["value"]["why"] == ["its controller has not begun yet"]
@@ -138,6 +144,15 @@ def test_trouble_that_passes_does_not_end_the_wait(stoker: Stoker, cluster: Doub
     assert said.json()["value"]["ready"] == 5
     statuses = [one.status for one in cluster.requests if one.path.endswith("/deployments/web")]
     assert {429, 500} <= set(statuses)
+
+
+@pytest.mark.accepts("C21")
+@pytest.mark.parametrize(("fault", "statuses"), [("cut", [200]), ("broken", [500, 200]), ("garbage", [200])])
+def test_an_answer_that_is_lost_is_no_guess(stoker: Stoker, cluster: Double, fault: Any, statuses: list[int]) -> None:
+    cluster.fault(fault, "PATCH .*/scale")
+    said = stoker("kube", "scale", "deployment/web", "--replicas", "3")
+    assert "from 2 to 3; all 3 ready" in said.out, said.err
+    assert [status for _, _, status in written(cluster)] == statuses
 
 
 @pytest.mark.accepts("C21")

@@ -129,15 +129,17 @@ def _named(what: str) -> tuple[Kind, str]:
 def _set(cluster: Cluster, target: _Target, replicas: int) -> int:
     """Have it set to so many; what it was set to. Nothing is written where it is so already.
 
-    The number is written only onto the state that was read, so that what it was is true.
+    The number is written only onto the state that was read, so that what it was is true. Where the answer to that is
+    lost, it is read again.
     """
-    from stoker.kube.errors import Conflict
+    from stoker.kube.errors import Conflict, KubeError
 
+    written_over: int | None = None
     for left in reversed(range(_TRIES)):
         held = cluster.get(f"{target.path}/scale", target.names)
         before = int((held.get("spec") or {}).get("replicas") or 0)
         if before == replicas:
-            return before
+            return before if written_over is None else written_over
         version = (held.get("metadata") or {}).get("resourceVersion")
         body = {"metadata": {"resourceVersion": version}, "spec": {"replicas": replicas}}
         try:
@@ -146,6 +148,11 @@ def _set(cluster: Cluster, target: _Target, replicas: int) -> int:
         except Conflict:
             if not left:
                 raise
+        except KubeError as problem:
+            if not left or not problem.passing:
+                raise
+            written_over = before
+            time.sleep(PAUSE_S)
     raise AssertionError
 
 
