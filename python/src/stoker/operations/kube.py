@@ -120,7 +120,7 @@ class KubeNodes:
 
 @operation("kubernetes", "kube contexts", "read")
 def contexts(session: Session, *, kubeconfig: str | None = None, timeout: float | str = "5s") -> KubeContexts:
-    """List the contexts of the kubeconfig: whether each can be reached, and why not; all asked at the same time.
+    """List contexts of the kubeconfig: whether each can be reached, and why not; all asked at the same time.
 
     Args:
         kubeconfig: The file to read; by default those of KUBECONFIG, else ~/.kube/config.
@@ -153,7 +153,7 @@ def contexts(session: Session, *, kubeconfig: str | None = None, timeout: float 
 def nodes(
     session: Session, *, context: str | None = None, kubeconfig: str | None = None, timeout: float | str = "1m"
 ) -> KubeNodes:
-    """List the nodes of a cluster: GPUs, CPU and memory: all of it, what pods may have, and what is free of that.
+    """List nodes of a cluster: GPUs, CPU and memory: all of it, what pods may have, and what is free of that.
 
     Args:
         context: The context of the kubeconfig; by default the current one.
