@@ -60,6 +60,7 @@ class Server:
         self.tokens: dict[str, str] = {}
         self.forbidden: set[tuple[str, str]] = set()
         self.faults: list[tuple[Fault, str]] = []
+        self.retry_after_s = 1
         self.together: threading.Barrier | None = None
         self.requests: list[Request] = []
         self.problems: list[str] = []
@@ -230,7 +231,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _meet(self, fault: Fault) -> None:
         if fault == "busy":
-            raise Refusal(429, "too many requests, please try again later", {"Retry-After": "1"})
+            raise Refusal(
+                429, "too many requests, please try again later", {"Retry-After": str(self.server_of.retry_after_s)}
+            )
         if fault == "broken":
             raise Refusal(500, "etcdserver: request timed out")
         if fault == "expired":

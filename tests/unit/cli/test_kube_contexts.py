@@ -42,6 +42,13 @@ def looks(said: Said) -> dict[str, dict[str, Any]]:
     return {one["name"]: one for one in said.json()["value"]["contexts"]}
 
 
+def runs(pid: str) -> bool:
+    try:
+        return "Z (" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def plugin(folder: Path, text: str) -> dict[str, Any]:
     """A user whose credentials a program of this text gives."""
     program = folder / f"plugin-{len(list(folder.iterdir()))}"
@@ -65,8 +72,9 @@ def test_every_context_says_how_it_is_and_none_holds_up_the_others(
     bad_cluster.pop("clusters")
     file = kubeconfig(
         tmp_path / "config",
+        cluster.entry("good", namespace="research"),
         *(cluster.entry(f"silent-{number}", server=silent) for number in range(20)),
-        cluster.entry("good", namespace="research"), cluster.entry("closed", server=closed), bad_cluster,
+        cluster.entry("closed", server=closed), bad_cluster,
         cluster.entry("stranger", trusts=Authority()), cluster.entry("old-token", user={"token": "expired"}),
         cluster.entry("no-name", server="https://no-such-host.invalid"), cluster.entry("odd", server="ftp://x"),
         current="good",
@@ -86,12 +94,14 @@ def test_every_context_says_how_it_is_and_none_holds_up_the_others(
     assert whys["nowhere"] == "its cluster 'nowhere' is not in the kubeconfig"
     assert whys["odd"] == "its server 'ftp://x' is no address"
     assert whys["stranger"].startswith("its certificate is not to be trusted: ")
-    assert whys["no-name"] == "its name cannot be resolved"
+    # Some name servers take their time to say so.
+    assert whys["no-name"] in ("its name cannot be resolved", "it does not answer within 5 s")
     assert all("in time" in whys[f"silent-{n}"] or "within 5 s" in whys[f"silent-{n}"] for n in range(20))
     # One after the other they would have taken 100 s. (By themselves 5.5 s.)
     assert value["elapsed_s"] < 50
     with Fleet() as fleet:
-        assert [one.name for one in fleet.kubernetes.contexts(kubeconfig=str(file), timeout=2).contexts][20] == "good"
+        [first, *_] = fleet.kubernetes.contexts(kubeconfig=str(file), timeout=2).contexts
+        assert (first.name, first.current) == ("good", True)
 
 
 @pytest.mark.accepts("C16")
@@ -180,11 +190,6 @@ def test_without_a_kubeconfig_it_says_where_it_looked(stoker: Stoker, cluster: D
 @pytest.mark.accepts("C16")
 def test_programs_that_give_credentials(stoker: Stoker, cluster: Double, tmp_path: Path) -> None:
     certificate, key = (part.decode() for part in cluster.authority.user("bob"))
-    pid = tmp_path / "pid"
-    grandchild = (
-        "import subprocess; child = subprocess.Popen(['sleep', '600'])\n"
-        f"open({str(pid)!r}, 'w').write(str(child.pid)); time.sleep(600)"
-    )
     of_bob = credential(clientCertificateData=certificate, clientKeyData=key)
     told = plugin(tmp_path, "info = json.loads(os.environ['KUBERNETES_EXEC_INFO'])\n"
                   f"assert info['spec']['cluster']['server'] == {cluster.url!r} and not sys.stdin.read()\n"
@@ -197,20 +202,18 @@ def test_programs_that_give_credentials(stoker: Stoker, cluster: Double, tmp_pat
         cluster.entry("token", user=told),
         cluster.entry("certificate", user=plugin(tmp_path, of_bob)),
         cluster.entry("failing", user=plugin(tmp_path, "sys.exit('session over; token=abcdef12345678 refused')")),
-        cluster.entry("hanging", user=plugin(tmp_path, grandchild)),
         cluster.entry("silent", user=plugin(tmp_path, "")),
         cluster.entry("lost", user=lost), cluster.entry("always", user=always),
         cluster.entry("provider", user={"auth-provider": {"name": "oidc"}}),
         cluster.entry("groups", user={"token": "x", "as-groups": ["admins"]}),
         cluster.entry("broken-token", user={"token": "line\nbreak"}),
     )  # fmt: skip
-    said = stoker("kube", "contexts", "--kubeconfig", str(file), "--json", "--timeout", "8s")
+    said = stoker("kube", "contexts", "--kubeconfig", str(file), "--json", "--timeout", "2m")
     found = looks(said)
     assert {name for name, one in found.items() if one["state"] == "reachable"} == {"token", "certificate"}, said.out
     assert {request.user for request in cluster.requests} == {"bob", "carol"}
     whys = {name: one["why"] for name, one in found.items()}
     assert "ended with 1: session over; token=[redacted] refused" in whys["failing"]
-    assert whys["hanging"].endswith("gave nothing in time") or "within 8 s" in whys["hanging"]
     assert whys["silent"].endswith("said what is no JSON")
     assert "cannot be run: No such file" in whys["lost"]
     assert found["lost"]["next_step"] == "brew install it"
@@ -219,9 +222,20 @@ def test_programs_that_give_credentials(stoker: Stoker, cluster: Double, tmp_pat
     assert "as-groups" in whys["groups"]
     assert whys["broken-token"] == "its token has characters that no token has"
     assert "abcdef12345678" not in said.out + said.err
-    # Nothing of a program that was given up is left.
+
+
+@pytest.mark.accepts("C16")
+def test_nothing_is_left_of_a_program_that_gives_nothing(stoker: Stoker, cluster: Double, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    user = plugin(tmp_path, "")
+    Path(user["exec"]["command"]).write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {pid}.new\nmv {pid}.new {pid}\nwait\n")
+    file = kubeconfig(tmp_path / "config", cluster.entry("hangs", user=user), cluster.entry("good"))
+    said = stoker("kube", "contexts", "--kubeconfig", str(file), "--json", "--timeout", "6s")
+    found = looks(said)
+    assert found["good"]["state"] == "reachable"
+    assert found["hangs"]["why"].endswith("gave nothing in time") or "within 6 s" in found["hangs"]["why"]
     waited = time.monotonic() + 60
-    while (left := Path(f"/proc/{pid.read_text()}")).exists() and "Z (" not in (left / "status").read_text():
+    while runs(pid.read_text().strip()):
         assert time.monotonic() < waited
         time.sleep(0.1)
 
@@ -233,7 +247,11 @@ def test_programs_that_give_credentials(stoker: Stoker, cluster: Double, tmp_pat
         ("broken", "unreachable", "it answered an error (500: etcdserver: request timed out)"),
         ("cut", "unreachable", "its answer broke off: the connection was cut"),
         ("garbage", "unreachable", "/version answered what is no JSON of Kubernetes"),
-        ("drip", "unreachable", "it does not answer within 2 s|its answer did not end in time"),
+        (
+            "drip",
+            "unreachable",
+            "it does not answer within 2 s|its answer did not end in time|it does not answer in time",
+        ),
         ("busy", "reachable", None),
     ],
 )
