@@ -197,8 +197,9 @@ def test_what_cannot_be_scaled(stoker: Stoker, cluster: Double) -> None:
     refused = err("deployment/web", "--replicas", "3", code=1)
     assert "it does not allow that (403: deployments/scale.apps" in refused
     assert cluster.world.get("deployments", "research", "web")["spec"]["replicas"] == 2
-    # A name is a name, whatever is in it.
-    assert "(404" in err("deployment/..%2f..%2fpods", "--replicas", "1", code=1)
+    for odd in ("..", "Web", "a%2f..", "-web", "web\n"):
+        assert "is no name of Kubernetes" in err(f"deployment/{odd}", "--replicas", "1", code=2)
+    assert "'..' is no namespace of" in err("deployment/web", "--replicas", "1", "--namespace", "..", code=2)
 
 
 @pytest.mark.accepts("C21")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ def scale(
     quantities.count(replicas, "--replicas")
     within = quantities.seconds(timeout, "--timeout")
     found = kubeconfig_of(kubeconfig).context(context)
-    target = _Target(kind, namespace or found.namespace, name)
+    target = _Target(kind, _checked(namespace or found.namespace, "namespace"), name)
     began = time.monotonic()
     with Cluster(found, began + within + _LAST_S) as cluster:
         before = _set(cluster, target, replicas)
@@ -123,7 +124,14 @@ def _named(what: str) -> tuple[Kind, str]:
         raise UsageError(
             f"{what!r} is nothing that can be scaled here", next_step="deployment/NAME or statefulset/NAME"
         )
-    return cast("Kind", known), name
+    return cast("Kind", known), _checked(name, "name")
+
+
+def _checked(name: str, what: str) -> str:
+    """A name that an object or a namespace can have. Others could lead elsewhere: it becomes part of a path."""
+    if re.fullmatch(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?", name) is None:
+        raise UsageError(f"{name!r} is no {what} of Kubernetes", next_step="small letters, digits, - and .")
+    return name
 
 
 def _set(cluster: Cluster, target: _Target, replicas: int) -> int:
