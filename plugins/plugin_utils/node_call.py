@@ -81,14 +81,8 @@ class NodeAction(ActionBase):
         Raises AnsibleActionFail with one sentence where the node cannot answer; AnsibleConnectionFailure passes, so
         that Ansible counts the node as unreachable.
         """
-        state_dir = self._variable("stoker_state_dir", task_vars)
-        state_dir = "~/.stoker" if state_dir is None or state_dir == "" else _checked("stoker_state_dir", state_dir)
-        request = dict(request, schema="stoker.request/1", state_dir=state_dir)
-        for field, name in _SETTINGS.items():
-            value = _checked(name, self._variable(name, task_vars))
-            # An empty list of busy processes says that there are none.
-            if (value and value != "auto") or value == []:
-                request[field] = [value] if field in _LISTS and isinstance(value, str) else value
+        settings, state_dir = self.settings(task_vars)
+        request = dict(request, **settings, schema="stoker.request/1", state_dir=state_dir)
         version, package = self._bundle(request.get("backend"))
         folder = "{0}/bin/{1}".format(state_dir.rstrip("/"), version)
         payload = json.dumps(request).encode("utf-8", "surrogateescape")
@@ -102,6 +96,18 @@ class NodeAction(ActionBase):
             self._push(folder, task_vars, package, "again")
             answer = self._run(folder, task_vars, payload, once)
         return self._reply(answer)
+
+    def settings(self, task_vars):
+        """The fields of a request that the host variables set, and the state folder."""
+        state_dir = self._variable("stoker_state_dir", task_vars)
+        state_dir = "~/.stoker" if state_dir is None or state_dir == "" else _checked("stoker_state_dir", state_dir)
+        found = {}
+        for field, name in _SETTINGS.items():
+            value = _checked(name, self._variable(name, task_vars))
+            # An empty list of busy processes says that there are none.
+            if (value and value != "auto") or value == []:
+                found[field] = [value] if field in _LISTS and isinstance(value, str) else value
+        return found, state_dir
 
     @staticmethod
     def _bundle(backend):
@@ -122,9 +128,12 @@ class NodeAction(ActionBase):
 
     def _run(self, folder, task_vars, payload, once=False):
         """The answer of the node side. ``once``: it must not happen twice, so only reaching the node is repeated."""
-        script = '{0}; d={1}; [ -d "$d" ] || exit {2}; exec "$p" -I -S "$d" ctl'.format(
-            self._find_python(task_vars), _shell_path(folder), NOT_PUSHED
-        )
+        # A version that failed there is not used: its note names the one that is (module_utils/versions.py).
+        script = (
+            '{0}; d={1}; k=; [ ! -f "$d.kept" ] || read -r k <"$d.kept"; '
+            '[ -z "$k" ] || [ ! -d "${{d%/*}}/$k" ] || d="${{d%/*}}/$k"; '
+            '[ -d "$d" ] || exit {2}; exec "$p" -I -S "$d" ctl'
+        ).format(self._find_python(task_vars), _shell_path(folder), NOT_PUSHED)
 
         def call():
             return self._low_level_execute_command(script, in_data=payload, encoding_errors="surrogateescape")
@@ -199,7 +208,11 @@ class NodeAction(ActionBase):
 
     def asked(self, request, task_vars):
         """``ask``, where a refusal fails the task with the node's own sentence."""
-        reply = self.ask(request, task_vars)
+        return self.unrefused(self.ask(request, task_vars))
+
+    @staticmethod
+    def unrefused(reply):
+        """The reply. Raises AnsibleActionFail with the node's own sentence for a refusal."""
         if not reply.get("ok"):
             raise AnsibleActionFail(sentence(reply.get("error") or {}))
         return reply

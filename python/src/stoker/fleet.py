@@ -78,6 +78,7 @@ from stoker.operations import (
     templates,
     threads,
     top,
+    updates,
     values,
     vast,
     vast_changes,
@@ -272,6 +273,14 @@ class Environments(Namespace):
     area = "environments"
     ensure = bound(environments.environment)
     list = bound(environments.environments)
+
+
+class Updater(Namespace):
+    """`fleet.updater`: Stoker's own versions, here and on the nodes."""
+
+    area = "updater"
+    check = bound(updates.check)
+    nodes = bound(updates.nodes)
 
 
 class Containers(Namespace):
@@ -626,6 +635,7 @@ class Fleet:
         self.inbox = Inbox(self._session)
         self.plugins = Plugins(self._session)
         self.skills = Skills(self._session)
+        self.updater = Updater(self._session)
         self.setup = Setup(self._session)
 
     def __getattr__(self, name: str) -> Namespace:

@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "access": ("token", "list"), "skills": ("skill", "list"), "setup": ("init",),
     "memory": ("memory", "list"), "threads": ("thread", "list"), "sessions": ("session", "list"),
     "notify": ("notify", "list"), "inbox": ("inbox", "list"), "config": ("config", "check"),
-    "vast": ("vast", "list"), "kubernetes": ("kube", "contexts"),
+    "vast": ("vast", "list"), "kubernetes": ("kube", "contexts"), "updater": ("update", "check", "--on", "nowhere"),
 }  # fmt: skip
 
 

@@ -148,6 +148,10 @@ _VALUES = {
     "stoker.operations.skill_files": {
         "Skill": "render_skills.skill",
     },
+    "stoker.operations.updates": {
+        "UpdateCheck": "render_updates.check",
+        "UpdateReport": "render_updates.report",
+    },
     "stoker.operations.benchmark": {
         "BenchmarkReport": "render_benchmark.report",
     },

@@ -25,7 +25,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
     "workflows": ("workflows", "dispatch"),
     "services": ("containers", "services", "kubernetes", "vast"),
     "memory": ("memory", "threads", "sessions"),
-    "administration": ("store", "setup", "config", "notify", "access", "plugins", "skills"),
+    "administration": ("store", "setup", "config", "notify", "access", "plugins", "skills", "updater"),
 }
 _SUBJECTS: Mapping[str, str] = {
     "jobs": "Jobs on GPU nodes, their logs, queues, templates and events",
@@ -34,7 +34,7 @@ _SUBJECTS: Mapping[str, str] = {
     "workflows": "Jobs that depend on each other; dispatch rounds",
     "services": "Containers, services with a health endpoint, Kubernetes, rented machines",
     "memory": "What is remembered: threads, facts, other sessions",
-    "administration": "The store, tokens, plugins, skills",
+    "administration": "The store, tokens, plugins, skills, updates",
 }
 # Asked for seldom: their lists name the arguments, and `help` alone has the types.
 _SELDOM = frozenset({"workflows", "services", "memory", "administration"})

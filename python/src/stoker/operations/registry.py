@@ -79,6 +79,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "stoker.operations.access": (*_of("token", "add list remove"), "audit"),
     "stoker.operations.plugins": ("plugins",),
     "stoker.operations.skills": _of("skill", "list show check"),
+    "stoker.operations.updates": _of("update", "check nodes"),
     "stoker.operations.setup": ("init",),
     "stoker.operations.settings": _of("config", "get set check diff"),
 }
@@ -123,6 +124,7 @@ GROUPS = {
     "runs": "What trainings wrote: metrics, settings, how they ended. Needs a folder, no inventory.",
     "sync": "The files of a project: to nodes, and results back.",
     "kube": "Clusters of Kubernetes: contexts that can be reached, what nodes have free, scaling.",
+    "update": "Stoker's own versions: which are where, and this one brought to the nodes with care.",
     "vast": "Rented machines: offers, what is rented and what it costs. Jobs get theirs by --on pool:NAME.",
     "workflow": "Jobs that depend on each other, from one file.",
     "template": "Saved commands with parameters, for everybody who uses the same store.",
@@ -203,7 +205,7 @@ _added_groups: dict[str, str] = {}
 AREAS = (
     "jobs", "agents", "checkpoints", "dead", "templates", "events", "nodes", "sync", "hub", "environments",
     "containers", "services", "runs", "kubernetes", "vast", "dispatch", "queue", "workflows", "memory", "threads",
-    "sessions", "store", "access", "notify", "inbox", "config", "plugins", "skills", "setup",
+    "sessions", "store", "access", "notify", "inbox", "config", "plugins", "skills", "updater", "setup",
 )  # fmt: skip
 
 
