@@ -39,8 +39,6 @@ def _row(node: NodeSide) -> list[str]:
 
 
 def _details(node: NodeSide, out: Out) -> None:
-    if node.unknown:
-        out.line(fmt.one_line(f"  {node.node}  unknown: {node.unknown}"))
     if node.use == "kept":
         out.line(fmt.one_line(f"  {node.node}  {node.wanted} failed there: {node.kept_reason}"))
     for item in node.versions:

@@ -34,7 +34,7 @@ _SUBJECTS: Mapping[str, str] = {
     "workflows": "Jobs that depend on each other; dispatch rounds",
     "services": "Containers, services with a health endpoint, Kubernetes, rented machines",
     "memory": "What is remembered: threads, facts, other sessions",
-    "administration": "The store, tokens, plugins, skills, updates",
+    "administration": "The store, tokens, plugins, skills",
 }
 # Asked for seldom: their lists name the arguments, and `help` alone has the types.
 _SELDOM = frozenset({"workflows", "services", "memory", "administration"})

@@ -112,8 +112,8 @@ class UpdateReport:
 
 
 @operation("updater", "update check", "read")
-def check(session: Session, on: str | None = None) -> UpdateCheck:
-    """Show the versions of Stoker: here, and what lies on the nodes.
+def check(session: Session, *, on: str | None = None) -> UpdateCheck:
+    """Show versions: of Stoker here, and of its node side on the nodes.
 
     Nothing is brought to a node by that. One that does not answer is unknown, with the reason.
 
@@ -140,9 +140,9 @@ def check(session: Session, on: str | None = None) -> UpdateCheck:
 
 @operation("updater", "update nodes", "administer")
 def nodes(
-    session: Session, on: str | None = None, *, serial: int = 1, with_jobs: bool = False, dry_run: bool = False
+    session: Session, *, on: str | None = None, serial: int = 1, with_jobs: bool = False, dry_run: bool = False
 ) -> UpdateReport:
-    """Bring this controller's node side to the nodes, some at a time, tested there before it counts.
+    """Update nodes: bring this controller's node side there, some nodes at a time, tested before it counts.
 
     First every node is looked at: when one does not answer, is not well or has running jobs, nothing is changed
     anywhere. A node whose test fails gets the version before back, and the nodes after it are left alone. Jobs that run
@@ -244,7 +244,7 @@ def _updated(played: PlayResult, names: Sequence[str]) -> tuple[NodeUpdate, ...]
         result = told[name]
         came = result.res.get("update")
         if came:
-            step = f"mend it here, then: stoker update nodes --on {name}" if came["reason"] else None
+            step = f"once that is mended: stoker update nodes --on {name}" if came["reason"] else None
             found.append(
                 NodeUpdate(name, came["outcome"], came["version"], came["before"], came["reason"], came["back_reason"],
                            step)
