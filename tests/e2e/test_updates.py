@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +122,14 @@ def test_a_version_that_is_broken_on_the_second_of_three_nodes(nodes: Nodes, sto
     assert {node.name: pid_of(node, jobs[node.name]) for node in three[:2]} == supervisors
     live = cli("jobs", "--live", "--json", env=new).json()["jobs"]
     assert {job["id"]: job["state"] for job in live} == dict.fromkeys([*jobs.values(), later], "running")
+    # So does the one that takes its place.
+    os.kill(supervisors["n1"], signal.SIGKILL)
+    until(
+        lambda: pid_of(three[0], jobs["n1"]) != supervisors["n1"],
+        "a supervisor in the place of the one that was killed",
+    )
+    words = Path(f"/proc/{pid_of(three[0], jobs['n1'])}/cmdline").read_text()
+    assert f"/bin/{HERE}\0supervise\0" in words
     # Mended, the same command goes on where it stopped.
     (three[1].home / "breaks").unlink()
     again = cli("update", "nodes", "--with-jobs", "--json", env=new)
@@ -165,10 +174,13 @@ def test_one_node_that_is_not_ready_keeps_all_as_they_are(nodes: Nodes, stoker: 
     assert (said.code, outcomes(said)) == (1, ["untouched", "refused", "refused", "refused"])
     reasons = {name: node["reason"] for name, node in told(said).items()}
     assert reasons["n2"] == f"jobs run there: {job}"
-    assert reasons["n3"].startswith("stale: it does not answer (")
-    assert "last heard of " in reasons["n3"]
+    assert {name: node["stale"] for name, node in told(said).items()} == dict.fromkeys(reasons, False) | {"n3": True}
+    assert told(said)["n3"]["heard_at"] > 0
     assert "is the state folder of another machine" in reasons["n4"]
     assert [contents(node) for node in four] == before
+    shown = cli("update", "nodes", env=new)
+    assert f"n2  refused\n  jobs run there: {job}\nn3  refused\n  stale: it does not answer (" in shown.out
+    assert "nothing was changed, on any node" in shown.err
     # It is well again, awake again, and drained.
     away.start()
     (tmp_path / "node.json").rename(ill.state_dir / "node.json")

@@ -55,7 +55,7 @@ def report(value: UpdateReport, out: Out) -> None:
     """`stoker update nodes`: a line for each node, what failed, and what to do."""
     for node in value.nodes:
         out.line(fmt.one_line(f"{node.node}  {_summary(node, dry_run=value.dry_run)}"))
-        for text in (node.reason, node.back_reason):
+        for text in (_stale(node) if node.stale else node.reason, node.back_reason):
             if text:
                 out.line(fmt.one_line(f"  {text}"))
         if node.next_step:
@@ -65,6 +65,13 @@ def report(value: UpdateReport, out: Out) -> None:
     elif value.exit_code:
         done = sum(node.outcome in ("updated", "present") for node in value.nodes)
         out.note(f"stopped: {done} of {len(value.nodes)} have it; those that are untouched are as they were")
+
+
+def _stale(node: NodeUpdate) -> str:
+    heard = "it was never heard of"
+    if node.heard_at is not None:
+        heard = f"last heard of {fmt.age(max(0.0, time.time() - node.heard_at))} ago"
+    return f"stale: it does not answer ({node.reason}); {heard}"
 
 
 def _summary(node: NodeUpdate, *, dry_run: bool) -> str:

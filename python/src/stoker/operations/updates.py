@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -81,7 +80,8 @@ class NodeUpdate:
 
     `outcome`: updated, present (it was there and passed its test again), put_back (it failed, and the version before is
     used, its hash compared), put_back_failed (`back_reason` says how the node is not as it was), refused (nothing was
-    changed), unknown (the connection was lost meanwhile), untouched. `reason` is the node's own.
+    changed), unknown (the connection was lost meanwhile), untouched. `reason` is the node's own. `stale`: it was
+    refused since it does not answer; `heard_at` (Unix seconds) is when it last did, None: never.
     """
 
     node: str
@@ -91,6 +91,8 @@ class NodeUpdate:
     reason: str | None = None
     back_reason: str | None = None
     next_step: str | None = None
+    stale: bool = False
+    heard_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -217,21 +219,17 @@ def _progress(session: Session, count: int) -> Callable[[Event], None]:
 def _refused(session: Session, played: PlayResult) -> dict[str, NodeUpdate]:
     """The nodes that may not be updated as they are; nothing was changed then, anywhere."""
     found: dict[str, NodeUpdate] = {}
+    heard = {row.name: row.last_seen for row in session.store.nodes()} if played.unreachable else {}
     for name, result in played.of_task("node_update_info").items():
         if result.status == "ok":
             continue
         seen = result.res.get("node_side") or {}
         told = NodeUpdate(name, "refused", seen.get("wanted"), seen.get("used"), result.message)
         if result.status == "unreachable":
-            told = replace(told, reason=f"stale: it does not answer ({result.message}); {_heard(session, name)}")
+            told = replace(told, stale=True, heard_at=heard.get(name))
         step = f"stoker node drain {name} --wait, or --with-jobs: they go on" if seen.get("jobs") else None
         found[name] = replace(told, next_step=played.next_steps.get(name) or step)
     return found
-
-
-def _heard(session: Session, node: str) -> str:
-    at = next((row.last_seen for row in session.store.nodes() if row.name == node), None)
-    return "it was never heard of" if at is None else f"last heard of {max(0, round(time.time() - at))} s ago"
 
 
 def _updated(played: PlayResult, names: Sequence[str]) -> tuple[NodeUpdate, ...]:
