@@ -24,7 +24,7 @@ class ActionModule(VersionsAction):
         _validation, args = self.validate_argument_spec(argument_spec={"with_jobs": {"type": "bool", "default": False}})
         told = self._would(args["with_jobs"], task_vars) if self._task.check_mode else self._update(args, task_vars)
         result.update(changed=told["outcome"] not in ("present", "put_back"), update=told)
-        if told["outcome"] in ("put_back", "put_back_failed"):
+        if told["outcome"] not in ("updated", "present"):
             result.update(failed=True, msg=_sentence(told))
         return result
 
@@ -46,6 +46,8 @@ class ActionModule(VersionsAction):
 
 
 def _sentence(told):
+    if told["outcome"] == "unknown":
+        return safe_text(told["reason"])
     text = "version {0} failed: {1}".format(told["version"], safe_text(told["reason"]))
     if told["outcome"] == "put_back_failed":
         return "{0}; and it could not be put back: {1}".format(text, safe_text(told["back_reason"]))

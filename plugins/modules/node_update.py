@@ -56,8 +56,9 @@ EXAMPLES = r"""
 RETURN = r"""
 update:
   description:
-    - C(outcome) is V(updated), V(present) (it was there, and passed the test again), V(put_back) or V(put_back_failed);
-      with the last two the task fails. C(version) is the one that was brought, C(before) the one that was used.
+    - C(outcome) is V(updated), V(present) (it was there, and passed the test again), V(put_back), V(put_back_failed),
+      or V(unknown) where the connection was lost; with the last three the task fails. C(version) is the one that was
+      brought, C(before) the one that was used.
     - C(reason) says why the version failed, C(back_reason) why the node is not as it was.
   returned: when the node was not refused
   type: dict

@@ -10,6 +10,8 @@ import json
 import os
 import shlex
 
+from ansible.errors import AnsibleConnectionFailure
+
 from ansible_collections.stoker.fleet.plugins.module_utils import versions
 from ansible_collections.stoker.fleet.plugins.plugin_utils.connecting import connected
 from ansible_collections.stoker.fleet.plugins.plugin_utils.node_call import NodeAction
@@ -47,8 +49,20 @@ class VersionsAction(NodeAction):
 
     def bring(self, with_jobs, task_vars):
         """Bring this controller's version. Returns what came of it; a refusal is the node's error."""
-        _version, package, ask = self._request("bring", task_vars)
-        return self._answer(dict(ask, with_jobs=with_jobs), package, task_vars)
+        version, package, ask = self._request("bring", task_vars)
+        # A lost connection is a failure: an unreachable node is counted twice by Ansible, which then takes the next batch.
+        try:
+            # Only this is repeated: a second request would meet the first.
+            connected(lambda: self._low_level_execute_command(":"), self._retries(task_vars))
+        except AnsibleConnectionFailure as problem:
+            words = "it does not answer any more: {0}".format(problem)
+            return {"ok": False, "error": {"code": "unreachable", "message": words, "next": None}}
+        try:
+            return self._answer(dict(ask, with_jobs=with_jobs), package, task_vars, retries=0)
+        except AnsibleConnectionFailure as problem:
+            words = "the connection was lost ({0}): the node finishes by itself, or stays as it was".format(problem)
+            told = {"outcome": "unknown", "version": version, "before": None, "reason": words, "back_reason": None}
+            return {"ok": True, "update": told}
 
     def _request(self, op, task_vars):
         settings, state_dir = self.settings(task_vars)
@@ -56,9 +70,9 @@ class VersionsAction(NodeAction):
         return version, package, {"op": op, "version": version, "state_dir": state_dir, "settings": settings}
 
     def _told(self, ask, package, task_vars):
-        return self.unrefused(self._answer(ask, package, task_vars))
+        return self.unrefused(self._answer(ask, package, task_vars, self._retries(task_vars)))
 
-    def _answer(self, ask, package, task_vars):
+    def _answer(self, ask, package, task_vars, retries):
         ask = dict(ask, program=[(name, _text(name)) for name in _PROGRAM])
         script = '{0}; exec "$p" -I -S -c {1}'.format(self._find_python(task_vars), shlex.quote(_RUN))
         payload = json.dumps(ask).encode("ascii") + b"\n" + package
@@ -66,7 +80,7 @@ class VersionsAction(NodeAction):
         def call():
             return self._low_level_execute_command(script, in_data=payload, encoding_errors="surrogateescape")
 
-        return self._reply(connected(call, self._retries(task_vars)))
+        return self._reply(connected(call, retries))
 
 
 def _text(name):

@@ -31,6 +31,11 @@ import sys
 if os.path.exists(os.path.expanduser("~/breaks")):
     sys.exit("this version does not work here")
 """
+# A supervisor that waits as long as the home folder has the file `waits`.
+SLOW_SUPERVISOR = """
+while os.path.exists(os.path.expanduser("~/waits")):
+    time.sleep(0.05)
+"""
 # A node side that passes its self-test, and answers no more under its own name; it also damages the version before
 # where the home folder has the file `damages`.
 BROKEN_LATER = """
@@ -195,6 +200,32 @@ def test_one_node_that_is_not_ready_keeps_all_as_they_are(nodes: Nodes, stoker: 
     assert well.processes() == []
 
 
+def test_a_node_whose_connection_breaks_finishes_by_itself(nodes: Nodes, stoker: Stoker, tmp_path: Path) -> None:
+    first, second, third = nodes(3)
+    cli = stoker(first, second, third)
+    new = release(tmp_path / "new", supervisor=SLOW_SUPERVISOR)
+
+    def update(goes_away: PlainNode) -> Said:
+        """An update during which that node goes away, while the first one is at its test."""
+        (first.home / "waits").touch()
+        process = cli.start("update", "nodes", "--json", env=new)
+        until(lambda: list((first.state_dir / "bin").glob(".test-*/jobs/selftest/1")), "its test is under way")
+        goes_away.down()
+        (first.home / "waits").unlink()
+        out, _err = process.communicate(timeout=120)
+        goes_away.start()
+        return Said(process.returncode, out.decode(), "")
+
+    said = update(first)
+    assert (said.code, outcomes(said)) == (1, ["unknown", "untouched", "untouched"])
+    until(lambda: not first.processes(), "it has come to its end")
+    seen = told(cli("update", "check", "--json", env=new))
+    assert [node["use"] for node in seen.values()] == ["current", "none", "none"]
+    said = update(second)
+    assert (said.code, outcomes(said)) == (1, ["present", "refused", "untouched"])
+    assert "nothing was changed: it does not answer any more" in told(said)["n2"]["reason"]
+
+
 @pytest.mark.accepts("C38")
 def test_the_playbook_needs_no_wrapper(nodes: Nodes, inventory: Callable[..., Path], tmp_path: Path) -> None:
     three = nodes(3)
@@ -210,7 +241,8 @@ def test_the_playbook_needs_no_wrapper(nodes: Nodes, inventory: Callable[..., Pa
 
     dry = play("--check")
     assert (dry.returncode, [node.state_dir.exists() for node in three]) == (0, [False] * 3), dry.stdout
-    done = play()
+    # A batch that failed in part is the last one, too.
+    done = play("-e", "update_serial=2")
     assert done.returncode != 0
     assert "this version does not work here; it was removed, and nothing was there before" in done.stdout
     assert [len(lying(node)) if node.state_dir.exists() else None for node in three] == [1, 0, None]

@@ -241,13 +241,17 @@ def _updated(played: PlayResult, names: Sequence[str]) -> tuple[NodeUpdate, ...]
             continue
         result = told[name]
         came = result.res.get("update")
-        if came:
-            step = f"once that is mended: stoker update nodes --on {name}" if came["reason"] else None
-            found.append(
-                NodeUpdate(name, came["outcome"], came["version"], came["before"], came["reason"], came["back_reason"],
-                           step)
-            )  # fmt: skip
-        else:
-            outcome: Outcome = "unknown" if result.status == "unreachable" else "refused"
-            found.append(NodeUpdate(name, outcome, reason=result.message, next_step=f"stoker update check --on {name}"))
+        if came is None:  # refused there, or not reached at all
+            step = f"stoker update check --on {name}"
+            found.append(NodeUpdate(name, "refused", reason=result.message, next_step=step))
+            continue
+        step = (
+            "stoker update check --on"
+            if came["outcome"] == "unknown"
+            else "once that is mended: stoker update nodes --on"
+        )
+        found.append(
+            NodeUpdate(name, came["outcome"], came["version"], came["before"], came["reason"], came["back_reason"],
+                       f"{step} {name}" if came["reason"] else None)
+        )  # fmt: skip
     return tuple(found)
