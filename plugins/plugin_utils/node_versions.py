@@ -50,7 +50,7 @@ class VersionsAction(NodeAction):
     def bring(self, with_jobs, task_vars):
         """Bring this controller's version. Returns what came of it; a refusal is the node's error."""
         version, package, ask = self._request("bring", task_vars)
-        # A lost connection is a failure: an unreachable node is counted twice by Ansible, which then takes the next batch.
+        # A lost connection is a failure: Ansible counts an unreachable node twice, and would take the next batch.
         try:
             # Only this is repeated: a second request would meet the first.
             connected(lambda: self._low_level_execute_command(":"), self._retries(task_vars))
