@@ -50,7 +50,6 @@ EXAMPLES = r"""
     - name: Bring this controller's version
       stoker.fleet.node_update:
         with_jobs: true
-      register: now
 """
 
 RETURN = r"""

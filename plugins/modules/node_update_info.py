@@ -38,11 +38,11 @@ seealso:
 EXAMPLES = r"""
 - name: Which versions are there?
   stoker.fleet.node_update_info:
-  register: now
+  register: found
 
 - name: Refuse to go on where this controller's version is not used
   ansible.builtin.assert:
-    that: now.node_side.used == now.node_side.wanted
+    that: found.node_side.used == found.node_side.wanted
 """
 
 RETURN = r"""
