@@ -66,7 +66,8 @@ def release(folder: Path, **added: str) -> dict[str, str]:
     for module, text in added.items():
         with (fleet / "plugins/module_utils" / f"{module}.py").open("a") as file:
             file.write(text)
-    return {"PYTHONPATH": str(folder)}
+    # A launcher of that version would only be started for a few calls.
+    return {"PYTHONPATH": str(folder), "STOKER_LAUNCHER": "off"}
 
 
 def contents(node: PlainNode) -> dict[str, bytes]:
