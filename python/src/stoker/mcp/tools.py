@@ -80,7 +80,7 @@ def tools(role: str, rules: Access, off: Collection[str] = ()) -> tuple[Tool, ..
         looks = tuple(operation for operation in members if operation.policy == "read")
         changes = tuple(operation for operation in members if operation.policy != "read")
         found += [Tool(group, subject, looks)] if looks else []
-        found += [Tool(group + CHANGE, f"{subject}: change", changes)] if changes else []
+        found += [Tool(group + CHANGE, f"As {group}: change", changes)] if changes else []
     return tuple(found)
 
 
