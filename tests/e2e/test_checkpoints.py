@@ -84,7 +84,7 @@ def test_a_job_whose_node_dies_ends_elsewhere_as_if_nothing_had_been(
     end.touch()
     until(lambda: cli.job(job)["state"] == "succeeded", "it ends", 180)
     loop.send_signal(signal.SIGTERM)
-    loop.wait(60)
+    loop.wait(180)
     assert cli("logs", job).out == f"begins at 20\ntotal {sum(range(41))}\n"
     told = cli.job(job)
     assert (told["attempt"], told["checkpoints"]["resumed"]["step"]) == (2, 20)

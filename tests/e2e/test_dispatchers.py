@@ -155,7 +155,7 @@ def test_everything_is_there_after_controllers_were_killed_and_started_again(
     third = cli.start(*LOOP)
     eye.reach(long, "succeeded")
     third.send_signal(signal.SIGTERM)
-    assert third.wait(60) == 0
+    assert third.wait(180) == 0
     after = eye.everything((over, retried))
     assert after[:2] == (jobs, attempts)
     assert after[2][: len(history)] == history

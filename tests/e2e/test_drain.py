@@ -97,7 +97,7 @@ def test_what_runs_may_finish_and_what_waits_there_goes_back(
     assert (refused.code, f"may have jobs under way: {runs}" in refused.err) == (2, True), refused
     waiting = cli.start("node", "drain", "n1", "--wait")
     end.touch()
-    out, err = waiting.communicate(timeout=90)
+    out, err = waiting.communicate(timeout=180)
     assert (waiting.returncode, out.decode().splitlines()[-1]) == (0, "n1 is drained"), err
     told = cli.job(runs)
     assert (told["state"], told["attempt"]) == ("succeeded", 1)

@@ -371,7 +371,7 @@ def test_a_client_over_http_that_is_killed_leaves_no_call_behind(here: Cli, list
         until(lambda: calls(here, "jobs.wait")[before:] == ["running"], "the call", 120)
     finally:
         client.kill()
-        client.wait(60)
+        client.wait(180)
     until(lambda: calls(here, "jobs.wait")[before:] == ["cancelled"], "its end", 120)
     assert here.job(job, "--live")["state"] == "running"
     assert here("stop", job).code == 0

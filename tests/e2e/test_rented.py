@@ -66,7 +66,7 @@ def test_a_training_that_loses_its_machine_ends_as_if_nothing_had_been(
     until(lambda: cli.job(job)["state"] == "succeeded", "it ends on another machine", 240)
     until(lambda: not machines(cli), "the machine is given back", 120)
     loop.send_signal(signal.SIGTERM)
-    loop.wait(60)
+    loop.wait(180)
     assert cli("logs", job).out == f"begins at 20\ntotal {sum(range(41))}\n"
     told = cli.job(job)
     assert (told["attempt"], told["exit_code"], told["checkpoints"]["resumed"]["step"]) == (2, 0, 20)
@@ -174,15 +174,19 @@ def test_a_stop_signals_the_job_fetches_what_it_wrote_and_then_stops_the_machine
     assert cli("vast", "stop", machine["node"]).out == f"{machine['node']} is stopped already\n"
     # Where nobody rents any more, the disk that is still billed goes with the next rounds.
     loop.send_signal(signal.SIGTERM)
-    loop.wait(60)
+    loop.wait(180)
     (cli.folder / "stoker.yml").unlink()
     until(lambda: cli("dispatch").code == 0 and double.instances == {}, "it is gone", 120)
 
 
 @pytest.mark.accepts("B12", "V39")
 def test_at_its_limit_a_job_ends_and_what_it_wrote_is_here(cli: Cli, double: Double) -> None:
+    job, loop = writing(cli)
+    until(lambda: "begun" in cli("logs", job).out, "it runs", 180)
+    loop.send_signal(signal.SIGTERM)
+    loop.wait(180)
     (cli.folder / "stoker.yml").write_text(SETTINGS.replace("per_day: 20", "per_job: 0.0005"))
-    job, _ = writing(cli)
+    cli.start("dispatch", "--loop", "--interval", "1s")
     until(lambda: cli.job(job)["finished"], "it is stopped", 240)
     until(lambda: double.instances == {}, "its machine is gone", 120)
     assert [(cli.folder / name).read_text() for name in ("first.txt", "last.txt")] == ["begun", "checkpoint"]

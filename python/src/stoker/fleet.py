@@ -237,10 +237,6 @@ class Nodes(Namespace):
     gpus = bound(gpus.list_gpus)
     benchmark = bound(benchmark.benchmark)
     disks = bound(disk.disks)
-    telemetry = bound(telemetry.telemetry)
-    squelch = bound(alerts.squelch)
-    alerts = bound(alerts.alerts)
-    top = bound(top.top)
     execute = bound(nodes.execute)
     diag = bound(diag.diag)
     members = bound(membership.members)
@@ -249,6 +245,16 @@ class Nodes(Namespace):
     resume = bound(drain.resume)
     drain = bound(drain.drain)
     remove = bound(membership.remove)
+
+
+class Telemetry(Namespace):
+    """`fleet.telemetry`: what nodes measured, live and from the store, and what is wrong with them."""
+
+    area = "telemetry"
+    samples = bound(telemetry.telemetry)
+    top = bound(top.top)
+    squelch = bound(alerts.squelch)
+    alerts = bound(alerts.alerts)
 
 
 class Sync(Namespace):

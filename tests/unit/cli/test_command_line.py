@@ -288,7 +288,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(stoker: Stoker) -> None:
     fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
     process.stdout.read(10)
     process.stdout.close()
-    assert process.wait(30) == 141
+    assert process.wait(180) == 141
     assert process.stderr.read() == b""
     process.stderr.close()
 

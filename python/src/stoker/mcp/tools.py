@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Areas that one asks in one breath. An area that stands nowhere here is a group of its own.
 _GROUPS: Mapping[str, tuple[str, ...]] = {
     "jobs": ("jobs", "agents", "checkpoints", "templates", "queue", "dead", "events", "inbox"),
-    "nodes": ("nodes", "sync", "hub", "environments"),
+    "nodes": ("nodes", "telemetry", "sync", "hub", "environments"),
     "runs": ("runs",),
     "workflows": ("workflows", "dispatch"),
     "services": ("containers", "services", "kubernetes", "vast"),

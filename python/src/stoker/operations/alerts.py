@@ -63,7 +63,7 @@ class SquelchChange:
     ended: bool
 
 
-@operation("nodes", "alerts", "read")
+@operation("telemetry", "alerts", "read")
 def alerts(session: Session, on: str | None = None) -> AlertList:
     """Show what is wrong with nodes: offline, or a figure past its limit. From the store; nobody is asked.
 
@@ -80,7 +80,7 @@ def alerts(session: Session, on: str | None = None) -> AlertList:
     return AlertList(tuple(ranked), tuple(_squelch(row, names) for row in silences))
 
 
-@operation("nodes", "squelch", "operate")
+@operation("telemetry", "squelch", "operate")
 def squelch(session: Session, node: str, duration: float | str = "30m", *, end: bool = False) -> SquelchChange:
     """Send no messages about the state of a node for a while. What is still wrong then is told when it is over.
 

@@ -203,7 +203,7 @@ _added: dict[str, Operation] = {}
 _added_groups: dict[str, str] = {}
 # The built-in plugins: the areas of the modules above.
 AREAS = (
-    "jobs", "agents", "checkpoints", "dead", "templates", "events", "nodes", "sync", "hub", "environments",
+    "jobs", "agents", "checkpoints", "dead", "templates", "events", "nodes", "telemetry", "sync", "hub", "environments",
     "containers", "services", "runs", "kubernetes", "vast", "dispatch", "queue", "workflows", "memory", "threads",
     "sessions", "store", "access", "notify", "inbox", "config", "plugins", "skills", "updater", "setup",
 )  # fmt: skip

@@ -128,7 +128,7 @@ class SampleStream:
         return samples
 
 
-@operation("nodes", "telemetry", "read")
+@operation("telemetry", "telemetry", "read", method="samples")
 def telemetry(
     session: Session, on: str | None = None, *, watch: bool = False, every: float | str = "5s", stored: bool = False
 ) -> SampleStream:

@@ -78,7 +78,7 @@ class TopStream:
         )
 
 
-@operation("nodes", "top", "read")
+@operation("telemetry", "top", "read")
 def top(session: Session, on: str | None = None, *, every: float | str = "2s") -> TopStream:
     """Show nodes, GPUs and jobs live; `q` or Ctrl-C ends it. Where there is no terminal it shows them once.
 
