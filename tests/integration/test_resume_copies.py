@@ -37,7 +37,7 @@ def checkpoint(node: IsolatedNode, count: int) -> dict[str, Any]:
 
 
 def copies(node: IsolatedNode) -> list[str]:
-    return node.ssh(f"find {SMALL}/jobs -path '*/resume/*'").stdout.split()
+    return node.ssh(f"find {SMALL}/jobs -path '*/resume/*' -o -path '*/tree/*'").stdout.split()
 
 
 def gone(node: IsolatedNode) -> bool:
@@ -64,8 +64,10 @@ def test_the_copy_goes_when_its_attempt_ends_is_lost_or_has_no_room(side: NodeSi
     assert side.wait("lost")["state"] == "lost"
     assert gone(node)
     large = checkpoint(node, 3_500_000)
-    side.start("full", "true", resume=large)
-    seen = side.wait("full")
-    assert (seen["state"], seen["reason"]) == ("failed", "start"), seen
-    assert "No space left" in seen["error"], seen
-    assert gone(node), "a half is not to keep the disk full"
+    files = {"digest": large["digest"], "files": 1, "bytes": 3_500_000, "folder": "/proj", "host": "here"}
+    for job, given in (("resumes", {"resume": large}), ("runs", {"snapshot": files})):
+        side.start(job, "true", **given)
+        seen = side.wait(job)
+        assert (seen["state"], seen["reason"]) == ("failed", "start"), seen
+        assert "No space left" in seen["error"], seen
+        wait_until(lambda: gone(node), "a half is not to keep the disk full", 60)

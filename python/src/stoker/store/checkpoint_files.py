@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from stoker.errors import StokerError
 from stoker.paths import private_folder
@@ -38,17 +39,24 @@ class CheckpointFiles(Snapshots):
         """
         name = f"{mark_of_store(store)}.{job}"
         try:
-            locks = private_folder(private_folder(self.root) / "locks")
-            with open(os.open(locks / name, os.O_WRONLY | os.O_CREAT, 0o600), "w") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
+            with self._lock(name) as lock:
+                if not _locked_now(lock):
                     yield None
                     return
                 folder = private_folder(self.root / f".new-{name}")
                 yield private_folder(folder / "tree")
         except OSError as problem:
             raise self._failed(problem) from problem
+
+    def _lock(self, name: str) -> IO[str]:
+        locks = private_folder(private_folder(self.root) / "locks")
+        return open(os.open(locks / name, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii")
+
+    def _clear_draft(self, draft: Path) -> None:
+        """Remove what is left of a fetch: one that is under way may take days, and is not old by that."""
+        with self._lock(draft.name.removeprefix(".new-")) as lock:
+            if _locked_now(lock):
+                shutil.rmtree(draft)
 
     def name(self, draft: Path, digest: str, store: str, job: str) -> None:
         """Give the files in `draft`, which are those of `digest`, their name, for `job`."""
@@ -80,8 +88,7 @@ class CheckpointFiles(Snapshots):
     @contextmanager
     def _alone(self, digest: str) -> Iterator[None]:
         """Jobs of one seed write the same: one process at a time names a checkpoint, or says who needs it."""
-        locks = private_folder(private_folder(self.root) / "locks")
-        with open(os.open(locks / f"of-{digest[:2]}", os.O_WRONLY | os.O_CREAT, 0o600), "w") as lock:
+        with self._lock(f"of-{digest[:2]}") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -122,6 +129,15 @@ class CheckpointFiles(Snapshots):
             f"the checkpoints in {self.root} cannot be used: {problem.strerror or problem}",
             next_step="check the free space and the owner of that folder",
         )
+
+
+def _locked_now(lock: IO[str]) -> bool:
+    """Whether no other process had it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _sync(folder: Path) -> None:

@@ -187,10 +187,14 @@ class Snapshots:
                     shutil.rmtree(trash)
             for left in () if dry_run else self.root.glob(".new-*"):
                 if left.stat().st_mtime < before:
-                    shutil.rmtree(left)
+                    self._clear_draft(left)
         except OSError as problem:
             raise _unusable(self.root, problem) from problem
         return removed
+
+    def _clear_draft(self, draft: Path) -> None:
+        """Remove what a process that was killed left."""
+        shutil.rmtree(draft)
 
     def _is_database(self, folder: bytes, name: bytes) -> bool:
         """Whether a file of the project is one of the store's."""
