@@ -125,7 +125,7 @@ def test_what_the_nodes_disk_cannot_hold_is_not_sent_and_no_half_of_it_stays(
     full = tmp_path / "tools"
     full.mkdir()
     (full / "rsync").write_text(
-        f'#!/bin/sh\n{shutil.which("rsync")} "$@"\n'
+        f'#!/bin/sh\n{shutil.which("rsync")} "$@"\ncase " $* " in *" --dry-run "*) exit;; esac\n'
         "echo 'rsync: write failed: No space left on device (28)' >&2\nexit 11\n"
     )
     (full / "rsync").chmod(0o755)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -102,14 +103,14 @@ def test_what_there_is_no_room_for_is_not_read(tmp_path: Path) -> None:
 
 
 class Asked:
-    """A backend whose job writes a checkpoint when it gets a signal, or none."""
+    """A backend whose job writes a checkpoint some time after it gets a signal, or none."""
 
     def __init__(self, writes: Path | None) -> None:
         self.writes = writes
 
     def signal(self, job: str, number: int, name: str) -> None:
         if self.writes is not None:
-            put(self.writes, "new")
+            threading.Timer(0.5, put, (self.writes, "new")).start()
 
 
 @pytest.mark.parametrize(("answers", "step"), [(True, 20), (False, 10)])
