@@ -121,20 +121,39 @@ class ActionModule(NodeAction):
             wire += self._move(digest, folder, self._look(digest, folder, delete=True), checksum=True)
             if self._asked_about(digest, folder, "snapshot_done")["complete"]:
                 return wire
+        # Nobody goes on from it, and it takes room.
+        self._look(digest, folder, delete=True)
+        if self._digest_of(folder, digest) == digest:
+            # What is whole here is not to be called damaged: the jobs that need it would begin without it.
+            raise AnsibleActionFail(
+                "what came there is not what was sent, twice: {0} does not keep the names, modes or contents of files "
+                "(next: stoker_state_dir on another disk)".format(os.path.dirname(look["folder"]))
+            )
         taken = "fetched" if digest in self._checkpoints else "submitted"
         raise _DamagedError(
             "what came there is not what was {0}: {1} was changed here".format(taken, os.fsdecode(folder))
         )
 
-    def _move(self, digest, own, look, checksum=False):
-        folder = own
-        target, shell = rsync_place.reach(self._connection, look["folder"])
-        told = None
+    def _names(self, digest, folder):
+        """(the folder, names in it) of what is brought."""
         if digest in self._datasets:
             # It lies under its own name, so that a file is one, too.
-            names, folder = tree.beside(folder), os.path.dirname(folder)
-        else:
-            names = list(tree.names(folder))
+            return os.path.dirname(folder), tree.beside(folder)
+        return folder, list(tree.names(folder))
+
+    def _digest_of(self, folder, digest):
+        """What it is now, as it is read here."""
+        total, (above, names) = tree.Digest(), self._names(digest, folder)
+        for name in names:
+            path = os.path.join(above, name)
+            mode = tree.mode_of(os.lstat(path))
+            content = tree.content_of_link(path) if mode == "link" else tree.content_of_file(path)[0] if mode else ""
+            total.add(name, mode or "other", content)
+        return total.hex()
+
+    def _move(self, digest, own, look, checksum=False):
+        target, shell = rsync_place.reach(self._connection, look["folder"])
+        told, (folder, names) = None, self._names(digest, own)
         if self._args["progress"]:
             told = os.path.join(self._args["progress"], os.path.basename(self._task_vars["inventory_hostname"]))
         options = {"shell": shell, "link_dest": look["newest"], "checksum": checksum}

@@ -36,11 +36,11 @@ def place(state, digest):
 
 
 def look(state, request):
-    """Whether the snapshot is here; else where to put its files, the newest one, to take over what is the same, and
-    how many bytes are ``free`` there.
+    """Whether the snapshot is here; else where to put its files, and the newest one, to take over what is the same.
 
-    ``delete``: without what an earlier try left there. ``verify``: one that is not what its name says is not here;
-    ``quick``: it is read only where sizes and times are not those of when it was complete.
+    ``free``: how many bytes there are for it. ``delete``: without what an earlier try left there. ``verify``: one that
+    is not what its name says is not here; ``quick``: it is read only where sizes and times are not those of when it was
+    complete.
     """
     digest = request["digest"]
     final, rsync = place(state, digest), shutil.which("rsync")

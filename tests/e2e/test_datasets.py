@@ -94,6 +94,26 @@ def test_two_jobs_at_once_bring_it_once(stoker: Stoker, node: PlainNode, tmp_pat
     assert len([name for name in (node.state_dir / "snapshots").iterdir() if name.is_dir()]) == 1
 
 
+@pytest.mark.accepts("V35")
+def test_a_disk_that_does_not_keep_what_it_is_given_is_not_taken_for_damage_here(
+    stoker: Stoker, node: PlainNode, tmp_path: Path
+) -> None:
+    cli = stoker(node)
+    data, tools = tmp_path / "images", tmp_path / "tools"
+    for folder in (data, tools):
+        folder.mkdir()
+    (data / "a.txt").write_text("a\n")
+    (tools / "rsync").write_text(
+        f'#!/bin/sh\n{shutil.which("rsync")} "$@"\nfor file in {node.state_dir}/snapshots/.new-*/images/a.txt; do\n'
+        'echo other > "$file"\ndone\n'
+    )
+    (tools / "rsync").chmod(0o755)
+    env = {"PATH": f"{tools}:{os.environ['PATH']}", "STOKER_LAUNCHER": "off"}
+    said = cli("run", "--on", "n1", "--dataset", str(data), "--", "true", env=env)
+    assert (said.code, "does not keep the names" in said.err, "changed here" in said.err) == (1, True, False), said
+    assert [path for path in (node.state_dir / "snapshots").rglob("*") if path.is_file()] == []
+
+
 @pytest.mark.root
 @pytest.mark.accepts("V35")
 def test_what_the_nodes_disk_cannot_hold_is_not_sent_and_no_half_of_it_stays(
