@@ -158,10 +158,14 @@ def _candidates(top, began, after):
     # A link, such as ``last.ckpt``, is another name of one of them.
     paths = [path for path in (os.path.join(above, name) for name in names) if not os.path.islink(path)]
     dated = [(written, _order(path), path) for path in paths for written in [_written(path)]]
+    first = began - SLACK_S
+    # Older than the one that is kept is no newer one, also where that is gone and the next is not complete. Where that
+    # was written in the future this clock was set back, and says nothing of which is older.
+    if after is not None and after <= time.time() + SLACK_S:
+        first = max(first, after)
     return [
         path for written, _step, path in sorted(dated, key=lambda one: (one[1], one[0]), reverse=True)
-        # Older than the one that is kept is no newer one, also where that is gone and the next is not complete.
-        if written >= (began - SLACK_S if after is None else max(after, began - SLACK_S))
+        if written >= first
     ]  # fmt: skip
 
 

@@ -90,6 +90,8 @@ def test_one_that_is_older_than_what_is_kept_never_takes_its_place(tmp_path: Pat
         assert (found["state"], found["name"]) == ("unsteady", "last-40.pt"), found
         half.close()
     assert look(tmp_path / "*.pt", after=kept["written_at"])["name"] == "last-40.pt"
+    ahead = time.time() + 3600
+    assert look(tmp_path / "*.pt", after=ahead)["name"] == "last-40.pt", "its clock was set back since"
 
 
 def test_what_there_is_no_room_for_is_not_read(tmp_path: Path) -> None:
