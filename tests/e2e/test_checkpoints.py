@@ -250,9 +250,11 @@ def test_one_that_is_slow_to_come_holds_up_no_other(stoker: Stoker, node: PlainN
     (tools / "rsync").chmod(0o755)
     held = {"PATH": f"{tools}:{os.environ['PATH']}", "STOKER_LAUNCHER": "off"}
     loop = cli.start("dispatch", "--loop", "--interval", "1s", env=held)
-    until(lambda: steps(cli, fast) == steps(cli, other) == [10], "those of the others came", 120)
-    assert steps(cli, slow) == []
-    gate.touch()
+    try:
+        until(lambda: steps(cli, fast) == steps(cli, other) == [10], "those of the others came", 120)
+        assert steps(cli, slow) == []
+    finally:
+        gate.touch()  # what waits for it ends
     until(lambda: steps(cli, slow) == [10], "it comes, too", 120)
     end.touch()
     loop.send_signal(signal.SIGTERM)
