@@ -38,35 +38,38 @@ class ActionModule(NodeAction):
                 "alone": {"type": "bool", "default": False},
                 "near": {"type": "path"},
                 "mark": {"type": "str"},
+                "after": {"type": "float"},
                 "ask": {"type": "str"},
                 "wait": {"type": "float", "default": 30.0},
             }
         )
         result.update(changed=False, fetched=False, refused=None, wire_bytes=0)
         found = self._look(args, task_vars)
+        if found["state"] == "large" and args["alone"] and not self._task.check_mode and _emptied(args["folder"]):
+            # What earlier tries left takes room.
+            found = self._look(args, task_vars)
         entries = found.pop("entries", None)
         result["checkpoint"] = found
         if found["state"] == "unsteady":
             result["refused"] = found["why"]
+        elif found["state"] == "large":
+            result["refused"] = _no_room(args["folder"], found["bytes"])
         elif found["state"] == "ready" and not self._task.check_mode:
             _refuse_odd(found, entries)
             self._fetch(found, entries, args, result)
         return result
 
     def _look(self, args, task_vars):
-        request = {"op": "checkpoint_look", "job": args["job"], "mark": args["mark"]}
-        if args["attempt"] is not None:
-            request["attempt"] = args["attempt"]
+        room = max(0, _free(args["folder"])[0] - _ROOM)
+        request = {"op": "checkpoint_look", "job": args["job"], "mark": args["mark"], "room": room}
+        request.update((name, args[name]) for name in ("attempt", "after") if args[name] is not None)
         if args["ask"] and not self._task.check_mode:
             request.update(ask=args["ask"], wait=args["wait"])
         return self.asked(request, task_vars)["checkpoint"]
 
     def _fetch(self, found, entries, args, result):
-        folder = os.fsencode(args["folder"])
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        refused = _no_room(folder, found["bytes"])
-        if refused is None:
-            refused = self._move(found, entries, args, result)
+        os.makedirs(args["folder"], mode=0o700, exist_ok=True)
+        refused = self._move(found, entries, args, result)
         result.update(refused=refused, fetched=refused is None, changed=refused is None)
 
     def _move(self, found, entries, args, result):
@@ -88,6 +91,8 @@ class ActionModule(NodeAction):
                     most=largest,
                 )
             except rsync.RsyncError as problem:
+                if args["alone"] and _free(args["folder"])[0] < _ROOM:
+                    _emptied(args["folder"])  # a half is not to keep this disk full
                 return "it did not come whole: {0}".format(problem)
             except OSError as problem:
                 raise AnsibleActionFail("{0}: {1}".format(problem.filename, problem.strerror)) from problem
@@ -133,11 +138,23 @@ def _above(name):
     return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
+def _free(folder):
+    """How many bytes are free where ``folder`` is or will be, and the folder that is there."""
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(os.path.abspath(folder))
+    return shutil.disk_usage(folder).free, folder
+
+
 def _no_room(folder, needed):
-    free = shutil.disk_usage(folder).free
-    if free >= needed + _ROOM:
-        return None
-    return "it has {0:,} bytes, and {1:,} are free in {2}".format(needed, free, os.fsdecode(folder))
+    free, place = _free(folder)
+    return "it has {0:,} bytes, and {1:,} are free in {2}; {3:,} stay free".format(needed, free, place, _ROOM)
+
+
+def _emptied(folder):
+    """Take away all that is in the folder; whether there was anything."""
+    left = list(tree.names(os.fsencode(folder))) if os.path.isdir(folder) else []
+    _only(os.fsencode(folder), ())
+    return bool(left)
 
 
 def _only(folder, names):

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import platform
+import stat
 
 from ansible.errors import AnsibleActionFail
 
@@ -20,10 +21,30 @@ from ansible_collections.stoker.fleet.plugins.plugin_utils.node_call import Node
 
 # The connection went, or somebody ended rsync: the next round may do better.
 _PASSING = (10, 12, 20, 30, 35, 255)
+_FULL = os.strerror(errno.ENOSPC)
+# Left free on the node's disk beside data and checkpoints, in bytes: jobs write there.
+_ROOM = 64 * 1024 * 1024
 
 
 class _DamagedError(Exception):
     """What is here is not what it was when it was taken."""
+
+
+def _bytes_of(folder, names):
+    found = (os.lstat(os.path.join(folder, name)) for name in names)
+    return sum(status.st_size for status in found if stat.S_ISREG(status.st_mode))
+
+
+def _require_room(needed, look, kept_free):
+    if needed > look["free"] - kept_free:
+        raise AnsibleActionFail(
+            "{0:,} bytes of it are not there, and {1:,} are free at {2}{3} (next: free some there)".format(
+                needed,
+                look["free"],
+                os.path.dirname(look["folder"]),
+                "; {0:,} stay free".format(kept_free) if kept_free else "",
+            )
+        )
 
 
 class ActionModule(NodeAction):
@@ -100,25 +121,54 @@ class ActionModule(NodeAction):
             wire += self._move(digest, folder, self._look(digest, folder, delete=True), checksum=True)
             if self._asked_about(digest, folder, "snapshot_done")["complete"]:
                 return wire
+        # Nobody goes on from it, and it takes room.
+        self._look(digest, folder, delete=True)
+        if self._digest_of(folder, digest) == digest:
+            # What is whole here is not to be called damaged: the jobs that need it would begin without it.
+            raise AnsibleActionFail(
+                "what came there is not what was sent, twice: {0} does not keep the names, modes or contents of files "
+                "(next: stoker_state_dir on another disk)".format(os.path.dirname(look["folder"]))
+            )
         taken = "fetched" if digest in self._checkpoints else "submitted"
         raise _DamagedError(
             "what came there is not what was {0}: {1} was changed here".format(taken, os.fsdecode(folder))
         )
 
-    def _move(self, digest, folder, look, checksum=False):
-        target, shell = rsync_place.reach(self._connection, look["folder"])
-        link_dest, told = look["newest"], None
+    def _names(self, digest, folder):
+        """(the folder, names in it) of what is brought."""
         if digest in self._datasets:
             # It lies under its own name, so that a file is one, too.
-            names, folder = tree.beside(folder), os.path.dirname(folder)
-        else:
-            names = list(tree.names(folder))
+            return os.path.dirname(folder), tree.beside(folder)
+        return folder, list(tree.names(folder))
+
+    def _digest_of(self, folder, digest):
+        """What it is now, as it is read here."""
+        total, (above, names) = tree.Digest(), self._names(digest, folder)
+        for name in names:
+            path = os.path.join(above, name)
+            mode = tree.mode_of(os.lstat(path))
+            content = tree.content_of_link(path) if mode == "link" else tree.content_of_file(path)[0] if mode else ""
+            total.add(name, mode or "other", content)
+        return total.hex()
+
+    def _move(self, digest, own, look, checksum=False):
+        target, shell = rsync_place.reach(self._connection, look["folder"])
+        told, (folder, names) = None, self._names(digest, own)
         if self._args["progress"]:
             told = os.path.join(self._args["progress"], os.path.basename(self._task_vars["inventory_hostname"]))
-        moved = rsync.move(
-            folder + b"/", target + b"/", names, shell=shell, link_dest=link_dest, checksum=checksum, told=told
-        )
-        return moved.wire_bytes
+        options = {"shell": shell, "link_dest": look["newest"], "checksum": checksum}
+        kept_free = _ROOM if digest in self._datasets or digest in self._checkpoints else 0
+        if _bytes_of(folder, names) > look["free"] - kept_free:
+            # What is there is not sent: how much of it that is rsync says.
+            items = rsync.move(folder + b"/", target + b"/", names, dry_run=True, **options).items
+            _require_room(sum(item.bytes for item in items), look, kept_free)
+        try:
+            return rsync.move(folder + b"/", target + b"/", names, told=told, **options).wire_bytes
+        except rsync.RsyncError as problem:
+            if _FULL in str(problem):
+                # A half is not to keep that disk full.
+                self._look(digest, own, delete=True)
+            raise
 
     def _look(self, digest, folder, delete=False, verify=False):
         return self._asked_about(digest, folder, "snapshot_look", delete=delete, verify=verify)

@@ -45,9 +45,10 @@ _NAMED_STEP = re.compile(r"(?:step|iter|global_step|checkpoint|ckpt)[-_=.]?([0-9
 def look(backend, state, request):
     """What the newest complete checkpoint of an attempt is.
 
-    ``state``: ``none`` (nothing that this attempt wrote), ``same`` (as ``mark`` says it was), ``unsteady`` (``why``),
-    or ``ready``. ``newer``: why a newer one does not count yet. ``ask``: its processes get this signal first, and
-    ``wait`` seconds to write a new one.
+    ``state``: ``none`` (nothing that this attempt wrote), ``same`` (as ``mark`` says it was), ``unsteady`` (``why``;
+    ``read``: after all of it was read), ``large`` (more bytes than ``room``; not read), or ``ready``. ``newer``: why a
+    newer one does not count yet. ``after``: of a pattern what was last written to before that is none (Unix seconds).
+    ``ask``: its processes get this signal first, and ``wait`` seconds to write a new one.
     """
     attempt = state.attempt(request["job"], request.get("attempt"))
     spec = attempt.read("spec.json") or {}
@@ -62,8 +63,13 @@ def look(backend, state, request):
     if asked and not over:
         found = _asked(backend, attempt, top, began, asked, request)
     else:
-        found = newest(top, began, request.get("mark"), over, cut_since(attempt) if over else None)
+        found = _newest(attempt, top, began, over, request)
     return {"checkpoint": found}
+
+
+def _newest(attempt, top, began, over, request, seen=()):
+    wanted = (request.get(name) for name in ("mark", "after", "room"))
+    return newest(top, began, *wanted, over=over, cut=cut_since(attempt) if over else None, seen=seen)
 
 
 def cut_since(attempt):
@@ -91,26 +97,41 @@ def _moment(path):
 
 def _asked(backend, attempt, top, began, name, request):
     """Send the signal, and wait until something new is complete; what is there where nothing comes."""
-    before = newest(top, began, None, False).get("mark")
+    before = _marks(top, began)
     backend.signal(attempt.job, attempt.number, name)
     end = time.monotonic() + (request.get("wait") or 0.0)
     while True:
         over = attempt.finished()
-        found = newest(top, began, request.get("mark"), over, cut_since(attempt) if over else None)
-        fresh = found["state"] == "ready" and found.get("mark") != before
-        if fresh or over or time.monotonic() >= end:
+        if over or time.monotonic() >= end:
+            return _newest(attempt, top, began, over, request)
+        # What was there before is not read again and again.
+        found = _newest(attempt, top, began, over, request, before)
+        if found["state"] in ("ready", "large"):
             return found
         time.sleep(_POLL_S)
 
 
-def newest(top, began, mark, over, cut=None):
+def _marks(top, began):
+    found = set()
+    for path in _candidates(top, began, None):
+        try:
+            found.add(_mark(_entries(path)))
+        except OSError:
+            continue  # it went away meanwhile
+    return found
+
+
+def newest(top, began, mark=None, after=None, room=None, over=False, cut=None, seen=()):
     """The newest complete checkpoint at ``top`` that was written to since ``began`` (Unix seconds by this clock).
 
     ``over``: its processes are gone. ``cut``: they were killed, and what was written to since then may be cut off.
+    ``seen``: the marks of those that are not meant. The others as for ``look``.
     """
     refused = None
-    for path in _candidates(top, began):
-        found = _judge(path, mark, over, cut)
+    for path in _candidates(top, began, after):
+        found = _judge(path, mark, room, over, cut, seen)
+        if found is None:
+            continue
         if found["state"] != "unsteady":
             return dict(found, newer=refused["why"] if refused else None)
         refused = refused or found
@@ -125,7 +146,7 @@ def step_of(names):
     return max(named, default=None)
 
 
-def _candidates(top, began):
+def _candidates(top, began, after):
     """The paths that may be the checkpoint, the newest first."""
     above, last = os.path.split(top.rstrip("/") or "/")
     if not glob.has_magic(last):
@@ -137,9 +158,14 @@ def _candidates(top, began):
     # A link, such as ``last.ckpt``, is another name of one of them.
     paths = [path for path in (os.path.join(above, name) for name in names) if not os.path.islink(path)]
     dated = [(written, _order(path), path) for path in paths for written in [_written(path)]]
+    first = began - SLACK_S
+    # Older than the one that is kept is no newer one, also where that is gone and the next is not complete. Where that
+    # was written in the future this clock was set back, and says nothing of which is older.
+    if after is not None and after <= time.time() + SLACK_S:
+        first = max(first, after)
     return [
         path for written, _step, path in sorted(dated, key=lambda one: (one[1], one[0]), reverse=True)
-        if written >= began - SLACK_S
+        if written >= first
     ]  # fmt: skip
 
 
@@ -176,16 +202,24 @@ def _entries(path):
     return sorted(found, key=lambda entry: entry[0])
 
 
-def _judge(path, mark, over, cut):
-    """Whether it is complete, and all that is in it; read only where that differs from what ``mark`` says."""
-    name = os.path.basename(path)
+def _judge(path, mark, room, over, cut, others):
+    """Whether it is complete, and all that is in it; read only where that differs from what ``mark`` says.
+
+    None: its mark is one of ``others``.
+    """
+    name, entries = os.path.basename(path), None
     try:
         before = _entries(path)
         if not before:
             return {"state": "none", "why": "{0} is empty".format(path)}
         seen = _mark(before)
+        if seen in others:
+            return None
         if seen == mark:
             return {"state": "same", "mark": seen, "name": name}
+        total = sum(status.st_size for _name, status in before if stat.S_ISREG(status.st_mode))
+        if room is not None and total > room:
+            return {"state": "large", "mark": seen, "name": name, "bytes": total}
         why = _cut_off(path, before, cut) if over else _unsettled(path, before)
         entries = None if why else _read(os.path.dirname(path), before)
         if why is None and (_entry_marks(_entries(path)) != _entry_marks(before)):
@@ -195,7 +229,7 @@ def _judge(path, mark, over, cut):
     except OSError as problem:
         why = "{0}: {1}".format(problem.filename or path, problem.strerror or problem)
     if why:
-        return {"state": "unsteady", "why": why, "name": name}
+        return {"state": "unsteady", "why": why, "name": name, "read": entries is not None}
     return _told(path, seen, before, entries)
 
 

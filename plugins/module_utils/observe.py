@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 
-from . import agent_task, identity, logs, samples
+from . import agent_task, identity, logs, samples, snapshots
 from .processes import Family
 from .statedir import from_os_error, is_locked
 
@@ -152,7 +152,17 @@ def settle(evidence):
             from .container_job import discard
 
             discard(evidence.attempt)
+        proof += _without_copy(evidence.attempt)
     return state, reason, proof
+
+
+def _without_copy(attempt):
+    """Nobody is left to take its copy of a checkpoint away; what to add to the evidence where that fails."""
+    try:
+        snapshots.forget_copy(attempt)
+    except OSError as exc:
+        return "; {0} stays: {1}".format(attempt.file("resume"), from_os_error(exc).message)
+    return ""
 
 
 def observe(attempt, with_spec=False, write=True):

@@ -38,8 +38,9 @@ def place(state, digest):
 def look(state, request):
     """Whether the snapshot is here; else where to put its files, and the newest one, to take over what is the same.
 
-    ``delete``: without what an earlier try left there. ``verify``: one that is not what its name says is not here;
-    ``quick``: it is read only where sizes and times are not those of when it was complete.
+    ``free``: how many bytes there are for it. ``delete``: without what an earlier try left there. ``verify``: one that
+    is not what its name says is not here; ``quick``: it is read only where sizes and times are not those of when it was
+    complete.
     """
     digest = request["digest"]
     final, rsync = place(state, digest), shutil.which("rsync")
@@ -48,13 +49,14 @@ def look(state, request):
     if os.path.isdir(final):
         # It is about to be used: no clearing away now.
         os.utime(final)
-        return {"exists": True, "folder": final, "newest": None, "rsync": rsync}
+        return {"exists": True, "folder": final, "newest": None, "rsync": rsync, "free": None}
     draft = _draft(state, request)
     if request.get("delete"):
         shutil.rmtree(draft, ignore_errors=True)
     if rsync:
         make_private(draft)
-    return {"exists": False, "folder": draft, "newest": _newest(state), "rsync": rsync}
+    free = shutil.disk_usage(draft).free if rsync else None
+    return {"exists": False, "folder": draft, "newest": _newest(state), "rsync": rsync, "free": free}
 
 
 def done(state, request):
@@ -158,7 +160,12 @@ def _unpack(attempt, digest, what, target):
     source = place(attempt.state_dir, digest)
     # What a supervisor that was killed left of it.
     shutil.rmtree(target, ignore_errors=True)
-    tree.copy(os.fsencode(source), os.fsencode(target))
+    try:
+        tree.copy(os.fsencode(source), os.fsencode(target))
+    except OSError:
+        # A half is not to keep this disk full.
+        shutil.rmtree(target, ignore_errors=True)
+        raise
     found = tree.digest(os.fsencode(target))[0]
     if found != digest:
         raise NodeError(
@@ -168,6 +175,12 @@ def _unpack(attempt, digest, what, target):
             ),
             "remove {0} there, and retry".format(source),
         )
+
+
+def forget_copy(attempt):
+    """Take away the copy of the checkpoint that an attempt went on from, which is over. Raises OSError."""
+    if os.path.isdir(attempt.file("resume")):
+        shutil.rmtree(attempt.file("resume"))
 
 
 def resume_path(attempt, spec):

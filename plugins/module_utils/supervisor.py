@@ -140,6 +140,7 @@ class Supervisor:
             record["code"] = recorder.NOT_STARTED
         recorder.settle(self.attempt, record, self.wake)
         gpu_queue.drop_ticket(self.attempt.state_dir, self.attempt)
+        self._forget_copy()
         return False
 
     def _make_groups(self):
@@ -281,6 +282,13 @@ class Supervisor:
         except OSError:
             _note()
         self.groups.remove()
+        self._forget_copy()
+
+    def _forget_copy(self):
+        try:
+            snapshots.forget_copy(self.attempt)
+        except OSError:
+            _note()
 
 
 def _note():

@@ -51,6 +51,11 @@ options:
   mark:
     description: The C(mark) of the checkpoint that is here already. While nothing differs from it, nothing is read.
     type: str
+  after:
+    description:
+      - When the checkpoint that is here already was written (Unix seconds by the node's clock, its C(written_at)). What
+        matches a pattern and was last written to before that does not count.
+    type: float
   ask:
     description: Send this signal to the processes of the job first that handle it, so that they write a checkpoint.
     type: str
@@ -90,8 +95,9 @@ wire_bytes:
 checkpoint:
   description:
     - What is on the node. C(state) is V(none) (nothing that this attempt wrote; C(why)), V(same) (as O(mark) says),
-      V(unsteady) (C(why)) or V(ready), then with C(name), C(folder), C(digest), C(files), C(bytes), C(written_at) (Unix
-      seconds by the node's clock) and C(step) (the training step that the names tell, null where they tell none).
+      V(unsteady) (C(why)), V(large) (more C(bytes) than are free here) or V(ready), then with C(name), C(folder),
+      C(digest), C(files), C(bytes), C(written_at) (Unix seconds by the node's clock) and C(step) (the training step
+      that the names tell, null where they tell none).
     - C(newer) says why a newer one does not count yet.
   returned: success
   type: dict

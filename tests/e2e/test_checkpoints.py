@@ -233,3 +233,30 @@ def test_a_job_that_is_asked_writes_one_and_a_drain_takes_it_along(
     assert (words[:3], int(words[3]) > before) == (["goes", "on", "from"], True), "it wrote one more before it left"
     bad = cli("run", "--checkpoint-every", "5m", "--", "true")
     assert (bad.code, "it is not said where checkpoints are" in bad.err) == (2, True), bad
+
+
+@pytest.mark.accepts("V17")
+def test_one_that_is_slow_to_come_holds_up_no_other(stoker: Stoker, node: PlainNode, tmp_path: Path) -> None:
+    train(node)
+    cli = stoker(node)
+    gate, end, tools = tmp_path / "gate", tmp_path / "end", tmp_path / "tools"
+    words = ("python3", "train.py", "15", f"15={end}")
+    slow, fast, other = (cli.run(*words, options=KEEPS) for _ in range(3))
+    tools.mkdir()
+    (tools / "rsync").write_text(
+        f'#!/bin/sh\ncase "$*" in *{slow}*) while [ ! -e {gate} ]; do sleep 0.2; done;; esac\n'
+        f'exec {shutil.which("rsync")} "$@"\n'
+    )  # fmt: skip
+    (tools / "rsync").chmod(0o755)
+    held = {"PATH": f"{tools}:{os.environ['PATH']}", "STOKER_LAUNCHER": "off"}
+    loop = cli.start("dispatch", "--loop", "--interval", "1s", env=held)
+    try:
+        until(lambda: steps(cli, fast) == steps(cli, other) == [10], "those of the others came", 120)
+        assert steps(cli, slow) == []
+    finally:
+        gate.touch()  # what waits for it ends
+    until(lambda: steps(cli, slow) == [10], "it comes, too", 120)
+    end.touch()
+    loop.send_signal(signal.SIGTERM)
+    loop.wait(60)
+    assert [cli("wait", job).code for job in (slow, fast, other)] == [0, 0, 0]

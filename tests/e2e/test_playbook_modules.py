@@ -10,6 +10,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -271,6 +272,37 @@ def test_secrets(plays: Plays, fleet: dict[str, PlainNode]) -> None:
     assert lines.found == set()
     for node in fleet.values():
         assert node.ssh(f"grep -r {secret} $HOME").returncode == 1, "a file on the node holds it"
+
+
+@pytest.mark.accepts("V17")
+def test_a_checkpoint_comes_beside_what_is_in_its_folder_or_in_place_of_it(plays: Plays, tmp_path: Path) -> None:
+    """And what an earlier one has is copied from there: not sent, and no name of the same file."""
+    order = start("saves", "sh", "-c", "head -c 300000 /dev/urandom > model.pt")
+    order["spec"]["checkpoints"] = {"path": "model.pt", "every_s": 60.0, "ask": False}
+    beside, alone, near = (tmp_path / name for name in ("beside", "alone", "near"))
+    for folder in (beside, alone):
+        folder.mkdir()
+        (folder / "own.txt").write_text("its user's")
+    played = plays.run(
+        f"""
+        - stoker.fleet.reconcile: {{request: {json.dumps({"orders": [order]})}}}
+        - {{stoker.fleet.job_log: {{id: saves, wait: 60}}, register: log}}
+        - {{stoker.fleet.checkpoint: {{job: saves, folder: {beside}}}, register: first}}
+        - stoker.fleet.checkpoint: {{job: saves, folder: {beside}, mark: "{{{{ first.checkpoint.mark }}}}"}}
+          register: again
+        - {{stoker.fleet.checkpoint: {{job: saves, folder: {alone}, alone: true}}, register: emptied}}
+        - {{stoker.fleet.checkpoint: {{job: saves, folder: {near}, near: {beside}}}, register: copied}}
+        """,
+        hosts="n1",
+    )
+    got = played.results["n1"]
+    assert [got[name]["fetched"] for name in ("first", "again", "emptied", "copied")] == [True, False, True, True], got
+    assert got["again"]["checkpoint"]["state"] == "same"
+    assert sorted(path.name for path in beside.iterdir()) == ["model.pt", "own.txt"]
+    assert [path.name for path in alone.iterdir()] == ["model.pt"]
+    assert (near / "model.pt").read_bytes() == (beside / "model.pt").read_bytes()
+    assert (near / "model.pt").stat().st_ino != (beside / "model.pt").stat().st_ino
+    assert got["copied"]["wire_bytes"] < 100_000 < got["first"]["wire_bytes"]
 
 
 def test_unsafe_text_arrives_unchanged(plays: Plays) -> None:

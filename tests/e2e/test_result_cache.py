@@ -95,5 +95,6 @@ def test_a_result_that_is_not_there_any_more_is_none(stoker: Stoker, node: Plain
     assert (count(), "is gone" in said.err) == (4, True), said
     shutil.rmtree(node.state_dir / "jobs")
     given = ("--snapshot", "--project", str(project), "--cached", "--env", "LR=1", *pull)
-    said = cli("run", *given, "--", "sh", "train.sh")
-    assert (count(), "cached: result of" in said.out + said.err) == (4, True), "the files are here as they came"
+    said = cli("run", *given, "--follow", "--", "sh", "train.sh")
+    assert (said.code, count()) == (0, 4), said
+    assert "cached: result of" in said.out + said.err, "the files are here as they came"

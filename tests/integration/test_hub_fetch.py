@@ -35,11 +35,11 @@ def fetch(hub: Hub, folder: Path, token: str | None = None) -> tuple[int, str]:
 
 
 @pytest.mark.accepts("V05")
-@pytest.mark.parametrize("kind", ["models", "datasets"])
-def test_everything_comes_whole_once_and_the_token_stays_with_the_hub(tmp_path: Path, kind: str) -> None:
-    with serving(Hub("org/tiny", FILES, token="hf_s3cret", kind=kind)) as hub:
+@pytest.mark.parametrize(("kind", "repo"), [("models", "org/tiny"), ("datasets", "org/tiny"), ("models", "gpt2")])
+def test_everything_comes_whole_once_and_the_token_stays_with_the_hub(tmp_path: Path, kind: str, repo: str) -> None:
+    with serving(Hub(repo, FILES, token="hf_s3cret", kind=kind)) as hub:
         code, said = fetch(hub, tmp_path, "hf_s3cret")
-        place = tmp_path / f"{kind}--org--tiny" / COMMIT
+        place = tmp_path / f"{kind}--{repo.replace('/', '--')}" / COMMIT
         assert (code, said.splitlines()[-1]) == (0, f"ready: {place}"), said
         assert {name: (place / name).read_bytes() for name in FILES} == FILES
         assert (hub.faults, "hf_s3cret" in said) == ([], False), said

@@ -18,16 +18,18 @@ def main() -> int:
     """Fetch what is due of the jobs named."""
     asked = json.load(sys.stdin)
     inventory, config = (Path(asked[name]) if asked[name] else None for name in ("inventory", "config"))
-    session = Session(inventory, store_url=asked["store_url"], config_file=config)
+    session, code = Session(inventory, store_url=asked["store_url"], config_file=config), 0
     try:
         for job in asked["jobs"]:
-            pull_due(session, [job])
-    except StokerError as problem:
-        sys.stderr.write(f"{problem.message}\n")
-        return 1
+            try:
+                pull_due(session, [job])
+            except StokerError as problem:
+                # What is wrong with one is not to keep the others away.
+                sys.stderr.write(f"{problem.message}\n")
+                code = 1
     finally:
         session.close()
-    return 0
+    return code
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Stoker contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A checkpoint whose files are here is of use, whatever this machine was called when it came."""
+"""What is here is of use, whatever this machine was called when it came or was read."""
 
 from __future__ import annotations
 
@@ -22,4 +22,12 @@ def test_a_changed_host_name_makes_no_checkpoint_unusable(kept: str, waits: bool
     fields.update(job_id=waiting.id, digest="a" * 64, name="out", place="old:/kept")
     here = {waiting.id: [CheckpointRow(**fields)]}
     state = State((waiting,), {}, (), checkpoints=here, place="new:/kept", kept=frozenset({kept * 64}))
+    assert (state.lacks_files(waiting) is not None) == waits
+
+
+@pytest.mark.accepts("V35")
+@pytest.mark.parametrize(("read_here", "waits"), [("a", False), ("b", True)])
+def test_a_changed_host_name_makes_no_data_unusable(read_here: str, waits: bool) -> None:
+    waiting = job(spec={**job().spec, "dataset": {"digest": "a" * 64, "host": "old"}})
+    state = State((waiting,), {}, (), place="new:/kept", data=frozenset({read_here * 64}))
     assert (state.lacks_files(waiting) is not None) == waits

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,7 @@ def put(path: Path, text: str = "x", age_s: float = 60.0) -> Path:
 
 
 def look(top: Path, **more: Any) -> dict[str, Any]:
-    return checkpoints.newest(
-        str(top), more.pop("began", BEGAN), more.pop("mark", None), more.pop("over", False), more.pop("cut", None)
-    )
+    return checkpoints.newest(str(top), more.pop("began", BEGAN), **more)
 
 
 def test_a_file_or_folder_that_holds_still_is_one_with_the_digest_of_its_tree(tmp_path: Path) -> None:
@@ -71,6 +70,61 @@ def test_what_was_written_just_now_counts_when_its_job_is_over(tmp_path: Path, o
     told = next((found for found in tried if found["state"] == wanted), None)
     assert told is not None, tried[-1]
     assert over or "was written to" in told["why"]
+
+
+@pytest.mark.accepts("V17")
+@pytest.mark.parametrize("over", [False, True])
+def test_one_that_is_older_than_what_is_kept_never_takes_its_place(tmp_path: Path, over: bool) -> None:
+    put(tmp_path / "best-10.pt", age_s=300)
+    put(tmp_path / "last-30.pt", age_s=200)
+    kept = look(tmp_path / "*.pt")
+    assert kept["name"] == "last-30.pt"
+    same = look(tmp_path / "*.pt", mark=kept["mark"], after=kept["written_at"])
+    assert (same["state"], same["newer"]) == ("same", None), same
+    # The program takes it away, and writes the next one just now.
+    (tmp_path / "last-30.pt").unlink()
+    put(tmp_path / "last-40.pt", age_s=100)
+    with (tmp_path / "last-40.pt").open("a") as half:
+        cut = time.time() - 150 if over else None
+        found = look(tmp_path / "*.pt", mark=kept["mark"], after=kept["written_at"], over=over, cut=cut)
+        assert (found["state"], found["name"]) == ("unsteady", "last-40.pt"), found
+        half.close()
+    assert look(tmp_path / "*.pt", after=kept["written_at"])["name"] == "last-40.pt"
+    ahead = time.time() + 3600
+    assert look(tmp_path / "*.pt", after=ahead)["name"] == "last-40.pt", "its clock was set back since"
+
+
+def test_what_there_is_no_room_for_is_not_read(tmp_path: Path) -> None:
+    put(tmp_path / "step-10.pt", "12345", age_s=70)
+    assert look(tmp_path / "*.pt", room=5)["state"] == "ready"
+    with put(tmp_path / "step-20.pt").open("wb") as file:
+        file.truncate(1 << 42)  # all of it a hole: to read it takes an hour
+    os.utime(tmp_path / "step-20.pt", (time.time() - 60,) * 2)
+    found = look(tmp_path / "*.pt", room=5)
+    assert (found["state"], found["name"], found["bytes"]) == ("large", "step-20.pt", 1 << 42), found
+
+
+class Asked:
+    """A backend whose job writes a checkpoint some time after it gets a signal, or none."""
+
+    def __init__(self, writes: Path | None) -> None:
+        self.writes = writes
+
+    def signal(self, job: str, number: int, name: str) -> None:
+        if self.writes is not None:
+            threading.Timer(0.5, put, (self.writes, "new")).start()
+
+
+@pytest.mark.parametrize(("answers", "step"), [(True, 20), (False, 10)])
+def test_who_is_asked_writes_a_new_one_or_else_the_old_one_counts(tmp_path: Path, answers: bool, step: int) -> None:
+    attempt = attempt_in(tmp_path)
+    attempt.write("spec.json", {"checkpoints": {"path": str(tmp_path / "step-*.pt")}})
+    attempt.write("state.json", {"started_at": BEGAN})
+    put(tmp_path / "step-10.pt", age_s=600)
+    request = {"job": "train-1", "attempt": 1, "ask": "USR1", "wait": 60.0 if answers else 0.5}
+    state = StateDir(str(tmp_path / "state"))
+    found = checkpoints.look(Asked(tmp_path / "step-20.pt" if answers else None), state, request)["checkpoint"]
+    assert (found["state"], found["step"]) == ("ready", step), found
 
 
 def attempt_in(folder: Path) -> Attempt:

@@ -18,7 +18,7 @@ from stoker.operations import checkpoint_pulls, submit
 from stoker.operations.session import Session
 from stoker.store import JobRow, schema
 
-SPEC = {"argv": ["true"], "checkpoints": {"path": "out", "every_s": 60.0, "ask": False}}
+SPEC: dict[str, Any] = {"argv": ["true"], "checkpoints": {"path": "out", "every_s": 60.0, "ask": False}}
 
 
 def ended(session: Session, *, ago_s: float, state: str = "failed") -> JobRow:
@@ -60,6 +60,79 @@ def test_what_did_not_come_is_tried_again_and_said(
     assert len(problems) == int(found == "ready"), problems
     (event,) = session.store.events(types=("checkpoint.refused",))
     assert "rsync failed" in event.data["reason"]
+
+
+def due(session: Session, row: JobRow) -> tuple[float, float]:
+    """When a fetch began, and when the next one is due."""
+    checkpoint_pulls.pull(session, row, "n1")
+    pull = session.store.checkpoints.pulls([row.id])[row.id]
+    assert pull.next_at is not None
+    assert pull.tried_at is not None
+    return pull.tried_at, pull.next_at
+
+
+@pytest.mark.accepts("V17")
+@pytest.mark.parametrize("state", ["ready", "large"])
+def test_what_does_not_come_is_read_less_and_less_often(
+    session: Session, nodes_played: PlayedNodes, state: str
+) -> None:
+    row = ended(session, ago_s=1.0, state="running")
+    nodes_played.answers = lambda *_asked: answer(state, "it did not come whole: rsync failed with code 12")
+    first, second, third = (next_at - began for began, next_at in (due(session, row) for _ in range(3)))
+    assert first >= checkpoint_pulls.SOON_S
+    assert (second >= 2 * first, third >= 2 * second) == (True, True), (first, second, third)
+    for _ in range(3):
+        _, next_at = due(session, row)
+    assert next_at <= time.time() + SPEC["checkpoints"]["every_s"], "its interval is the longest"
+    nodes_played.answers = lambda *_asked: answer("unsteady", "step-30.pt was written to 0.1 s ago")
+    _, next_at = due(session, row)
+    assert next_at <= time.time() + checkpoint_pulls.SOON_S, "what was only looked at is looked at again soon"
+
+
+@pytest.mark.accepts("V17")
+def test_a_claim_that_ran_out_meanwhile_is_told_as_that(session: Session, nodes_played: PlayedNodes) -> None:
+    row = ended(session, ago_s=1.0, state="running")
+    store = session.store
+
+    def bring(_playbook: str, _node: str, request: dict[str, Any]) -> dict[str, Any]:
+        (Path(request["folder"]) / "out").write_text("x")
+        assert store.checkpoints.claim(row.id, now=time.time() + 3600) is not None, "somebody else takes it"
+        found = {
+            "state": "ready",
+            "digest": "d" * 64,
+            "mark": "d" * 64,
+            "name": "out",
+            "step": 7,
+            "files": 1,
+            "bytes": 1,
+        }
+        return {"checkpoint": {**found, "written_at": 5.0}, "refused": None, "fetched": True}
+
+    nodes_played.answers = bring
+    assert checkpoint_pulls.pull(session, row, "n1").outcome == "busy"
+    assert (store.checkpoints.of(row.id), list(store.checkpoints.files.here())) == ([], [])
+
+
+@pytest.mark.accepts("V18")
+def test_a_changed_host_name_leaves_what_is_kept_in_use(
+    session: Session, nodes_played: PlayedNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, digest = ended(session, ago_s=1.0, state="running"), "e" * 64
+    asked: list[dict[str, Any]] = []
+
+    def bring(_playbook: str, _node: str, request: dict[str, Any]) -> dict[str, Any]:
+        asked.append(request)
+        (Path(request["folder"]) / "out").write_text("x")
+        found = {"state": "ready", "digest": digest, "mark": digest, "name": "out", "step": 7, "files": 1, "bytes": 1}
+        return {"checkpoint": {**found, "written_at": 5.0}, "refused": None, "fetched": True}
+
+    nodes_played.answers = bring
+    assert checkpoint_pulls.pull(session, row, "n1").outcome == "fetched"
+    monkeypatch.setattr("platform.node", lambda: "renamed")
+    (seen,) = session.store.checkpoints.of(row.id)
+    assert not seen.place.startswith("renamed:")
+    checkpoint_pulls.pull(session, row, "n1")
+    assert (asked[1]["mark"], asked[1]["after"], Path(asked[1]["near"]).is_dir()) == (digest, 5.0, True)
 
 
 @pytest.mark.accepts("V18")

@@ -180,6 +180,20 @@ def test_the_stored_copy_answers_for_a_node_that_is_gone_and_says_how_old_it_is(
 
 
 @pytest.mark.accepts("V28")
+@pytest.mark.accepts("V36")
+def test_who_follows_a_job_that_is_over_and_gone_from_its_node_gets_the_copy(
+    session: Session, nodes_played: PlayedNodes, job: str
+) -> None:
+    del nodes_played.logs[job, 1]
+    session.store.write_log_copy(job, 1, 0, b"the end\n", keep_bytes=1000)
+    nodes_played.show(job, "succeeded", exit_code=0, elapsed_s=1.0)
+    stream = logs.logs(session, job, follow=True)
+    assert read(stream) == b"the end\n"
+    assert stream.outcome is not None
+    assert stream.outcome.state == "succeeded"
+    assert any("stored copy" in line for line in nodes_played.said)
+
+
 def test_following_shows_the_rest_of_the_copy_once_then_goes_on_from_the_node(
     session: Session, nodes_played: PlayedNodes, job: str
 ) -> None:

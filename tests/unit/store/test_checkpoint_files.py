@@ -6,12 +6,32 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.stoker.fleet.plugins.module_utils import tree
 from stoker.store.checkpoint_files import CheckpointFiles
+
+BRINGS = """
+import os, pathlib, sys, time
+from ansible_collections.stoker.fleet.plugins.module_utils import tree
+from stoker.store.checkpoint_files import CheckpointFiles
+files, store, job = CheckpointFiles(pathlib.Path(sys.argv[1])), "sqlite:///a.db", "a-" + sys.argv[2]
+begun, over = files.root.parent, files.root.parent / "over"
+try:
+    for step in range(30):
+        with files.draft(store, job) as draft:
+            (draft / "model.pt").write_text(str(step))
+            (begun / f"{step}.{sys.argv[2]}").touch()
+            while len(list(begun.glob(f"{step}.*"))) < 4 and not over.exists():
+                time.sleep(0.001)
+            files.name(draft, tree.digest(os.fsencode(draft))[0], store, job)
+finally:
+    over.touch() if step < 29 else None
+"""
 
 
 def brought(files: CheckpointFiles, job: str) -> str:
@@ -38,3 +58,34 @@ def test_one_that_was_damaged_here_is_replaced_by_the_next_that_comes(tmp_path: 
     assert kept.exists(), "the first job needs it still"
     files.release(digest, "sqlite:///a.db", "a-1111")
     assert list(files.here()) == []
+
+
+@pytest.mark.accepts("V17")
+def test_clearing_away_takes_no_draft_that_is_being_filled(tmp_path: Path) -> None:
+    files, store = CheckpointFiles(tmp_path / "checkpoints"), "sqlite:///a.db"
+    with files.draft(store, "a-1111") as draft:
+        assert draft is not None
+        (draft / "model.pt").write_text("half")
+        os.utime(draft.parent, (0, 0))
+        files.clear(store, [], 0.0)
+        assert (draft / "model.pt").exists()
+    files.clear(store, [], 0.0)
+    assert not draft.parent.exists(), "nobody is at it any more"
+
+
+@pytest.mark.accepts("V17")
+def test_of_two_jobs_that_write_the_same_each_keeps_it(tmp_path: Path) -> None:
+    """Four processes at the same moment, many times: whoever names it, all are noted as its users."""
+    words = [sys.executable, "-c", BRINGS, str(tmp_path / "checkpoints")]
+    running = [subprocess.Popen([*words, str(number)], stderr=subprocess.PIPE) for number in range(4)]
+    try:
+        told = [process.communicate(timeout=180)[1].decode() for process in running]
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+    assert [process.returncode for process in running] == [0] * 4, told
+    files = CheckpointFiles(tmp_path / "checkpoints")
+    assert len(files.here()) == 30
+    for digest in files.here():
+        assert len(list((files.root / digest / "users").iterdir())) == 4, digest

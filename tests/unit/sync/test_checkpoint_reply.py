@@ -24,7 +24,7 @@ def seen(folder: Path) -> dict[str, Any]:
     (folder / "out" / "model.pt").write_text("weights")
     (folder / "out" / "sub" / "state.pt").write_text("state")
     (folder / "out" / "last").symlink_to("model.pt")
-    return dict(checkpoints.newest(str(folder / "out"), 0.0, None, True))
+    return dict(checkpoints.newest(str(folder / "out"), 0.0, over=True))
 
 
 @pytest.mark.accepts("V17")

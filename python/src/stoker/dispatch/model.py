@@ -138,7 +138,8 @@ class State:
     machine's; `left` are attempts that their jobs went on without and that may be alive on nodes that were away.
     `samples` are the two newest of each node, the older one first; `ran_with` says where jobs ran with which files,
     image or data (`stoker.dispatch.score`). `checkpoints` are those of use of jobs that wait, newest first, `pulls` how
-    fetching them stands; `place` is this machine and its folder of them, `kept` the digests in it.
+    fetching them stands; `place` is this machine and its folder of them, `kept` the digests in it, `data` the digests
+    of data that was read on this machine.
     """
 
     jobs: tuple[JobRow, ...]
@@ -157,6 +158,7 @@ class State:
     pulls: Mapping[str, PullRow] = field(default_factory=dict)
     place: str = ""
     kept: frozenset[str] = frozenset()
+    data: frozenset[str] = frozenset()
 
     def left_on(self, job: JobRow) -> dict[str, int]:
         """The nodes where an older attempt of `job` may be alive, with its number: no other one starts there."""
@@ -166,7 +168,8 @@ class State:
         """Why a round of this machine cannot start `job`: its snapshot or its checkpoint is not here. None: it can."""
         wanted = job.spec.get("snapshot")
         if not wanted or wanted["digest"] in self.snapshots:
-            host = (job.spec.get("dataset") or {}).get("host")
+            data = job.spec.get("dataset") or {}
+            host = data.get("host") if data.get("digest") not in self.data else None
             if host and self.place and host != self.place.partition(":")[0]:
                 return f"its dataset is not on this machine but on {host}, where it was submitted: dispatch there"
             found = self.newest_checkpoint(job)

@@ -87,6 +87,7 @@ def _load(
         queues={queue.name: queue for queue in transaction.queues()},
         members={member.name: member for member in transaction.members()},
         snapshots=store.snapshots.here(),
+        data=store.snapshots.data_here(),
         samples=transaction.recent_samples(now - SAMPLE_S) if waiting else {},
         ran_with=transaction.ran_with(words) if len(nodes) > 1 else {},
         clock=clock,

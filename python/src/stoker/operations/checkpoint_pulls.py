@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 SOON_S, AWAY_S = 5.0, 60.0
 ASK_S = 30.0
 END_S = 10.0
+# So many processes fetch at a time; what one of them has not begun with after so many seconds, another one takes.
+MOST, PATIENT_S = 4, 10.0
 _LOOK_S = 0.5
 Outcome = Literal["fetched", "same", "none", "refused", "busy"]
 
@@ -73,6 +75,7 @@ def pull(session: Session, row: JobRow, node: str, *, ask: bool | None = None) -
     """
     from stoker.store.checkpoints import LEASE_S
 
+    before = session.store.checkpoints.pulls([row.id]).get(row.id)
     claimed = session.store.checkpoints.claim(row.id)
     if claimed is None:
         return Pulled(row.id, "busy", "it is being fetched")
@@ -87,7 +90,7 @@ def pull(session: Session, row: JobRow, node: str, *, ask: bool | None = None) -
                     soon = time.time() + SOON_S
                     session.store.checkpoints.end(claimed, next_at=soon, problem=claimed.problem)
                     return Pulled(row.id, "busy", "another process of this machine is fetching it")
-                told = _Pull(session, row, node, claimed).into(draft, ask)
+                told = _Pull(session, row, node, claimed, before).into(draft, ask)
             return replace(told, problem=told.problem or left)
         except StokerError as problem:
             session.store.checkpoints.end(claimed, next_at=time.time() + AWAY_S, problem=problem.message)
@@ -97,8 +100,8 @@ def pull(session: Session, row: JobRow, node: str, *, ask: bool | None = None) -
 class _Pull:
     """One fetch, under its claim."""
 
-    def __init__(self, session: Session, row: JobRow, node: str, claimed: PullRow) -> None:
-        self.session, self.row, self.node, self.claimed = session, row, node, claimed
+    def __init__(self, session: Session, row: JobRow, node: str, claimed: PullRow, before: PullRow | None) -> None:
+        self.session, self.row, self.node, self.claimed, self.before = session, row, node, claimed, before
         self.settings = row.spec["checkpoints"]
         # Its processes are gone: what lies there is the last of this attempt.
         self.over = row.finished or (row.state == "queued" and row.node is None)
@@ -114,7 +117,8 @@ class _Pull:
         found = res["checkpoint"]
         if res["refused"] is not None:
             # What was whole on the node, and did not come: a connection broke, or a disk here is full.
-            return self._refused(str(res["refused"]), passing=found["state"] == "ready")
+            passing = found["state"] in ("ready", "large")
+            return self._refused(str(res["refused"]), passing=passing, read=passing or bool(found.get("read")))
         if not res["fetched"]:
             if found.get("newer"):
                 return self._refused(str(found["newer"]))
@@ -128,16 +132,19 @@ class _Pull:
         files = self.session.store.checkpoints.files
         here = files.here()
         rows = self.session.store.checkpoints.of(self.row.id)
-        return next((r for r in rows if r.damaged is None and r.place == files.place and r.digest in here), None)
+        return next((row for row in rows if row.damaged is None and row.digest in here), None)
 
     def _request(self, draft: Path, kept: CheckpointRow | None, ask: bool | None) -> Mapping[str, Any]:
-        files, own = self.session.store.checkpoints.files, kept is not None and kept.of_job == self.row.id
+        files = self.session.store.checkpoints.files
+        own = kept is not None and (kept.of_job, kept.attempt) == (self.row.id, self.row.attempt)
+        seen = kept if own else None
         signal = self.row.spec.get("checkpoint_signal") or "USR1"
         asks = (self.settings.get("ask") if ask is None else ask) and not self.over
         return {
             "job": self.row.id, "attempt": self.row.attempt, "folder": str(draft), "alone": True,
             "near": str(files.tree(kept.digest)) if kept is not None else None,
-            "mark": kept.mark if kept is not None and own and kept.attempt == self.row.attempt else None,
+            "mark": seen.mark if seen is not None else None,
+            "after": seen.written_at if seen is not None else None,
             "ask": signal if asks else None,
             "wait": float(self.row.spec.get("checkpoint_grace_s") or ASK_S),
         }  # fmt: skip
@@ -153,16 +160,29 @@ class _Pull:
         if found.get("newer") and not self.over:
             due = time.time() + SOON_S
         gone = store.checkpoints.keep(self.claimed, values, next_at=due, settled=settled)
-        for digest in gone or ():
+        if gone is None:
+            return self._outrun(found["digest"])
+        for digest in gone:
             store.checkpoints.files.release(digest, store.url, self.row.id)
         return Pulled(self.row.id, "fetched")
 
-    def _refused(self, why: str, *, passing: bool = False) -> Pulled:
-        """What is there does not count. The one that is kept stays the newest. `passing`: the next try may bring it."""
+    def _outrun(self, digest: str) -> Pulled:
+        """The claim ran out meanwhile, and another process has it: what it writes down counts."""
+        store = self.session.store
+        if all(row.digest != digest for row in store.checkpoints.of(self.row.id)):
+            store.checkpoints.files.release(digest, store.url, self.row.id)
+        return Pulled(self.row.id, "busy", "another process has begun to fetch it")
+
+    def _refused(self, why: str, *, passing: bool = False, read: bool = False) -> Pulled:
+        """What is there does not count. The one that is kept stays the newest.
+
+        `passing`: the next try may bring it. `read`: the node has read all of it for that, and is not to do so at once.
+        """
         if passing and self.over:
             return self._failed_last(why)
         event = None if why == self.claimed.problem else {"attempt": self.row.attempt, "node": self.node}
-        due = time.time() + min(SOON_S, float(self.settings["every_s"]))
+        every_s = float(self.settings["every_s"])
+        due = time.time() + min(self._longer() if read else SOON_S, every_s)
         self.session.store.checkpoints.end(self.claimed, next_at=due, settled=self.settled, problem=why, event=event)
         return Pulled(self.row.id, "refused", why)
 
@@ -181,7 +201,14 @@ class _Pull:
         attempts = self.session.store.newest_attempts([self.row.id])
         seen = attempts[0].observed_at if attempts else None
         late = seen is None or time.time() - seen > LAST_PULL_S
-        return self._failed(why, self.settled if late else None, SOON_S)
+        return self._failed(why, self.settled if late else None, min(self._longer(), LAST_PULL_S / 4))
+
+    def _longer(self) -> float:
+        """A pause that is twice the one before, where that came to nothing either. Seconds."""
+        last = self.before
+        if last is None or last.problem is None or last.next_at is None or last.tried_at is None:
+            return SOON_S
+        return max(SOON_S, 2 * (last.next_at - last.tried_at))
 
     def _failed(self, why: str, settled: int | None, pause_s: float) -> Pulled:
         event = None if why == self.claimed.problem else {"attempt": self.row.attempt, "node": self.node}
@@ -220,75 +247,95 @@ def use(session: Session, job: str) -> None:
     """Note that `job` needs the files of its checkpoints that are on this machine."""
     files = session.store.checkpoints.files
     for row in session.store.checkpoints.of(job):
-        if row.place == files.place and row.digest in files.here():
+        if row.digest in files.here():
             files.use(row.digest, session.store.url, job)
 
 
-class Keeper:
-    """Fetches what is due beside rounds, in a process of its own: a large checkpoint holds up no round and no lease."""
+class _Fetcher:
+    """A process that fetches what is due of `jobs`, one after the other."""
 
-    def __init__(self, session: Session, jobs: list[str] | None = None) -> None:
-        self._session = session
-        self._jobs = jobs
-        self._process: subprocess.Popen[bytes] | None = None
+    def __init__(self, session: Session, jobs: Sequence[str]) -> None:
+        self.jobs, self._began = jobs, time.monotonic()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  closed with it
-        self._told: str | None = None
-
-    def turn(self) -> None:
-        """Begin with what is due, unless the process before is still at it."""
-        if self._jobs == [] or (self._process is not None and self._process.poll() is None):
-            return
-        self._tell_failure()
-        due = [row.id for row in self._session.store.checkpoints.due() if self._jobs is None or row.id in self._jobs]
-        if due:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "stoker.checkpoint_fetcher"], env={**os.environ, "PYTHONSAFEPATH": "1"},
-                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._said,
-            )  # fmt: skip
-            self._hand_over(self._process, due)
-
-    def _tell_failure(self) -> None:
-        """Say, once, why the process before could not do it. What came of each job is in the store."""
-        if self._process is None or self._process.returncode == 0:
-            return
-        self._said.seek(0)
-        lines = self._said.read().decode(errors="replace").strip().splitlines()
-        self._said.seek(0)
-        self._said.truncate()
-        told = lines[-1] if lines else f"its process ended with {self._process.returncode}"
-        if told != self._told:
-            self._told = told
-            self._session.say(f"checkpoints are not fetched: {told}")
-
-    def _hand_over(self, process: subprocess.Popen[bytes], jobs: Sequence[str]) -> None:
-        session = self._session
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "stoker.checkpoint_fetcher"], env={**os.environ, "PYTHONSAFEPATH": "1"},
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._said,
+        )  # fmt: skip
         inventory, config = session.inventory_path, session.config.file
         asked = {
             "store_url": session.store_url, "jobs": list(jobs),
             "inventory": str(inventory) if inventory else None, "config": str(config) if config else None,
         }  # fmt: skip
         try:
-            with process.stdin as to:  # type: ignore[union-attr]
+            with self.process.stdin as to:  # type: ignore[union-attr]
                 to.write(json.dumps(asked).encode())
         except BrokenPipeError:
             return  # it could not begin: what is due stays so
 
+    @property
+    def new(self) -> bool:
+        """Whether it may come to all of its jobs shortly."""
+        return time.monotonic() - self._began < PATIENT_S
+
+    def failure(self) -> str | None:
+        """Why it could not do it, once it has ended. What came of each job is in the store."""
+        self._said.seek(0)
+        lines = self._said.read().decode(errors="replace").strip().splitlines()
+        self._said.close()
+        if self.process.returncode == 0:
+            return None
+        return lines[-1] if lines else f"its process ended with {self.process.returncode}"
+
+
+class Keeper:
+    """Fetches what is due beside rounds, in processes of its own: a large checkpoint holds up no round and no lease.
+
+    Nor the checkpoints of other jobs, while fewer than `MOST` are large.
+    """
+
+    def __init__(self, session: Session, jobs: list[str] | None = None) -> None:
+        self._session = session
+        self._jobs = jobs
+        self._running: list[_Fetcher] = []
+        self._told: str | None = None
+
+    def turn(self) -> None:
+        """Begin with what is due, as far as no process is at it."""
+        if self._jobs == []:
+            return
+        for fetcher in [each for each in self._running if each.process.poll() is not None]:
+            self._running.remove(fetcher)
+            self._tell(fetcher.failure())
+        free = MOST - len(self._running)
+        if free <= 0:
+            return
+        taken = {job for fetcher in self._running if fetcher.new for job in fetcher.jobs}
+        due = [row.id for row in self._session.store.checkpoints.due() if self._jobs is None or row.id in self._jobs]
+        left = [job for job in due if job not in taken]
+        self._running += [_Fetcher(self._session, left[first::free]) for first in range(min(free, len(left)))]
+
+    def _tell(self, why: str | None) -> None:
+        """Say, once, why a process could not do it."""
+        if why is not None and why != self._told:
+            self._told = why
+            self._session.say(f"checkpoints are not fetched: {why}")
+
     def finish(self) -> None:
-        """Let the process end by itself: the job is over, and what it fetches is wanted."""
-        if self._process is not None:
-            self._process.wait()
+        """Let the processes end by themselves: the job is over, and what they fetch is wanted."""
+        for fetcher in self._running:
+            fetcher.process.wait()
 
     def close(self) -> None:
-        """End the process: what came of a file is kept for the next try."""
-        process, self._process = self._process, None
-        if process is None or process.poll() is not None:
-            return
-        process.terminate()
-        try:
-            process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        """End the processes: what came of a file is kept for the next try."""
+        running, self._running = [each.process for each in self._running], []
+        for process in running:
+            process.terminate()
+        for process in running:
+            try:
+                process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
     def __enter__(self) -> Keeper:
         return self

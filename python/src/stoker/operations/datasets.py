@@ -28,10 +28,12 @@ _TELL_S = 2.0
 def described(session: Session, named: str) -> dict[str, Any]:
     """What a spec says of the data at `named`. Raises UsageError where there is none, StokerError while it changes."""
     path = Path(named).expanduser().absolute()
-    path = path.resolve() if path.is_symlink() else path
+    path = path.resolve() if path.is_symlink() or path.name == ".." else path
     session.may_name(path)
     if not path.exists():
         raise UsageError(f"--dataset: there is no {path}")
+    if not path.name:
+        raise UsageError(f"--dataset: {path} is all of this machine", next_step="name a file or a folder in it")
     try:
         _refuse_secrets(path)
         digest, files, total = _read(session, path)
@@ -40,6 +42,7 @@ def described(session: Session, named: str) -> dict[str, Any]:
         raise StokerError(f"--dataset: {problem.filename or path} cannot be read: {why}") from problem
     if not files:
         raise UsageError(f"--dataset: {path} is empty")
+    session.store.snapshots.note_data(digest)
     return {
         "digest": digest, "name": path.name, "files": files, "bytes": total, "folder": str(path),
         "host": platform.node(),

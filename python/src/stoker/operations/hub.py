@@ -16,7 +16,8 @@ from stoker.operations.values import Submitted
 
 FOLDER = "~/.cache/stoker/hub"
 TOKEN = "HF_TOKEN"
-_SOURCE = re.compile(r"hf:(datasets/)?([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)")
+# The oldest have no organisation.
+_SOURCE = re.compile(r"hf:(datasets/)?((?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*)")
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]{0,254}")
 
 
@@ -29,28 +30,33 @@ def fetch(session: Session, source: str, *, on: str, revision: str = "main", to:
     it goes to the node as a secret of the job, and stands in no command line, log or store.
 
     Args:
-        source: hf:ORG/NAME, a model, or hf:datasets/ORG/NAME.
+        source: hf:ORG/NAME, a model, or hf:datasets/ORG/NAME. Without ORG/ where it has none.
         on: Node or group.
         revision: Branch, tag or commit.
         to: Folder on the node.
     """
     began = time.monotonic()
-    found = _SOURCE.fullmatch(source)
-    if found is None:
-        raise UsageError(f"{source!r} is nothing of a hub", next_step="hf:ORG/NAME, or hf:datasets/ORG/NAME")
+    kind, repo = source_of(source)
     if not _REVISION.fullmatch(revision) or ".." in revision:
         raise UsageError(f"--revision: {revision!r} is no branch, tag or commit")
     env = {
-        "HUB_REPO": found[2], "HUB_KIND": "datasets" if found[1] else "models", "HUB_REVISION": revision,
-        "HUB_FOLDER": to,
+        "HUB_REPO": repo, "HUB_KIND": kind, "HUB_REVISION": revision, "HUB_FOLDER": to,
     }  # fmt: skip
     if endpoint := os.environ.get("HF_ENDPOINT"):
         env["HUB_ENDPOINT"] = endpoint
     spec = {"script": _program(), "interpreter": "python3 -I", "env": env, "gpus": 0}
     if os.environ.get(TOKEN):
         spec["secret_env"] = [TOKEN]
-    name = "fetch-" + found[2].partition("/")[2].lower()
+    name = "fetch-" + repo.rpartition("/")[2].lower()
     return submit(session, Named(spec, on, None, None, name), began=began)
+
+
+def source_of(source: str) -> tuple[str, str]:
+    """(`models` or `datasets`, repository) of what `hf:...` names. Raises UsageError."""
+    found = _SOURCE.fullmatch(source)
+    if found is None:
+        raise UsageError(f"{source!r} is nothing of a hub", next_step="hf:ORG/NAME, or hf:datasets/ORG/NAME")
+    return "datasets" if found[1] else "models", found[2]
 
 
 def _program() -> str:

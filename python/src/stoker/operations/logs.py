@@ -205,7 +205,11 @@ class LogStream:
                 time.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_S)
                 continue
-            except NodeError:
+            except NodeError as gone:
+                if self.follow and not self._live(attempt):
+                    # It is over, and its folder there may be cleared away: that is no failure of the job.
+                    yield from self._copy(attempt, offset, tail, gone)
+                    return
                 if not self._on_its_way(attempt):
                     raise
                 if not self._arrives(attempt):
@@ -233,7 +237,10 @@ class LogStream:
         if not self._session.config.pools:
             return False
         tending_round(self._session, jobs=[self.job])
-        return not any(row.number == attempt and row.live for row in self._session.store.attempts(self.job))
+        return not self._live(attempt)
+
+    def _live(self, attempt: int) -> bool:
+        return any(row.number == attempt and row.live for row in self._session.store.attempts(self.job))
 
     def _on_its_way(self, attempt: int) -> bool:
         """Whether the attempt was not known to have begun when it was last looked at."""
@@ -253,7 +260,7 @@ class LogStream:
         over = self.outcome is not None and self.outcome.finished and self.outcome.elapsed_s is None
         return self._row.attempt == attempt and self._row.state != "queued" and not over
 
-    def _copy(self, attempt: int, offset: int, tail: int | None, away: NodeAway) -> Iterator[LogPiece]:
+    def _copy(self, attempt: int, offset: int, tail: int | None, away: StokerError) -> Iterator[LogPiece]:
         """What the stored copy has from `offset` on. Says how old it is, and what of the log it lacks."""
         if self._stream != "out":
             raise NodeError(
@@ -266,13 +273,15 @@ class LogStream:
             start, data = start + len(data) - len(kept), kept
         elif offset > start:
             start, data = offset, data[offset - start :]
-        if self.follow and (not data or start > offset):
+        comes_back = self.follow and isinstance(away, NodeAway)
+        if comes_back and (not data or start > offset):
             return
         job = job_of(self._session, self._row)
         age = f"{time.time() - job.observed_at:.0f} s old" if job.observed_at is not None else "of unknown age"
         self._session.say(f"{away.message}. This is the stored copy, {age}")
         if start > offset and tail is None:
-            self._session.say(f"bytes {offset:,} to {start:,} are only on the node")
+            where = "only on the node" if isinstance(away, NodeAway) else "not in it"
+            self._session.say(f"bytes {offset:,} to {start:,} are {where}")
         if data:
             yield LogPiece(self.job, attempt, start, data, "copy")
 

@@ -133,16 +133,17 @@ def _unmade(problem: StokerError) -> RoundReport:
 
 def here(session: Session) -> list[str]:
     """The jobs that only this machine can start: their snapshot, their data or their newest checkpoint is here."""
-    digests, me = session.store.snapshots.here(), platform.node()
+    digests, read, me = session.store.snapshots.here(), session.store.snapshots.data_here(), platform.node()
     rows = session.store.jobs(states=["queued", "starting"], newest_first=False)
     rows = [row for row in rows if row.node is None or row.state == "starting"]
     kept = session.store.checkpoints
-    found = kept.of_jobs(row.id for row in rows if row.spec.get("checkpoints"))
+    found, files_here = kept.of_jobs(row.id for row in rows if row.spec.get("checkpoints")), kept.files.here()
     wanted = []
     for row in rows:
         files, data = row.spec.get("snapshot") or {}, row.spec.get("dataset") or {}
         newest = next((each for each in found.get(row.id, ()) if each.damaged is None), None)
         own = files.get("host") == me and files.get("digest") in digests
-        if own or data.get("host") == me or (newest is not None and newest.place == kept.files.place):
+        own = own or data.get("host") == me or data.get("digest") in read
+        if own or (newest is not None and newest.digest in files_here):
             wanted.append(row.id)
     return wanted

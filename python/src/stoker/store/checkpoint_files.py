@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from stoker.errors import StokerError
 from stoker.paths import private_folder
@@ -38,11 +39,8 @@ class CheckpointFiles(Snapshots):
         """
         name = f"{mark_of_store(store)}.{job}"
         try:
-            locks = private_folder(private_folder(self.root) / "locks")
-            with open(os.open(locks / name, os.O_WRONLY | os.O_CREAT, 0o600), "w") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
+            with self._lock(name) as lock:
+                if not _locked_now(lock):
                     yield None
                     return
                 folder = private_folder(self.root / f".new-{name}")
@@ -50,23 +48,49 @@ class CheckpointFiles(Snapshots):
         except OSError as problem:
             raise self._failed(problem) from problem
 
+    def _lock(self, name: str) -> IO[str]:
+        locks = private_folder(private_folder(self.root) / "locks")
+        return open(os.open(locks / name, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii")
+
+    def _clear_draft(self, draft: Path) -> None:
+        """Remove what is left of a fetch: one that is under way may take days, and is not old by that."""
+        with self._lock(draft.name.removeprefix(".new-")) as lock:
+            if _locked_now(lock):
+                shutil.rmtree(draft)
+
     def name(self, draft: Path, digest: str, store: str, job: str) -> None:
         """Give the files in `draft`, which are those of `digest`, their name, for `job`."""
         final = self.root / digest
         try:
-            if not self._whole(digest):
-                users = private_folder(draft.parent / "users")
-                (users / f"{mark_of_store(store)}.{job}").touch(mode=0o600)
-                for folder in (*(Path(place) for place, _names, _files in os.walk(draft)), draft.parent):
-                    _sync(folder)
-                self._set_aside(final, users)
-                draft.parent.rename(final)
-                _sync(self.root)
-            else:
-                shutil.rmtree(draft.parent)
+            with self._alone(digest):
+                if not self._whole(digest):
+                    users = private_folder(draft.parent / "users")
+                    (users / f"{mark_of_store(store)}.{job}").touch(mode=0o600)
+                    for folder in (*(Path(place) for place, _names, _files in os.walk(draft)), draft.parent):
+                        _sync(folder)
+                    self._set_aside(final, users)
+                    draft.parent.rename(final)
+                    _sync(self.root)
+                else:
+                    shutil.rmtree(draft.parent)
+                super().use(digest, store, job)
         except OSError as problem:
             raise self._failed(problem) from problem
-        self.use(digest, store, job)
+
+    def use(self, digest: str, store: str, job: str) -> None:
+        """Note that `job` of the store at `store` needs this checkpoint. Raises UsageError where it is not here."""
+        try:
+            with self._alone(digest):
+                super().use(digest, store, job)
+        except OSError as problem:
+            raise self._failed(problem) from problem
+
+    @contextmanager
+    def _alone(self, digest: str) -> Iterator[None]:
+        """Jobs of one seed write the same: one process at a time names a checkpoint, or says who needs it."""
+        with self._lock(f"of-{digest[:2]}") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _whole(self, digest: str) -> bool:
         """Whether it is here, as its name says: one that was damaged since it came does not stand for a new one."""
@@ -89,12 +113,13 @@ class CheckpointFiles(Snapshots):
     def release(self, digest: str, store: str, job: str) -> None:
         """`job` needs it no more; without any other that does, its files go."""
         folder = self.root / digest
+        trash = self.root / f".new-{digest[:12]}-{os.getpid()}"
         try:
-            (folder / "users" / f"{mark_of_store(store)}.{job}").unlink(missing_ok=True)
-            if not folder.is_dir() or any((folder / "users").iterdir()):
-                return
-            trash = self.root / f".new-{digest[:12]}-{os.getpid()}"
-            folder.rename(trash)
+            with self._alone(digest):
+                (folder / "users" / f"{mark_of_store(store)}.{job}").unlink(missing_ok=True)
+                if not folder.is_dir() or any((folder / "users").iterdir()):
+                    return
+                folder.rename(trash)
             shutil.rmtree(trash)
         except OSError as problem:
             raise self._failed(problem) from problem
@@ -104,6 +129,15 @@ class CheckpointFiles(Snapshots):
             f"the checkpoints in {self.root} cannot be used: {problem.strerror or problem}",
             next_step="check the free space and the owner of that folder",
         )
+
+
+def _locked_now(lock: IO[str]) -> bool:
+    """Whether no other process had it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _sync(folder: Path) -> None:

@@ -145,9 +145,8 @@ class Checkpoints:
             before = transaction.found(lambda connection: kept(connection, [pull.job_id])).get(pull.job_id, [])
             values = {**checkpoint, "job_id": pull.job_id, "place": self.files.place, "at": at}
             newest = before[0] if before else None
-            own = (values["digest"], values["place"])
-            if newest is not None and newest.damaged is None and (newest.digest, newest.place) == own:
-                same = {name: values[name] for name in ("mark", "attempt", "of_job", "node", "written_at")}
+            if newest is not None and newest.damaged is None and newest.digest == values["digest"]:
+                same = {name: values[name] for name in ("mark", "attempt", "of_job", "node", "written_at", "place")}
                 transaction.change(update(table).where(table.c.seq == newest.seq).values(**same))
                 return []
             transaction.change(insert(table).values(**values))
@@ -159,7 +158,7 @@ class Checkpoints:
             gone = [*sound, *(row for row in before if row.damaged is not None)]
             transaction.change(delete(table).where(table.c.seq.in_([row.seq for row in gone])))
             left = {row.digest for row in before if row not in gone} | {values["digest"]}
-            return sorted({row.digest for row in gone if row.place == self.files.place} - left)
+            return sorted({row.digest for row in gone} - left)
 
 
 def kept(connection: Connection, job_ids: Iterable[str]) -> dict[str, list[CheckpointRow]]:

@@ -29,6 +29,8 @@ from stoker.paths import private_folder
 from stoker.store.taking import Entry, Taking
 
 # A snapshot that nobody uses may just have been made for a job that is about to be written down.
+# How long it is known that data was read here, after the last time. Seconds.
+KNOWN_S = 90 * 86400.0
 LEAST_AGE_S = 600.0
 _DIGEST = re.compile("[0-9a-f]{64}")
 # What SQLite keeps beside a database.
@@ -88,6 +90,30 @@ class Snapshots:
     def locks_of_data(self) -> Path:
         """The folder for locks while data is brought to nodes: that lies where its user has it."""
         return private_folder(private_folder(self.root.parent / "datasets") / "locks")
+
+    def note_data(self, digest: str) -> None:
+        """Note that data with this digest was read on this machine, whatever it is called later."""
+        known = self._known_data
+        try:
+            (private_folder(private_folder(known.parent) / known.name) / digest).touch(mode=0o600)
+            for old in known.iterdir():
+                if old.stat().st_mtime < time.time() - KNOWN_S:
+                    old.unlink(missing_ok=True)
+        except OSError as problem:
+            raise _unusable(known, problem) from problem
+
+    def data_here(self) -> frozenset[str]:
+        """The digests of data that was read on this machine."""
+        try:
+            return frozenset(os.listdir(self._known_data))
+        except FileNotFoundError:
+            return frozenset()
+        except OSError as problem:
+            raise _unusable(self._known_data, problem) from problem
+
+    @property
+    def _known_data(self) -> Path:
+        return self.root.parent / "datasets" / "known"
 
     def take(self, folder: Path, *, max_bytes: int, say: Callable[[str], None] | None = None) -> Snapshot:
         """A snapshot of the project in `folder`: what `stoker sync push` would send.
@@ -161,10 +187,14 @@ class Snapshots:
                     shutil.rmtree(trash)
             for left in () if dry_run else self.root.glob(".new-*"):
                 if left.stat().st_mtime < before:
-                    shutil.rmtree(left)
+                    self._clear_draft(left)
         except OSError as problem:
             raise _unusable(self.root, problem) from problem
         return removed
+
+    def _clear_draft(self, draft: Path) -> None:
+        """Remove what a process that was killed left."""
+        shutil.rmtree(draft)
 
     def _is_database(self, folder: bytes, name: bytes) -> bool:
         """Whether a file of the project is one of the store's."""

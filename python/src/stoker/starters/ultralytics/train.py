@@ -45,11 +45,13 @@ def figures(trainer):
 
 
 def keep(trainer):
-    """After each checkpoint: a copy in checkpoints/, whole or not there."""
+    """After each epoch: a copy of its checkpoint in checkpoints/, whole or not there. The last two are kept."""
     folder = Path("checkpoints")
     folder.mkdir(exist_ok=True)
-    shutil.copy(trainer.last, folder / "last.tmp")
-    (folder / "last.tmp").replace(folder / "last.pt")
+    shutil.copy(trainer.last, folder / "epoch.tmp")
+    (folder / "epoch.tmp").replace(folder / f"epoch-{trainer.epoch + 1}.pt")
+    for old in sorted(folder.glob("epoch-*.pt"), key=lambda path: int(path.stem[6:]))[:-2]:
+        old.unlink()
 
 
 def main():
@@ -62,14 +64,17 @@ def main():
     options = parser.parse_args()
 
     place = Path(os.environ.get("STOKER_RESUME_FROM") or "nowhere")
-    found = [place] if place.is_file() else list(place.rglob("last.pt"))
-    print(f"from {found[0] if found else 'the start'}", flush=True)
-    model = YOLO(found[0] if found else options.model)
+    found = place if place.is_file() else None
+    print(f"from {found or 'the start'}", flush=True)
+    model = YOLO(found or options.model)
+    if found and model.ckpt["epoch"] + 1 >= model.ckpt["train_args"]["epochs"]:
+        print("its training is over: nothing is left to do", flush=True)
+        return
     model.add_callback("on_fit_epoch_end", figures)
     model.add_callback("on_model_save", keep)
     model.train(
         data=options.data or str(squares(Path("squares"))), epochs=options.epochs, imgsz=options.size,
-        seed=options.seed, project=str(Path("runs").resolve()), name="train", exist_ok=True, resume=bool(found),
+        seed=options.seed, save_dir=str(Path("runs/train").resolve()), exist_ok=True, resume=bool(found),
         plots=False, workers=0,
     )  # fmt: skip
 
