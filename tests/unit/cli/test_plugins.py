@@ -25,7 +25,8 @@ from stoker.runner import Inventory, InventoryNode
 COMMANDS: dict[str, tuple[str, ...]] = {
     "jobs": ("jobs",), "agents": ("agent", "list"), "dead": ("dead", "list"), "templates": ("template", "list"),
     "events": ("events",), "nodes": ("nodes", "--stored"), "telemetry": ("alerts",),
-    "sync": ("sync", "diff", "nowhere"), "checkpoints": ("checkpoint", "list", "nowhere"), "hub": ("data", "fetch", "hf:a/b", "--on", "nowhere"),
+    "sync": ("sync", "diff", "nowhere"), "checkpoints": ("checkpoint", "list", "nowhere"),
+    "hub": ("data", "fetch", "hf:a/b", "--on", "nowhere"),
     "environments": ("environment", "nowhere"), "containers": ("container", "list", "nowhere"),
     "services": ("service", "status", "nowhere"), "runs": ("runs", "list"), "dispatch": ("dispatchers",),
     "queue": ("queue", "list"), "workflows": ("workflow", "list"), "store": ("store", "check"),
