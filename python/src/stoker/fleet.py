@@ -620,6 +620,7 @@ class Fleet:
         self.agents = Agents(self._session)
         self.templates = Templates(self._session)
         self.nodes = Nodes(self._session)
+        self.telemetry = Telemetry(self._session)
         self.sync = Sync(self._session)
         self.environments = Environments(self._session)
         self.containers = Containers(self._session)
