@@ -17,6 +17,7 @@ import pytest
 from cli import Cli, until
 from contracts.vast import Double
 from test_checkpoints import TRAINS
+from testbed.processes import listening
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="rented machines are logged in to as root")
 SETTINGS = """
@@ -60,6 +61,8 @@ def test_a_training_that_loses_its_machine_ends_as_if_nothing_had_been(
     shown = cli("job", job).out
     assert re.search(rf"rented +{first['node']}  ready, RTX 4090, \$0.3640 per hour, \$0.0\d+ spent", shown), shown
     assert re.search(rf"{first['node']} +cheap +ready \S+ \S+ +{job} +127.0.0.1", cli("vast", "list").out)
+    # No notice is taken from anybody, the provider included: what it shows when it is asked counts.
+    assert listening(loop.pid) == set()
     double.exit(first["provider_id"], "the host went away")
     never.touch()
     end.touch()
