@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -208,3 +210,38 @@ def test_who_follows_a_job_gets_it_a_machine_where_nobody_dispatches(cli: Cli, d
     assert "not in the inventory" not in said.err
     # The next rounds give the machine back.
     until(lambda: cli("dispatch").code == 0 and double.instances == {}, "it is gone", 120)
+
+
+@pytest.mark.accepts("V11")
+def test_what_a_project_needs_is_installed_before_its_job_begins_or_it_does_not(cli: Cli, double: Double) -> None:
+    uv = shutil.which("uv", path=str(Path(sys.executable).parent))
+    setup = f"mkdir -p .local/bin && ln -sf {uv} .local/bin/uv"
+    pool = f'max: 1, idle_s: 60, environment: true, setup: ["{setup}"]'
+    (cli.folder / "stoker.yml").write_text(SETTINGS.replace('max: 1, idle_s: 2, setup: ["touch set-up"]', pool))
+    options = ("--on", "pool:cheap", "--snapshot")
+    said = cli("run", *options, "--", "true")
+    assert (said.code, "the project says nowhere what it needs" in said.err) == (2, True), said
+    needs, loop = cli.folder / "requirements.txt", cli.start("dispatch", "--loop", "--interval", "1s")
+    needs.write_text("--no-index\nno-such-thing-at-all\n")
+    fails = cli.run("touch", "begun", options=options)
+    until(lambda: cli.job(fails)["finished"], "it fails", 180)
+    told = cli.job(fails)
+    assert (told["state"], told["reason"], told["attempt"]) == ("failed", "start", 1)
+    assert "the install of requirements.txt ended with 1: " in told["detail"], told["detail"]
+    # What the installer said is here, and stays when the machine goes; what it cost is this job's.
+    until(lambda: "no-such-thing-at-all" in cli("logs", fails).out, "the log of the install", 60)
+    assert not (cli.folder / "begun").exists()
+    # The machine is as good as before.
+    needs.write_text("")
+    works = cli.run("sh", "-c", 'echo "$VIRTUAL_ENV"; command -v python', options=options)
+    until(lambda: cli.job(works)["finished"], "it runs", 180)
+    active, python = cli("logs", works).out.split()
+    assert (python, "/environments/" in active, cli.job(works)["node"]) == (f"{active}/bin/python", True, told["node"])
+    loop.send_signal(signal.SIGTERM)
+    loop.wait(60)
+    assert cli("vast", "destroy", "--all", "--yes").code == 0
+    assert double.instances == {}
+    assert "no-such-thing-at-all" in cli("logs", fails).out
+    spent = {row["key"]: row["total"] for row in cli("vast", "cost", "--json").json()["rows"]}
+    assert min(spent[fails], spent[works]) > 0
+    assert cli("vast", "cost", "--json").json()["put_aside"] == 0
