@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -146,6 +147,39 @@ def test_a_machine_on_which_its_job_never_begins_is_ended_and_told_of(session: S
     assert (step.do, step.why) == ("destroy", f"{waits.id} waits for it since 121 s, and was not started on it")
     [told] = alerts(session)
     assert told == f"{machine.node}: {step.why}"
+
+
+@pytest.mark.parametrize("why", ["late", "unused"])
+def test_a_job_that_begins_on_no_machine_waits_longer_for_each(session: Session, double: Double, why: str) -> None:
+    Path("stoker.yml").write_text(SETTINGS % ", boot_timeout_s: 60, max_respawns: 9")
+    waits = job(session)
+    pauses, gone = list[float](), 0.0
+    if why == "late":
+        double.fault("stuck", at="loading")
+    for times in (1, 2, 3):
+        # It comes up and is never used, or never comes up.
+        while len(rows := session.store.instances.all(live=False)) < times:
+            told = turn(session, double, 1).pools or {}
+        if pauses:
+            assert -1 <= double.now() - gone - pauses[-1] < 3, "the next one came when it was said"
+        if why == "unused":
+            turn(session, double, 30)
+            values = {"phase": "ready", "node": f"vast-{rows[-1].provider_id}", "ready_at": double.now(),
+                      "idle_since": double.now(), "host_key": "ssh-ed25519 AAAA"}  # fmt: skip
+            assert session.store.instances.change(session.store.instances.all()[-1], values, now=double.now())
+        while session.store.instances.all():
+            told = turn(session, double, 10).pools or {}
+        [*_, last] = session.store.instances.all(live=False)
+        assert (last.phase, last.problem, last.job) == ("gone", why, waits.id)
+        gone = float(last.ended_at or 0)
+        words = {"late": "it took no job within 60 s: actual loading", "unused": "was not started on it"}[why]
+        assert told["cheap"].startswith(f"{waits.id} did not begin on {last.node or last.label}: "), told
+        assert words in told["cheap"]
+        [left] = re.findall(r"another one in (\d+) s$", told["cheap"])
+        pauses.append(float(left) + double.now() - gone)
+    # With up to a tenth more, and never on the same machine again.
+    assert [15 <= pauses[0] <= 17, 30 <= pauses[1] <= 34] == [True, True], pauses
+    assert len({row.machine_id for row in session.store.instances.all(live=False)}) == 3
 
 
 def test_a_machine_that_does_not_answer_is_for_no_job(session: Session, double: Double) -> None:

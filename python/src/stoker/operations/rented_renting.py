@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import secrets
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from stoker.dispatch.retry import JITTER
 from stoker.errors import StokerError
 from stoker.operations.rented_history import history
 from stoker.operations.rented_needs import Needs
@@ -30,6 +33,8 @@ NEVER_READY = 3
 PAUSE_S = 600.0
 # After a create that the provider refused: twice as long each time it does so again.
 REFUSED_S = 15.0
+# After a machine on which its job did not begin: twice as long each time in a row, and up to a tenth more.
+RESPAWN_S = 15.0
 # After a search that brought nothing which may be rented, the same one is made again.
 SEARCH_S = 30.0
 # By store and pool: what was searched for last, when, and why nothing came of it. Forgotten, it costs one search.
@@ -62,6 +67,10 @@ class Renting:
         found = Rented()
         for name, pool in self.session.config.pools.items():
             wanted = [job for job in needs.unheld.get(name, ()) if not self._hopeless(job, pool, found)]
+            waits = {job.id: why for job in wanted if (why := self._respawn(job)) is not None}
+            wanted = [job for job in wanted if job.id not in waits]
+            if waits:
+                found.told[name] = next(iter(waits.values()))
             live = [row for row in self.rows if row.pool == name and row.live]
             least = max(0, pool.min - len(live) - len(wanted))
             missing: list[JobRow | None] = [*wanted, *[None] * least]
@@ -86,9 +95,32 @@ class Renting:
             )
         return job.id in found.hopeless
 
+    def _respawn(self, job: JobRow) -> str | None:
+        """Why a job gets no other machine just now.
+
+        One of before may still be there; or those before were of no use, and the next one may be as well.
+        """
+        held = next((row for row in self.rows if row.job == job.id and row.live), None)
+        if held is not None:
+            return f"{job.id} gets another machine when {held.node or held.label} is gone, which is {held.phase}"
+        over = sorted((row for row in self.rows if row.job == job.id and not row.live), key=lambda row: row.created_at)
+        none = list(takewhile(lifecycle.never_began, reversed(over)))
+        if not none:
+            return None
+        last = none[0]
+        chance = zlib.crc32(last.id.encode()) / 2**32
+        pause = min(PAUSE_S, RESPAWN_S * 2 ** min(len(none) - 1, 10)) * (1 + JITTER * chance)
+        left = (last.ended_at or self.now) + pause - self.now
+        if left <= 0:
+            return None
+        return (
+            f"{job.id} did not begin on {last.node or last.label}: {self._told_of(last)}; another one in {left:.0f} s"
+        )
+
     def _told_of(self, row: InstanceRow) -> str:
         """What was wrong with a machine, in the words of then: its row says how it ended."""
-        events = self.session.store.events(types=("instance.problem",), limit=200, newest=True)
+        kinds = ("instance.problem", "instance.destroying")
+        events = self.session.store.events(types=kinds, limit=200, newest=True)
         told = [event.data.get("evidence") for event in events if event.data.get("instance") == row.id]
         return str(next((words for words in reversed(told) if words), row.evidence))
 

@@ -225,7 +225,10 @@ class Steps:
 
     def _destroy(self, row: InstanceRow, step: Step, pool: Pool | None) -> Done:
         rented_marks.given_up(self._instances, row, pool, self._now())
-        values = {**lifecycle.destroying(row, self._now()), **({} if row.problem else {"evidence": step.why})}
+        values = {
+            **lifecycle.destroying(row, self._now(), step.problem),
+            **({} if row.problem else {"evidence": step.why}),
+        }
         return self._told(row, values, step, self._provider.destroy)
 
     def _confirm(self, row: InstanceRow, _step: Step, _pool: Pool | None) -> Done:

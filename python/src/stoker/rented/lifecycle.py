@@ -16,8 +16,8 @@ from stoker.rented.provided import BROKEN, Seen, observed, settled
 from stoker.store.instance_rows import InstanceRow
 
 __all__ = ["PATIENCE_S", "RETRY_S", "Seen", "Step", "Use", "asking", "by_hand", "created", "demand", "destroying",
-           "due", "fulfilled", "looked", "lost_for", "next_step", "not_started", "observed", "probed", "provisioned",
-           "pulled", "refused", "released", "settled", "starting", "stopping", "to_stop", "unwanted",
+           "due", "fulfilled", "looked", "lost_for", "never_began", "next_step", "not_started", "observed", "probed",
+           "provisioned", "pulled", "refused", "released", "settled", "starting", "stopping", "to_stop", "unwanted",
            "wished"]  # fmt: skip
 
 Do = Literal[
@@ -39,6 +39,8 @@ BY_HAND = "by hand: "
 TO_STOP = "to be stopped: "
 # What is the matter with a machine when its job has to go elsewhere.
 LOSSES = (*BROKEN, "stopped", "outbid", "taken", "gone")
+# What is wrong with one that the provider shows well: it took no job in time, or took them and none was begun on it.
+LATE, UNUSED = "late", "unused"
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Step:
 
     `create` and all that follows are the words of the module `stoker.rented`: `reconcile` looks for the label,
     `confirm` asks for the instance by its number, `pull` lets what runs there write a checkpoint and end (`drain`),
-    then fetches. `use`: jobs may run on it. `alert`: nothing can be done but to tell. `none`: it is over.
+    then fetches. `use`: jobs may run on it. `alert`: nothing can be done but to tell. `none`: it is over. `problem`:
+    what is wrong with one that is destroyed, where the provider does not say it.
     """
 
     do: Do
@@ -55,6 +58,7 @@ class Step:
     alert: str | None = None
     drain: bool = False
     price: float | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,11 @@ def demand(pool: Pool, rows: Iterable[InstanceRow], waiting: int) -> int:
     free = sum(1 for row in helping if row.phase in coming or (row.phase == "ready" and row.job is None))
     missing = max(waiting - free, pool.min - len(helping))
     return max(0, min(missing, pool.max - len(live)))
+
+
+def never_began(row: InstanceRow) -> bool:
+    """Whether an instance that is over was of no use to its job, and that was no fault of this job."""
+    return row.problem in (LATE, UNUSED) or (row.ready_at is None and row.problem in LOSSES)
 
 
 def lost_for(rows: Iterable[InstanceRow]) -> int:
@@ -376,7 +385,7 @@ def _booting(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool, now: flo
         return _finish(row, "destroy", f"it could not be made ready: {use.trouble}", now, lost=use.unpulled)
     if waited > pool.boot_timeout_s:
         why = f"it took no job within {pool.boot_timeout_s:.0f} s: {row.evidence or 'no reason given'}"
-        return _finish(row, "destroy", why, now, lost=use.unpulled)
+        return replace(_finish(row, "destroy", why, now, lost=use.unpulled), problem=LATE)
     if not use.wanted and not use.busy and not use.unpulled:
         return Step("destroy", "nothing waits for it any more")
     if row.phase == "reachable":
@@ -401,7 +410,7 @@ def _ready(row: InstanceRow, use: Use, pool: Pool, now: float) -> Step:
     if use.wanted and row.job is not None and idle >= max(pool.idle_s, UNUSED_S):
         # No round starts it there, whatever the reason: it is not paid for until its time to live.
         why = f"{row.job} waits for it since {idle:.0f} s, and was not started on it"
-        return Step("destroy", why, f"{row.node or row.label}: {why}")
+        return Step("destroy", why, f"{row.node or row.label}: {why}", problem=UNUSED)
     if use.wanted:
         return Step("use", "jobs wait for it")
     if idle >= pool.idle_s:
