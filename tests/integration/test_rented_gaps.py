@@ -260,7 +260,7 @@ def test_what_is_stopped_stays_so_whoever_rented_or_started_it(session: Session,
         [row] = session.store.instances.all()
         assert row.phase == "stopped"
         # `vast start`: until it is ready, or stopped again.
-        begun = session.store.instances.change(row, {**lifecycle.wished(row), "phase": "loading"})
+        begun = session.store.instances.change(row, {**lifecycle.wished(), "phase": "loading"})
         assert begun is not None
         session.store.instances.change(begun, lifecycle.provisioned(begun, str(row.node), double.now()))
         double.provider.instances[int(row.provider_id or 0)].intended = "running"
@@ -271,14 +271,14 @@ def test_who_tends_a_machine_meanwhile_stops_what_somebody_wants_stopped(session
     job(session)
     machine = ready(session, double)
     assert turn(session, double, 1).steps[machine.id].do == "use"
-    assert session.store.instances.change(machine, lifecycle.unwanted(machine)) is not None
+    assert session.store.instances.change(machine, lifecycle.unwanted()) is not None
     assert turn(session, double, 1).steps[machine.id].do == "stop"
     [row] = [each for each in session.store.instances.all() if each.id == machine.id]
     assert (row.phase, lifecycle.to_stop(row), row.why) == ("stopping", False, machine.why), "it is fulfilled"
     # Whoever wants it back takes the wish back.
-    wanted = replace(row, **lifecycle.wished(replace(row, **lifecycle.unwanted(row))))
+    wanted = replace(row, **{**lifecycle.unwanted(), **lifecycle.wished()})
     assert (lifecycle.by_hand(wanted), lifecycle.to_stop(wanted)) == (True, False)
-    assert lifecycle.fulfilled(wanted)["why"] == machine.why
+    assert (lifecycle.fulfilled(wanted), lifecycle.fulfilled(row)) == ({"wish": None}, {})
 
 
 def test_a_start_that_is_refused_keeps_the_disk(session: Session, double: Double) -> None:

@@ -145,17 +145,17 @@ class Renting:
         return None
 
     def _rent(self, name: str, pool: Pool, wanted: Sequence[JobRow | None], found: Rented,
-              who: str = "") -> str | None:  # fmt: skip
+              wish: str | None = None) -> str | None:  # fmt: skip
         wanted, why = self._affordable(wanted)
         exclude = self._excluded(wanted)
         ids = [job.id if job is not None else None for job in wanted]
         place, search = (self.session.store.url, name), (pool, self.session.config.budget, ids, exclude)
-        before = None if who else _searched.get(place)
+        before = None if wish else _searched.get(place)
         if before is not None and before[0] == search and 0 <= self.now - before[1] < SEARCH_S:
             return before[2]
         if wanted:
             intents = len(found.intents)
-            why = self._search(name, pool, wanted, exclude, found, who) or why
+            why = self._search(name, pool, wanted, exclude, found, wish) or why
             if why is not None and len(found.intents) == intents:
                 _searched[place] = (search, self.now, why)
         return why
@@ -173,7 +173,7 @@ class Renting:
         return left, told
 
     def _search(self, name: str, pool: Pool, wanted: Sequence[JobRow | None], exclude: frozenset[int], found: Rented,
-                who: str) -> str | None:  # fmt: skip
+                wish: str | None) -> str | None:  # fmt: skip
         listed = self.provider.offers(offers.query(pool, exclude), pool.kind, pool.disk_gb)
         first = wanted[0].name if wanted[0] is not None else None
         best = offers.ranked(listed, pool, history(self.session, self.instances, name, first), exclude)
@@ -181,7 +181,7 @@ class Renting:
             return offers.why_none(listed, pool, exclude)
         why = None
         for job, offer in zip(wanted, best, strict=False):
-            intent = self._intent(name, pool, job, offer, who)
+            intent = self._intent(name, pool, job, offer, wish)
             why = self._written(intent, pool, offer.usd_per_hour, _seconds(job, pool))
             if why is None:
                 found.intents.append(intent)
@@ -192,7 +192,7 @@ class Renting:
         live = [row for row in self.rows if row.pool == name and row.live]
         if len(live) >= pool.max:
             return f"all {len(live)} of {pool.max} are in use"
-        return self._rent(name, pool, [None], found, lifecycle.BY_HAND)
+        return self._rent(name, pool, [None], found, lifecycle.START)
 
     def _excluded(self, wanted: Sequence[JobRow | None]) -> frozenset[int]:
         """Machines that are held already, and those that failed the jobs before."""
@@ -200,7 +200,7 @@ class Renting:
         held = {row.machine_id for row in self.rows if row.machine_id is not None and row.live}
         return frozenset(held | offers.excluded(row for row in self.rows if row.job in jobs and not row.live))
 
-    def _intent(self, name: str, pool: Pool, job: JobRow | None, best: Ranked, who: str = "") -> InstanceRow:
+    def _intent(self, name: str, pool: Pool, job: JobRow | None, best: Ranked, wish: str | None) -> InstanceRow:
         number, machine = secrets.token_hex(6), best.offer.get("machine_id")
         before = [row for row in self.rows if job is not None and row.job == job.id]
         return InstanceRow(
@@ -209,8 +209,8 @@ class Renting:
             machine_id=machine if isinstance(machine, int) else None, price=best.bid, gpu_rate=best.gpu_rate,
             disk_rate=best.disk_rate, disk_gb=pool.disk_gb, phase="intended", phase_since=self.now,
             created_at=self.now, expires_at=self.now + pool.time_to_live_s, lease_s=pool.lease_s,
-            project=project_of(job), submitted_by=job.submitted_by if job is not None else None, why=who + best.why,
-            replaces=before[-1].id if before else None, epoch=self.epoch,
+            project=project_of(job), submitted_by=job.submitted_by if job is not None else None, why=best.why,
+            replaces=before[-1].id if before else None, epoch=self.epoch, wish=wish,
         )  # fmt: skip
 
     def _written(self, intent: InstanceRow, pool: Pool, usd_per_hour: float, seconds: float) -> str | None:

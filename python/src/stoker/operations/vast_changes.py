@@ -107,7 +107,7 @@ def start(session: Session, *machines: str) -> InstanceChange:
     found, problems = provider(), list[Problem]()
     for row in rows:
         if row.phase == "stopped":
-            held = session.store.instances.change(row, lifecycle.wished(row)) or row
+            held = session.store.instances.change(row, lifecycle.wished()) or row
             problems += Turn(session, None, time.time, {}).begin(found, held)
     after = [session.store.instances.get(row.id) or row for row in rows]
     told = [f"{_name(row)}: {row.phase}" for row in after]
@@ -159,7 +159,7 @@ def _ended(
         return _change(session, rows, told, False)
     ends: Ends = {row.id: how for row in left}
     for row in left if how == "stop" else ():
-        session.store.instances.change(row, lifecycle.unwanted(row))
+        session.store.instances.change(row, lifecycle.unwanted())
     _, problems = _until(session, provider(), [row.id for row in left], lambda row: row.phase in goal, within, ends)
     after = [session.store.instances.get(row.id) or row for row in rows]
     missed = [row for row in after if row.phase not in goal]

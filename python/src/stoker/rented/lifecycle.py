@@ -33,10 +33,8 @@ UNUSED_S = 120.0
 # How long results are fetched from a machine before it is ended without them.
 PULL_S = 1800.0
 _OVER = "its job is over"
-# How the reason of a machine begins that somebody rented, or started, by hand.
-BY_HAND = "by hand: "
-# How it begins where somebody wants it stopped: also a dispatcher that tends it meanwhile stops it then.
-TO_STOP = "to be stopped: "
+# What somebody wants of a machine by hand: that it is there; that it stops, by whoever tends it meanwhile.
+START, STOP = "start", "stop"
 # What is the matter with a machine when its job has to go elsewhere.
 LOSSES = (*BROKEN, "stopped", "outbid", "taken", "gone")
 # What is wrong with one that the provider shows well: it took no job in time, or took them and none was begun on it.
@@ -184,31 +182,27 @@ def provisioned(row: InstanceRow, node: str, now: float) -> Mapping[str, Any]:
 
 def by_hand(row: InstanceRow) -> bool:
     """Whether somebody wants it though no job waits for it: until it was ready, or is stopped again."""
-    return (row.why or "").startswith(BY_HAND)
+    return row.wish == START
 
 
 def to_stop(row: InstanceRow) -> bool:
     """Whether somebody wants it stopped, whatever waits for it: until it stops."""
-    return (row.why or "").startswith(TO_STOP)
+    return row.wish == STOP
 
 
-def wished(row: InstanceRow) -> Mapping[str, Any]:
+def wished() -> Mapping[str, Any]:
     """Somebody starts it by hand."""
-    return {"why": f"{BY_HAND}{_plain(row)}"}
+    return {"wish": START}
 
 
-def unwanted(row: InstanceRow) -> Mapping[str, Any]:
+def unwanted() -> Mapping[str, Any]:
     """Somebody stops it by hand."""
-    return {"why": f"{TO_STOP}{_plain(row)}"}
+    return {"wish": STOP}
 
 
 def fulfilled(row: InstanceRow) -> Mapping[str, Any]:
-    """Nobody wants it, or wants it stopped, by hand any more."""
-    return {"why": _plain(row)} if by_hand(row) or to_stop(row) else {}
-
-
-def _plain(row: InstanceRow) -> str:
-    return (row.why or "").removeprefix(BY_HAND).removeprefix(TO_STOP)
+    """What somebody wanted of it is so."""
+    return {} if row.wish is None else {"wish": None}
 
 
 def looked(row: InstanceRow, use: Use, now: float) -> Mapping[str, Any]:
