@@ -184,6 +184,21 @@ def test_a_stop_signals_the_job_fetches_what_it_wrote_and_then_stops_the_machine
     until(lambda: cli("dispatch").code == 0 and double.instances == {}, "it is gone", 120)
 
 
+@pytest.mark.accepts("V25")
+def test_what_lies_on_a_machine_that_exited_is_fetched_where_its_pool_says_so(cli: Cli, double: Double) -> None:
+    (cli.folder / "stoker.yml").write_text(
+        SETTINGS.replace("max: 1", "max: 1, max_respawns: 0, fetch_after_exit: true")
+    )
+    job, _ = writing(cli)
+    until(lambda: "begun" in cli("logs", job).out, "it runs", 180)
+    [machine] = machines(cli)
+    double.exit(machine["provider_id"], "the container ran out of memory")
+    until(lambda: (cli.folder / "first.txt").exists(), "its results are here", 240)
+    until(lambda: double.instances == {}, "its machine is gone", 120)
+    assert (cli.job(job)["state"], (cli.folder / "first.txt").read_text()) == ("lost", "begun")
+    assert not (cli.folder / "last.txt").exists(), "nothing of it ran on"
+
+
 @pytest.mark.accepts("B12", "V39")
 def test_at_its_limit_a_job_ends_and_what_it_wrote_is_here(cli: Cli, double: Double) -> None:
     job, loop = writing(cli)

@@ -20,8 +20,9 @@ from stoker.operations import rented_losses, rented_renting
 from stoker.operations.rented_provider import provider
 from stoker.operations.rented_tending import Tended, tend
 from stoker.operations.rented_unpaid import unpaid
+from stoker.operations.rented_values import of_job
 from stoker.operations.session import Session
-from stoker.rented import cost, lifecycle
+from stoker.rented import changes, cost, lifecycle
 from stoker.store import JobRow, NodeRow
 from stoker.store.instance_rows import InstanceRow
 
@@ -211,6 +212,8 @@ def test_a_machine_that_is_used_again_is_paid_for_by_who_has_it(session: Session
     [held] = session.store.instances.all()
     assert (held.id, held.job, held.project, held.submitted_by) == (machine.id, second.id, "b", "bob")
     turn(session, double, 5)
+    # What the machine costs now is not less because another one pays.
+    assert [round(each.usd_per_hour or 0, 4) for each in of_job(session, first)] == [0.364]
     # More than an hour comes to what the second project may spend: its next job gets no machine, not even this one.
     turn(session, double, 5000)
     session.store.request_stop(second.id)
@@ -252,7 +255,7 @@ def test_what_is_stopped_stays_so_whoever_rented_or_started_it(session: Session,
     rented_renting.by_hand(session, provider(), "cheap", session.config.pools["cheap"])
     machine = ready(session, double)
     # As a setup that is over writes it down.
-    again = session.store.instances.change(machine, lifecycle.provisioned(machine, str(machine.node), double.now()))
+    again = session.store.instances.change(machine, changes.provisioned(machine, str(machine.node), double.now()))
     assert again is not None
     for _ in range(2):
         steps = [turn(session, double, 61).steps[machine.id].do for _ in range(3)]
@@ -260,9 +263,9 @@ def test_what_is_stopped_stays_so_whoever_rented_or_started_it(session: Session,
         [row] = session.store.instances.all()
         assert row.phase == "stopped"
         # `vast start`: until it is ready, or stopped again.
-        begun = session.store.instances.change(row, {**lifecycle.wished(), "phase": "loading"})
+        begun = session.store.instances.change(row, {**changes.wished(), "phase": "loading"})
         assert begun is not None
-        session.store.instances.change(begun, lifecycle.provisioned(begun, str(row.node), double.now()))
+        session.store.instances.change(begun, changes.provisioned(begun, str(row.node), double.now()))
         double.provider.instances[int(row.provider_id or 0)].intended = "running"
 
 
@@ -271,14 +274,14 @@ def test_who_tends_a_machine_meanwhile_stops_what_somebody_wants_stopped(session
     job(session)
     machine = ready(session, double)
     assert turn(session, double, 1).steps[machine.id].do == "use"
-    assert session.store.instances.change(machine, lifecycle.unwanted()) is not None
+    assert session.store.instances.change(machine, changes.unwanted()) is not None
     assert turn(session, double, 1).steps[machine.id].do == "stop"
     [row] = [each for each in session.store.instances.all() if each.id == machine.id]
     assert (row.phase, lifecycle.to_stop(row), row.why) == ("stopping", False, machine.why), "it is fulfilled"
     # Whoever wants it back takes the wish back.
-    wanted = replace(row, **{**lifecycle.unwanted(), **lifecycle.wished()})
+    wanted = replace(row, **{**changes.unwanted(), **changes.wished()})
     assert (lifecycle.by_hand(wanted), lifecycle.to_stop(wanted)) == (True, False)
-    assert (lifecycle.fulfilled(wanted), lifecycle.fulfilled(row)) == ({"wish": None}, {})
+    assert (changes.fulfilled(wanted), changes.fulfilled(row)) == ({"wish": None}, {})
 
 
 def test_a_start_that_is_refused_keeps_the_disk(session: Session, double: Double) -> None:

@@ -121,6 +121,8 @@ class Turn:
             )
             told = dict.fromkeys(self._session.config.pools, why)
         self._losses(seen)
+        pools, every = self._session.config.pools, self._instances.all(live=False)
+        rented_losses.results(self._store, every, pools, self._now())
         rented_marks.settle(self._instances, self._now())
         rented_losses.tell(self._store, self._alerts, self._now())
         rented_hosts.renew(self._session)
