@@ -16,7 +16,7 @@ import pytest
 from contracts.vast import Boot, Double, vast_double
 
 from stoker.dispatch import NodeInfo, RoundRequest, begin_round
-from stoker.operations import rented_losses, rented_renting
+from stoker.operations import rented_losses, rented_renting, vast_changes
 from stoker.operations.rented_provider import provider
 from stoker.operations.rented_tending import Tended, tend
 from stoker.operations.rented_unpaid import unpaid
@@ -183,6 +183,27 @@ def test_a_job_that_begins_on_no_machine_waits_longer_for_each(session: Session,
     assert len({row.machine_id for row in session.store.instances.all(live=False)}) == 3
 
 
+def test_a_job_that_begins_nowhere_is_given_up(session: Session, double: Double) -> None:
+    waits = job(session)
+    at = double.now() - 20_000
+    for number in range(rented_renting.IN_VAIN):
+        name = f"{number:012x}"
+        over = InstanceRow(
+            id=name, label=f"stoker/s/{name}", pool="cheap", job=waits.id, kind="on-demand", offer={},
+            machine_id=number, price=None, gpu_rate=0.3, disk_rate=0.01, disk_gb=20.0, phase="gone", phase_since=at,
+            created_at=at + number, expires_at=at, lease_s=600.0, provider_id=number + 1, problem="late",
+            evidence="it is gone", ended_at=at, asked_at=at,
+        )  # fmt: skip
+        assert session.store.instances.add(over) is None
+    turn(session, double)
+    given_up = session.store.job(waits.id)
+    assert given_up is not None
+    assert (given_up.state, given_up.detail) == (
+        "failed", "it did not begin on any of the last 10 machines; the last one: it is gone",
+    )  # fmt: skip
+    assert double.instances == {}
+
+
 def test_a_machine_that_does_not_answer_is_for_no_job(session: Session, double: Double) -> None:
     waits = job(session)
     machine = ready(session, double)
@@ -277,11 +298,73 @@ def test_who_tends_a_machine_meanwhile_stops_what_somebody_wants_stopped(session
     assert session.store.instances.change(machine, changes.unwanted()) is not None
     assert turn(session, double, 1).steps[machine.id].do == "stop"
     [row] = [each for each in session.store.instances.all() if each.id == machine.id]
-    assert (row.phase, lifecycle.to_stop(row), row.why) == ("stopping", False, machine.why), "it is fulfilled"
+    assert (row.phase, lifecycle.end_by_hand(row), row.why) == ("stopping", None, machine.why), "it is fulfilled"
     # Whoever wants it back takes the wish back.
     wanted = replace(row, **{**changes.unwanted(), **changes.wished()})
-    assert (lifecycle.by_hand(wanted), lifecycle.to_stop(wanted)) == (True, False)
+    assert (lifecycle.by_hand(wanted), lifecycle.end_by_hand(wanted)) == (True, None)
     assert (changes.fulfilled(wanted), changes.fulfilled(row)) == ({"wish": None}, {})
+
+
+def test_a_destroy_by_hand_is_carried_out_by_whoever_tends(session: Session, double: Double) -> None:
+    """Who asked for it is gone before it was so: his machine went to sleep."""
+    job(session)
+    machine = ready(session, double)
+    asked = vast_changes.destroy(session, str(machine.node), patience=0)
+    # Nothing of it reached the provider, as when he is gone before that.
+    back = {"phase": "ready", "destroy_asked_at": None, "evidence": None}
+    row = session.store.instances.get(machine.id)
+    assert row is not None
+    assert asked.exit_code == 1
+    assert session.store.instances.change(row, back, now=double.now()) is not None
+    assert turn(session, double, 5).steps[machine.id].do == "destroy"
+
+
+def test_one_that_has_no_label_yet_is_not_taken_for_none(session: Session, double: Double) -> None:
+    job(session)
+    double.fault("create-reply-lost", times=1)
+    turn(session, double)
+    [number] = double.instances
+    label, double.provider.instances[number].label = double.instances[number].label, None
+    for _ in range(5):
+        turn(session, double, 100)
+    assert [row.phase for row in session.store.instances.all(live=False)] == ["asked"]
+    assert list(double.instances) == [number], "no other one is rented"
+    [told] = alerts(session)
+    assert told.endswith(f"instance {number} is on the machine that it was asked for of, and has no label yet")
+    double.provider.instances[number].label = label
+    turn(session, double, 5)
+    assert [(row.phase, row.provider_id) for row in session.store.instances.all()] == [("loading", number)]
+
+
+def test_what_a_clock_that_was_ahead_wrote_down_does_not_wait_for_it(session: Session, double: Double) -> None:
+    over = job(session)
+    machine = ready(session, double)
+    session.store.request_stop(over.id)
+    double.fault("broken", times=1, endpoint="destroy", status=400)
+    tend(session, now=lambda: double.now() + 6 * 3600)
+    tend(session, now=lambda: double.now() + 6 * 3600 + 70)
+    assert [row.phase for row in session.store.instances.all()] == ["destroying"]
+    problems = [problem.message for problem in turn(session, double, 5).problems]
+    assert any(re.search(r"was written down 21\d\d\d s ahead of this clock", text) for text in problems), problems
+    # Its end is asked for again as soon as ever, and it is paid for the time that was.
+    for _ in range(5):
+        turn(session, double, 10)
+    assert (double.instances, session.store.instances.all()) == ({}, [])
+    spent = cost.of(session.store.instances.intervals(machine.id), double.now()).total
+    assert abs(spent - double.billed(int(machine.provider_id or 0)).total) < 0.01
+    assert all((each.until or 0) <= double.now() for each in session.store.instances.intervals(machine.id))
+
+
+def test_the_disk_of_one_that_nobody_here_stopped_is_not_kept_for_nobody(session: Session, double: Double) -> None:
+    Path("stoker.yml").write_text(SETTINGS % ", kind: bid")
+    over = job(session)
+    machine = ready(session, double)
+    double.outbid(int(machine.provider_id or 0))
+    session.store.request_stop(over.id)
+    assert turn(session, double, 5).steps[machine.id].do == "wait"
+    for _ in range(4):
+        turn(session, double, 61)
+    assert double.instances == {}
 
 
 def test_a_start_that_is_refused_keeps_the_disk(session: Session, double: Double) -> None:

@@ -35,6 +35,8 @@ PAUSE_S = 600.0
 REFUSED_S = 15.0
 # After a machine on which its job did not begin: twice as long each time in a row, and up to a tenth more.
 RESPAWN_S = 15.0
+# After so many of those in a row it is given up: it would be paid for ever.
+IN_VAIN = 10
 # After a search that brought nothing which may be rented, the same one is made again.
 SEARCH_S = 30.0
 # By store and pool: what was searched for last, when, and why nothing came of it. Forgotten, it costs one search.
@@ -87,6 +89,10 @@ class Renting:
         lost = lifecycle.lost_for(mine)
         if setup is not None:
             found.hopeless[job.id] = f"{setup.node or setup.label} could not be made ready: {self._told_of(setup)}"
+        elif len(vain := list(takewhile(lifecycle.never_began, reversed(mine)))) >= IN_VAIN:
+            found.hopeless[job.id] = (
+                f"it did not begin on any of the last {len(vain)} machines; the last one: {self._told_of(vain[0])}"
+            )
         elif lost > pool.max_respawns:
             last = max((row for row in mine if row.problem in lifecycle.LOSSES), key=lambda row: row.created_at)
             found.hopeless[job.id] = (

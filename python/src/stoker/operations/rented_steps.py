@@ -17,6 +17,7 @@ from stoker.operations.rented_onstart import onstart
 from stoker.operations.rented_provider import Provider, ProviderError
 from stoker.operations.rented_unpaid import project_of
 from stoker.rented import changes, cost, lifecycle
+from stoker.rented.figures import amount
 from stoker.rented.lifecycle import Step, Use
 from stoker.rented.provided import Seen
 
@@ -276,8 +277,4 @@ class _Unset(Exception):
 
 def _traffic(row: InstanceRow) -> dict[str, float | None]:
     """What traffic costs there, in dollars per GB."""
-    return {"up_rate": _number(row.offer.get("inet_up_cost")), "down_rate": _number(row.offer.get("inet_down_cost"))}
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return {"up_rate": amount(row.offer.get("inet_up_cost")), "down_rate": amount(row.offer.get("inet_down_cost"))}

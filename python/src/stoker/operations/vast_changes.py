@@ -158,15 +158,28 @@ def _ended(
         told = [f"{_name(row)} is {row.phase} already" for row in rows] or ["there is no rented machine"]
         return _change(session, rows, told, False)
     ends: Ends = {row.id: how for row in left}
-    for row in left if how == "stop" else ():
-        session.store.instances.change(row, changes.unwanted())
-    _, problems = _until(session, provider(), [row.id for row in left], lambda row: row.phase in goal, within, ends)
+    found = provider()
+    for row in left:
+        if _own(found, row):
+            session.store.instances.change(row, changes.unwanted(how))  # also when nobody waits for it here any more
+    _, problems = _until(session, found, [row.id for row in left], lambda row: row.phase in goal, within, ends)
     after = [session.store.instances.get(row.id) or row for row in rows]
     missed = [row for row in after if row.phase not in goal]
     late = tuple(Problem(row.node, f"{_name(row)} is {row.phase}, not yet {how}{'p' if how == 'stop' else ''}ed: "
                          f"{row.evidence or 'no reason given'}", "stoker vast list") for row in missed)  # fmt: skip
     return _change(session, after, [f"{_name(row)}: {row.phase}; {row.evidence}" for row in after], True,
                    (*late, *problems) if missed else ())  # fmt: skip
+
+
+def _own(found: Provider, row: InstanceRow) -> bool:
+    """Whether this key may end it; where nobody can say that now, whoever can carries the wish out."""
+    from stoker.operations.rented_look import Look
+    from stoker.operations.rented_provider import ProviderError
+
+    try:
+        return Look(time.time(), account=found.account()).mine(row)
+    except ProviderError:
+        return True
 
 
 def _until(

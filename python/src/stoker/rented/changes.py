@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stoker.store.instance_rows import InstanceRow
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from stoker.rented.lifecycle import Step, Use
 
 # What somebody wants of a machine by hand: that it is there; that it stops, by whoever tends it meanwhile.
-START, STOP = "start", "stop"
+START, STOP, DESTROY = "start", "stop", "destroy"
 # And what a pool wants of one that exited: that it is there once more, for its results alone.
 FETCH = "fetch"
 
@@ -53,9 +53,9 @@ def by_hand(row: InstanceRow) -> bool:
     return row.wish == START
 
 
-def to_stop(row: InstanceRow) -> bool:
-    """Whether somebody wants it stopped, whatever waits for it: until it stops."""
-    return row.wish == STOP
+def end_by_hand(row: InstanceRow) -> Literal["stop", "destroy"] | None:
+    """How somebody wants it ended, whatever waits for it: until that is so."""
+    return "stop" if row.wish == STOP else "destroy" if row.wish == DESTROY else None
 
 
 def wished() -> Mapping[str, Any]:
@@ -63,14 +63,14 @@ def wished() -> Mapping[str, Any]:
     return {"wish": START}
 
 
-def unwanted() -> Mapping[str, Any]:
-    """Somebody stops it by hand."""
-    return {"wish": STOP}
+def unwanted(how: str = STOP) -> Mapping[str, Any]:
+    """Somebody stops it by hand, or has it destroyed (`how`)."""
+    return {"wish": how}
 
 
 def fulfilled(row: InstanceRow) -> Mapping[str, Any]:
     """What somebody wanted of it by hand is so."""
-    return {"wish": None} if row.wish in (START, STOP) else {}
+    return {"wish": None} if row.wish in (START, STOP, DESTROY) else {}
 
 
 def looked(row: InstanceRow, use: Use, now: float) -> Mapping[str, Any]:

@@ -12,12 +12,12 @@ from typing import Literal
 
 from stoker.pool_settings import Pool
 from stoker.rented import bids
-from stoker.rented.changes import FETCH, START, by_hand, to_stop
+from stoker.rented.changes import FETCH, START, by_hand, end_by_hand
 from stoker.rented.provided import BROKEN, Seen, observed, settled
 from stoker.store.instance_rows import InstanceRow
 
-__all__ = ["FETCH", "PATIENCE_S", "RETRY_S", "START", "Seen", "Step", "Use", "by_hand", "demand", "due", "lost_for",
-           "never_began", "next_step", "observed", "settled", "to_stop"]  # fmt: skip
+__all__ = ["FETCH", "PATIENCE_S", "RETRY_S", "START", "Seen", "Step", "Use", "by_hand", "demand", "due", "end_by_hand",
+           "lost_for", "never_began", "next_step", "observed", "settled"]  # fmt: skip
 
 Do = Literal[
     "create", "reconcile", "wait", "probe", "provision", "use", "pull", "stop", "start", "rebid", "destroy", "confirm",
@@ -223,7 +223,7 @@ def _stopped(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool | None, n
         return _finish(row, "destroy", ending[1], now, lost=use.unpulled)
     if row.ready_at is None and row.kind != "bid":
         return Step("destroy", f"it was {row.problem or 'stopped'} before it took a job")
-    keep_s = pool.stop_keep_s if pool is not None else 0.0
+    keep_s = _keep_s(row, pool)
     if ending is None and pool is not None and row.kind == "bid" and row.problem in ("outbid", "stopped"):
         if use.busy or use.wanted or use.unpulled:
             return _bid(row, seen, use, pool, now)
@@ -239,10 +239,17 @@ def _stopped(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool | None, n
         if row.problem == "exited" or (row.problem != "taken" and row.wish != FETCH):
             return Step("start", "results lie on it", wish=FETCH)
         if row.problem != "taken":
-            return _kept(row, use, pool.stop_keep_s, now)
+            return _kept(row, use, keep_s, now)
         why = f"its GPUs are somebody else's since {now - (row.problem_since or now):.0f} s"
         return _finish(row, "destroy", why, now, lost=use.unpulled)
     return _kept(row, use, keep_s, now)
+
+
+def _keep_s(row: InstanceRow, pool: Pool | None) -> float:
+    """How long its disk is kept: one that nobody here stopped, only where its pool keeps such ones."""
+    if pool is None:
+        return 0.0
+    return pool.stop_keep_s if row.problem is None or pool.after == "stop" else min(pool.idle_s, pool.stop_keep_s)
 
 
 def _kept(row: InstanceRow, use: Use, keep_s: float, now: float) -> Step:

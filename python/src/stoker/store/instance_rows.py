@@ -30,7 +30,7 @@ class InstanceRow:
     `ended_at`: when the provider showed it gone, or it was proven never to have been. `replaces` is the intent that it
     stands in for. `epoch` is that of the dispatcher that changed it last. `account` is that of the provider which it is
     of: only a key of that one shows it. `wish` is what somebody wants of it by hand, whatever waits for it: to `start`,
-    until it takes jobs, or to `stop`, until it stops. `fetch`: it is there once more for its results alone.
+    until it takes jobs, or to `stop` or `destroy`, until that is so. `fetch`: it is there once more for its results.
     """
 
     id: str
