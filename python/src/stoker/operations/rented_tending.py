@@ -96,6 +96,7 @@ class Turn:
             and not any(p.min for p in self._session.config.pools.values())
         ):
             rented_losses.tell(self._store, {}, self._now())
+            rented_losses.results(self._store, every, self._session.config.pools, self._now())
             return Tended({})
         try:
             found = asked or provider()
