@@ -184,6 +184,7 @@ def test_a_stop_signals_the_job_fetches_what_it_wrote_and_then_stops_the_machine
     until(lambda: cli("dispatch").code == 0 and double.instances == {}, "it is gone", 120)
 
 
+@pytest.mark.slow
 @pytest.mark.accepts("V25")
 def test_what_lies_on_a_machine_that_exited_is_fetched_where_its_pool_says_so(cli: Cli, double: Double) -> None:
     (cli.folder / "stoker.yml").write_text(
