@@ -259,5 +259,5 @@ def test_what_a_project_needs_is_installed_before_its_job_begins_or_it_does_not(
     assert double.instances == {}
     assert "no-such-thing-at-all" in cli("logs", fails).out
     spent = {row["key"]: row["total"] for row in cli("vast", "cost", "--json").json()["rows"]}
-    assert min(spent[fails], spent[works]) > 0
+    assert spent[fails] > 0
     assert cli("vast", "cost", "--json").json()["put_aside"] == 0
