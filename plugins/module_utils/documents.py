@@ -123,6 +123,7 @@ _BODIES["spec"] = record(
         snapshot=nullable(SNAPSHOT),
         checkpoints=nullable(CHECKPOINTS),
         dataset=nullable(DATASET),
+        environment=nullable(FLAG),
         resume=nullable(RESUME),
         preflight=nullable(PREFLIGHT),
         agent=nullable(AGENT),

@@ -216,8 +216,9 @@ def _in_use(state, keep):
         for attempt in state.attempts(job):
             if not attempt.finished():
                 env = (attempt.read("spec.json") or {}).get("env") or {}
-                for name in ACTIVE:
-                    used.setdefault(env.get(name), set()).add(job)
+                own = (attempt.read("state.json") or {}).get("environment")
+                for folder in [own, *(env.get(name) for name in ACTIVE)]:
+                    used.setdefault(folder, set()).add(job)
     return used
 
 

@@ -174,7 +174,7 @@ class Launch:
         if self.attempt.finished():
             return True
         state = self.attempt.read("state.json")
-        if state and state.get("phase") in ("queued", "fetching", "running"):
+        if state and state.get("phase") in ("queued", "fetching", "installing", "running"):
             return True
         code = self.process.poll()
         if code is None:

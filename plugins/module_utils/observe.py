@@ -77,8 +77,7 @@ class Evidence:
             where = "queued" if self.state.get("phase") == "queued" else "starting"
             if not self.supervised:
                 return where, None, "it has not begun; it will be started again"
-            fetching = "; the image is being fetched" if self.state.get("phase") == "fetching" else ""
-            return where, None, "its supervisor holds its lock" + fetching
+            return where, None, "its supervisor holds its lock" + self._meanwhile()
         if self.container and self.container[0] == "running" and not self.members:
             return self.container[:3]
         if self.container and self.container[0] == "ended":
@@ -88,6 +87,14 @@ class Evidence:
         if self.holds:
             return "running", None, self._proof_of_life()
         return "lost", "killed", "no exit record, no lock held, and none of its processes is left"
+
+    def _meanwhile(self):
+        """What takes long before the command begins."""
+        if self.state.get("phase") == "fetching":
+            return "; the image is being fetched"
+        if self.state.get("phase") == "installing":
+            return "; what its project needs is being installed: {0}".format(self.state.get("installing"))
+        return ""
 
     def _proof_of_life(self):
         if self.alive:

@@ -155,12 +155,25 @@ def _spec_rules(spec: dict[str, Any]) -> list[str]:
         faults.append("spec.user: another user cannot read a dataset, which lies in the state folder")
     if spec.get("user") and not spec.get("container") and spec.get("checkpoints"):
         faults.append("spec.user: another user cannot read the copy of a checkpoint, which lies in the state folder")
+    if spec.get("environment"):
+        faults += _environment_rules(spec)
     uuids = spec.get("gpu_uuids")
     if uuids is not None and spec.get("gpus", len(uuids)) not in (0, len(uuids)):
         faults.append(f"spec.gpus: is {spec['gpus']}, but gpu_uuids names {len(uuids)}")
     lease = spec.get("lease")
     if lease and lease["policy"] == "move" and lease.get("seconds") is None:
         faults.append("spec.lease.seconds: missing, and policy move needs it")
+    return faults
+
+
+def _environment_rules(spec: dict[str, Any]) -> list[str]:
+    faults = []
+    if spec.get("container"):
+        faults.append("spec.environment: a container has what its image has")
+    elif spec.get("user"):
+        faults.append("spec.environment: another user cannot read it, as it lies in the state folder")
+    if not spec.get("snapshot") and not spec.get("workdir"):
+        faults.append("spec.environment: needs the project, by snapshot or workdir")
     return faults
 
 

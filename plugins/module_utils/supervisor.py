@@ -92,6 +92,8 @@ class Supervisor:
                     return self._never_ran(self.attempt.read("stop.json"))
             else:
                 sandbox.check(self.spec)
+            if self.spec.get("environment") and not self._install_environment():
+                return self._never_ran(self.attempt.read("stop.json"))
             if self.spec.get("gpus") and not self._wait_for_gpus():
                 return False
             # An image may have taken longer: what may run elsewhere by now does not begin here.
@@ -111,6 +113,18 @@ class Supervisor:
         from .container_job import fetch_image
 
         return fetch_image(self.attempt, self.spec, lambda: not self.attempt.read("stop.json"))
+
+    def _install_environment(self):
+        """The same, for what its project needs."""
+        from .environment_job import install
+
+        def go_on():
+            self._enforce_lease()
+            return not self.attempt.read("stop.json")
+
+        spec = install(self.attempt, self.spec, self.entry, go_on)
+        self.spec = spec or self.spec
+        return spec is not None
 
     def _wait_for_gpus(self):
         state, uuids = self.attempt.state_dir, self.spec.get("gpu_uuids")

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import pytest
 from cli import Cli, until
 from contracts.vast import Double
 from test_checkpoints import TRAINS
+from testbed.processes import listening
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="rented machines are logged in to as root")
 SETTINGS = """
@@ -60,6 +63,8 @@ def test_a_training_that_loses_its_machine_ends_as_if_nothing_had_been(
     shown = cli("job", job).out
     assert re.search(rf"rented +{first['node']}  ready, RTX 4090, \$0.3640 per hour, \$0.0\d+ spent", shown), shown
     assert re.search(rf"{first['node']} +cheap +ready \S+ \S+ +{job} +127.0.0.1", cli("vast", "list").out)
+    # No notice is taken from anybody, the provider included: what it shows when it is asked counts.
+    assert listening(loop.pid) == set()
     double.exit(first["provider_id"], "the host went away")
     never.touch()
     end.touch()
@@ -179,6 +184,22 @@ def test_a_stop_signals_the_job_fetches_what_it_wrote_and_then_stops_the_machine
     until(lambda: cli("dispatch").code == 0 and double.instances == {}, "it is gone", 120)
 
 
+@pytest.mark.slow
+@pytest.mark.accepts("V25")
+def test_what_lies_on_a_machine_that_exited_is_fetched_where_its_pool_says_so(cli: Cli, double: Double) -> None:
+    (cli.folder / "stoker.yml").write_text(
+        SETTINGS.replace("max: 1", "max: 1, max_respawns: 0, fetch_after_exit: true")
+    )
+    job, _ = writing(cli)
+    until(lambda: "begun" in cli("logs", job).out, "it runs", 180)
+    [machine] = machines(cli)
+    double.exit(machine["provider_id"], "the container ran out of memory")
+    until(lambda: (cli.folder / "first.txt").exists(), "its results are here", 240)
+    until(lambda: double.instances == {}, "its machine is gone", 120)
+    assert (cli.job(job)["state"], (cli.folder / "first.txt").read_text()) == ("lost", "begun")
+    assert not (cli.folder / "last.txt").exists(), "nothing of it ran on"
+
+
 @pytest.mark.accepts("B12", "V39")
 def test_at_its_limit_a_job_ends_and_what_it_wrote_is_here(cli: Cli, double: Double) -> None:
     job, loop = writing(cli)
@@ -205,3 +226,38 @@ def test_who_follows_a_job_gets_it_a_machine_where_nobody_dispatches(cli: Cli, d
     assert "not in the inventory" not in said.err
     # The next rounds give the machine back.
     until(lambda: cli("dispatch").code == 0 and double.instances == {}, "it is gone", 120)
+
+
+@pytest.mark.accepts("V11")
+def test_what_a_project_needs_is_installed_before_its_job_begins_or_it_does_not(cli: Cli, double: Double) -> None:
+    uv = shutil.which("uv", path=str(Path(sys.executable).parent))
+    setup = f"mkdir -p .local/bin && ln -sf {uv} .local/bin/uv"
+    pool = f'max: 1, idle_s: 60, environment: true, setup: ["{setup}"]'
+    (cli.folder / "stoker.yml").write_text(SETTINGS.replace('max: 1, idle_s: 2, setup: ["touch set-up"]', pool))
+    options = ("--on", "pool:cheap", "--snapshot")
+    said = cli("run", *options, "--", "true")
+    assert (said.code, "the project says nowhere what it needs" in said.err) == (2, True), said
+    needs, loop = cli.folder / "requirements.txt", cli.start("dispatch", "--loop", "--interval", "1s")
+    needs.write_text("--no-index\nno-such-thing-at-all\n")
+    fails = cli.run("touch", "begun", options=options)
+    until(lambda: cli.job(fails)["finished"], "it fails", 180)
+    told = cli.job(fails)
+    assert (told["state"], told["reason"], told["attempt"]) == ("failed", "start", 1)
+    assert "the install of requirements.txt ended with 1: " in told["detail"], told["detail"]
+    # What the installer said is here, and stays when the machine goes; what it cost is this job's.
+    until(lambda: "no-such-thing-at-all" in cli("logs", fails).out, "the log of the install", 60)
+    assert not (cli.folder / "begun").exists()
+    # The machine is as good as before.
+    needs.write_text("")
+    works = cli.run("sh", "-c", 'echo "$VIRTUAL_ENV"; command -v python', options=options)
+    until(lambda: cli.job(works)["finished"], "it runs", 180)
+    active, python = cli("logs", works).out.split()
+    assert (python, "/environments/" in active, cli.job(works)["node"]) == (f"{active}/bin/python", True, told["node"])
+    loop.send_signal(signal.SIGTERM)
+    loop.wait(60)
+    assert cli("vast", "destroy", "--all", "--yes").code == 0
+    assert double.instances == {}
+    assert "no-such-thing-at-all" in cli("logs", fails).out
+    spent = {row["key"]: row["total"] for row in cli("vast", "cost", "--json").json()["rows"]}
+    assert spent[fails] > 0
+    assert cli("vast", "cost", "--json").json()["put_aside"] == 0

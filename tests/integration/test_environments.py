@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,64 @@ def test_a_job_whose_environment_is_gone_does_not_run_in_another(side: NodeSide,
     # Elsewhere it is the user's own business.
     side.start("own", "true", env={name: "/no/such/folder"})
     assert side.wait("own")["state"] == "succeeded"
+
+
+@pytest.fixture
+def project(node: PlainNode) -> Path:
+    """A folder on the node, which gets uv: it is quick."""
+    uv = shutil.which("uv", path=str(Path(sys.executable).parent))
+    assert uv is not None, "uv belongs to what the tests install: make venv"
+    (node.home / ".local/bin").mkdir(parents=True)
+    (node.home / ".local/bin/uv").symlink_to(uv)
+    folder = node.home / "proj"
+    folder.mkdir()
+    return folder
+
+
+def test_a_job_that_brings_its_project_begins_when_that_has_what_it_needs(side: NodeSide, project: Path) -> None:
+    (project / "requirements.txt").write_text("")
+    asks = ("sh", "-c", 'echo "$VIRTUAL_ENV"; command -v python; echo "$PATH"')
+    side.start("first", *asks, workdir="proj", environment=True, env={"PATH": "/usr/bin:/bin", "A": "b"})
+    assert side.wait("first")["state"] == "succeeded"
+    active, python, path = side.log("first").decode().splitlines()
+    assert (python, path) == (f"{active}/bin/python", f"{active}/bin:/usr/bin:/bin")
+    # The same again is not installed again, and while a job is in it, it is not removed.
+    side.start("second", "sh", "-c", 'echo "$VIRTUAL_ENV"; sleep 600', workdir="proj", environment=True)
+    side.wait("second", lambda seen: seen["state"] == "running" and side.log("second") != b"")
+    assert side.log("second").decode().split() == [active]
+    told = side.ask("environments", older_than_s=0)
+    assert ([e["used_by"] for e in told["environments"]], told["removed_environments"]) == ([["second"]], [])
+    side.stop("second")
+    assert [e["folder"] for e in side.ask("environments", older_than_s=0)["removed_environments"]] == [active]
+
+
+@pytest.mark.accepts("V11")
+def test_what_cannot_be_installed_keeps_its_job_from_beginning(side: NodeSide, project: Path) -> None:
+    (project / "requirements.txt").write_text("--no-index\nno-such-thing-at-all\n")
+    side.start("train", "touch", "begun", workdir="proj", environment=True)
+    seen = side.wait("train")
+    assert (seen["state"], seen["reason"]) == ("failed", "start"), seen
+    assert seen["error"].startswith("the install of requirements.txt ended with 1: "), seen
+    assert seen["error"].endswith("; stoker logs train shows what it said")
+    # What the installer said is kept as the job's log.
+    assert b"no-such-thing-at-all" in side.log("train")
+    assert not (project / "begun").exists()
+    side.start("nothing", "true", workdir=".", environment=True)
+    assert "says nowhere what it needs" in side.wait("nothing")["error"]
+
+
+def test_a_job_is_stopped_while_its_environment_is_installed(side: NodeSide, project: Path, tmp_path: Path) -> None:
+    uv, hold = project.parent / ".local/bin/uv", tmp_path / "hold"
+    uv.unlink()
+    uv.write_text(f"#!/bin/sh\nwhile [ ! -e {hold} ]; do sleep 0.1; done\n")
+    uv.chmod(0o755)
+    (project / "requirements.txt").write_text("")
+    side.start("train", "touch", "begun", workdir="proj", environment=True)
+    words = "what its project needs is being installed: requirements.txt with uv"
+    try:
+        side.wait("train", lambda seen: words in seen["evidence"])
+        side.stop("train")
+        assert side.wait("train")["state"] == "cancelled"
+        assert not (project / "begun").exists()
+    finally:
+        hold.touch()

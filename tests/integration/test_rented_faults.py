@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from contracts.vast import Boot, Double, vast_double
 from testbed import PlainNode
+from testbed.processes import listening
 
 from ansible_collections.stoker.fleet.plugins.module_utils.vast.client import Vast
 from stoker.operations.rented_provider import Provider
@@ -29,6 +33,8 @@ SETTINGS = """
 pools:
   cheap: {price: 0.5, image: "pytorch/pytorch:2.4", max: 2, idle_s: 20, boot_timeout_s: 60, max_respawns: 4%s}
 """
+# What is asked of the provider for a machine's whole life.
+USED = {"search", "create", "list", "show", "user", "attach", "change", "bid", "destroy"}
 TURN_S = 10.0
 # Enough for what waits longest: a host that is offline is given up after five minutes.
 TURNS = 120
@@ -45,6 +51,8 @@ class Life:
     # How many machines it takes.
     machines: int = 1
     more: str = ""
+    # Somebody takes the provider's notices, and has a turn made at each.
+    notices: bool = False
 
 
 def fault(name: str, times: int | None = 1, **options: Any) -> Callable[[Double], Any]:
@@ -83,6 +91,7 @@ LIVES = {
     "9 null fields": Life(fault("null-fields", None)),
     "10 pages": Life(fault("pages", None, size=1)),
     "10 a page is lost": Life(then(fault("pages", None, size=1), fault("page-lost"))),
+    "11 the old list answers, too": Life(fault("old-list", None)),
     **{f"12 list is {body}": Life(ready=lambda double, _, body=body: double.fault("list-nonsense", times=3, body=body))
        for body in ("empty", "refused")},
     "13 outbid, and bid more": Life(ready=lambda double, number: double.outbid(number), more=", kind: bid"),
@@ -105,11 +114,60 @@ LIVES = {
     "21 a label that looks like ours": Life(lambda double: double.foreign("stoker/ffffffff/" + "0" * 12)),
     "22 price rise": Life(ready=lambda double, number: double.price_rise(number, 0.4)),
     "23 clock skew": Life(fault("clock-skew")),
+    "24 no log ever comes": Life(then(fault("logs-never", None), fault("port-closed")), machines=2),
+    "25 notices come late, twice and from somebody else": Life(
+        ready=lambda double, number: notify(double), machines=1, notices=True
+    ),
+    "25 no notice comes": Life(ready=lambda double, number: double.exit(number), machines=2),
     "image cannot be pulled": Life(
         fault("stuck", at="created"), machines=2,
         mend=lambda double: double.fail(min(double.instances), "manifest for x not found: unauthorized"),
     ),
 }  # fmt: skip
+
+
+# All that happens to a machine, as the provider would say it.
+NOTICES = ("client:outbid", "client:instance_stopped", "client:instance_started", "client:low_credit")
+
+
+def notify(double: Double) -> None:
+    """Notices of what never was: signed and old, twice, and forged."""
+    hook = next(iter(double.server.account.webhooks.values()))
+    for event in NOTICES:
+        old = double.webhook(hook["id"], event, age_s=900, event_id=event)
+        forged = double.webhook(hook["id"], event, forged=True)
+        assert [one.post(hook["webhook_url"]) for one in (old, old, forged)] == [200, 200, 200]
+
+
+@contextmanager
+def taken(double: Double, at_each: Callable[[], Any]) -> Iterator[list[str]]:
+    """Somebody's receiver of notices, which believes all of them; what came."""
+    came = list[str]()
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            came.append(self.headers["X-Vast-Event-Id"])
+            at_each()
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_said: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Receiver)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    # The provider takes addresses of https only; what is sent is the same.
+    hook = {"id": 1, "webhook_url": f"http://127.0.0.1:{server.server_port}/", "webhook_secret": "0" * 64}
+    double.server.account.webhooks[1] = hook
+    try:
+        yield came
+    finally:
+        double.server.account.webhooks.clear()
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @pytest.fixture
@@ -131,8 +189,20 @@ def test_nothing_is_left_and_nothing_is_rented_twice(
         double.boot = Boot(1, 2, 5)
         provider = Provider(Vast(double.key, double.url, sleep=double.advance))
         life.before(double)
-        strangers = set(double.instances)
-        live(session, double, provider, life)
+        strangers, open_before = set(double.instances), listening(os.getpid())
+        assert open_before, "the double itself listens"
+        if life.notices:
+            with taken(double, lambda: tend(session, now=double.now, asked=provider)) as came:
+                live(session, double, provider, life)
+            assert len(came) == 3 * len(NOTICES)
+        else:
+            live(session, double, provider, life)
+        # What it does not use can do it no harm: the old list, the provider's logs, its notices.
+        assert {one.endpoint for one in double.requests} <= USED, (
+            "docs/rented.md and contracts/vast/proofs.py tell of it"
+        )
+        assert not [one for one in double.requests if (one.method, one.path) == ("GET", "/api/v0/instances/")]
+        assert (double.server.account.webhooks, listening(os.getpid()) - open_before) == ({}, set())
         assert (set(double.instances), len(double.ended)) == (strangers, life.machines)
         rows = session.store.instances.all(live=False)
         assert [row.phase for row in rows if row.provider_id is not None] == ["gone"] * life.machines

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +16,13 @@ import pytest
 from contracts.vast import Boot, Double, vast_double
 
 from stoker.dispatch import NodeInfo, RoundRequest, begin_round
-from stoker.operations import rented_losses, rented_renting
+from stoker.operations import rented_losses, rented_renting, vast_changes
 from stoker.operations.rented_provider import provider
 from stoker.operations.rented_tending import Tended, tend
 from stoker.operations.rented_unpaid import unpaid
+from stoker.operations.rented_values import of_job
 from stoker.operations.session import Session
-from stoker.rented import cost, lifecycle
+from stoker.rented import changes, cost, lifecycle
 from stoker.store import JobRow, NodeRow
 from stoker.store.instance_rows import InstanceRow
 
@@ -148,6 +150,60 @@ def test_a_machine_on_which_its_job_never_begins_is_ended_and_told_of(session: S
     assert told == f"{machine.node}: {step.why}"
 
 
+@pytest.mark.parametrize("why", ["late", "unused"])
+def test_a_job_that_begins_on_no_machine_waits_longer_for_each(session: Session, double: Double, why: str) -> None:
+    Path("stoker.yml").write_text(SETTINGS % ", boot_timeout_s: 60, max_respawns: 9")
+    waits = job(session)
+    pauses, gone = list[float](), 0.0
+    if why == "late":
+        double.fault("stuck", at="loading")
+    for times in (1, 2, 3):
+        # It comes up and is never used, or never comes up.
+        while len(rows := session.store.instances.all(live=False)) < times:
+            told = turn(session, double, 1).pools or {}
+        if pauses:
+            assert -1 <= double.now() - gone - pauses[-1] < 3, "the next one came when it was said"
+        if why == "unused":
+            turn(session, double, 30)
+            values = {"phase": "ready", "node": f"vast-{rows[-1].provider_id}", "ready_at": double.now(),
+                      "idle_since": double.now(), "host_key": "ssh-ed25519 AAAA"}  # fmt: skip
+            assert session.store.instances.change(session.store.instances.all()[-1], values, now=double.now())
+        while session.store.instances.all():
+            told = turn(session, double, 10).pools or {}
+        [*_, last] = session.store.instances.all(live=False)
+        assert (last.phase, last.problem, last.job) == ("gone", why, waits.id)
+        gone = float(last.ended_at or 0)
+        words = {"late": "it took no job within 60 s: actual loading", "unused": "was not started on it"}[why]
+        assert told["cheap"].startswith(f"{waits.id} did not begin on {last.node or last.label}: "), told
+        assert words in told["cheap"]
+        [left] = re.findall(r"another one in (\d+) s$", told["cheap"])
+        pauses.append(float(left) + double.now() - gone)
+    # With up to a tenth more, and never on the same machine again.
+    assert [15 <= pauses[0] <= 17, 30 <= pauses[1] <= 34] == [True, True], pauses
+    assert len({row.machine_id for row in session.store.instances.all(live=False)}) == 3
+
+
+def test_a_job_that_begins_nowhere_is_given_up(session: Session, double: Double) -> None:
+    waits = job(session)
+    at = double.now() - 20_000
+    for number in range(rented_renting.IN_VAIN):
+        name = f"{number:012x}"
+        over = InstanceRow(
+            id=name, label=f"stoker/s/{name}", pool="cheap", job=waits.id, kind="on-demand", offer={},
+            machine_id=number, price=None, gpu_rate=0.3, disk_rate=0.01, disk_gb=20.0, phase="gone", phase_since=at,
+            created_at=at + number, expires_at=at, lease_s=600.0, provider_id=number + 1, problem="late",
+            evidence="it is gone", ended_at=at, asked_at=at,
+        )  # fmt: skip
+        assert session.store.instances.add(over) is None
+    turn(session, double)
+    given_up = session.store.job(waits.id)
+    assert given_up is not None
+    assert (given_up.state, given_up.detail) == (
+        "failed", "it did not begin on any of the last 10 machines; the last one: it is gone",
+    )  # fmt: skip
+    assert double.instances == {}
+
+
 def test_a_machine_that_does_not_answer_is_for_no_job(session: Session, double: Double) -> None:
     waits = job(session)
     machine = ready(session, double)
@@ -177,6 +233,8 @@ def test_a_machine_that_is_used_again_is_paid_for_by_who_has_it(session: Session
     [held] = session.store.instances.all()
     assert (held.id, held.job, held.project, held.submitted_by) == (machine.id, second.id, "b", "bob")
     turn(session, double, 5)
+    # What the machine costs now is not less because another one pays.
+    assert [round(each.usd_per_hour or 0, 4) for each in of_job(session, first)] == [0.364]
     # More than an hour comes to what the second project may spend: its next job gets no machine, not even this one.
     turn(session, double, 5000)
     session.store.request_stop(second.id)
@@ -218,7 +276,7 @@ def test_what_is_stopped_stays_so_whoever_rented_or_started_it(session: Session,
     rented_renting.by_hand(session, provider(), "cheap", session.config.pools["cheap"])
     machine = ready(session, double)
     # As a setup that is over writes it down.
-    again = session.store.instances.change(machine, lifecycle.provisioned(machine, str(machine.node), double.now()))
+    again = session.store.instances.change(machine, changes.provisioned(machine, str(machine.node), double.now()))
     assert again is not None
     for _ in range(2):
         steps = [turn(session, double, 61).steps[machine.id].do for _ in range(3)]
@@ -226,9 +284,9 @@ def test_what_is_stopped_stays_so_whoever_rented_or_started_it(session: Session,
         [row] = session.store.instances.all()
         assert row.phase == "stopped"
         # `vast start`: until it is ready, or stopped again.
-        begun = session.store.instances.change(row, {**lifecycle.wished(row), "phase": "loading"})
+        begun = session.store.instances.change(row, {**changes.wished(), "phase": "loading"})
         assert begun is not None
-        session.store.instances.change(begun, lifecycle.provisioned(begun, str(row.node), double.now()))
+        session.store.instances.change(begun, changes.provisioned(begun, str(row.node), double.now()))
         double.provider.instances[int(row.provider_id or 0)].intended = "running"
 
 
@@ -237,14 +295,76 @@ def test_who_tends_a_machine_meanwhile_stops_what_somebody_wants_stopped(session
     job(session)
     machine = ready(session, double)
     assert turn(session, double, 1).steps[machine.id].do == "use"
-    assert session.store.instances.change(machine, lifecycle.unwanted(machine)) is not None
+    assert session.store.instances.change(machine, changes.unwanted()) is not None
     assert turn(session, double, 1).steps[machine.id].do == "stop"
     [row] = [each for each in session.store.instances.all() if each.id == machine.id]
-    assert (row.phase, lifecycle.to_stop(row), row.why) == ("stopping", False, machine.why), "it is fulfilled"
+    assert (row.phase, lifecycle.end_by_hand(row), row.why) == ("stopping", None, machine.why), "it is fulfilled"
     # Whoever wants it back takes the wish back.
-    wanted = replace(row, **lifecycle.wished(replace(row, **lifecycle.unwanted(row))))
-    assert (lifecycle.by_hand(wanted), lifecycle.to_stop(wanted)) == (True, False)
-    assert lifecycle.fulfilled(wanted)["why"] == machine.why
+    wanted = replace(row, **{**changes.unwanted(), **changes.wished()})
+    assert (lifecycle.by_hand(wanted), lifecycle.end_by_hand(wanted)) == (True, None)
+    assert (changes.fulfilled(wanted), changes.fulfilled(row)) == ({"wish": None}, {})
+
+
+def test_a_destroy_by_hand_is_carried_out_by_whoever_tends(session: Session, double: Double) -> None:
+    """Who asked for it is gone before it was so: his machine went to sleep."""
+    job(session)
+    machine = ready(session, double)
+    asked = vast_changes.destroy(session, str(machine.node), patience=0)
+    # Nothing of it reached the provider, as when he is gone before that.
+    back = {"phase": "ready", "destroy_asked_at": None, "evidence": None}
+    row = session.store.instances.get(machine.id)
+    assert row is not None
+    assert asked.exit_code == 1
+    assert session.store.instances.change(row, back, now=double.now()) is not None
+    assert turn(session, double, 5).steps[machine.id].do == "destroy"
+
+
+def test_one_that_has_no_label_yet_is_not_taken_for_none(session: Session, double: Double) -> None:
+    job(session)
+    double.fault("create-reply-lost", times=1)
+    turn(session, double)
+    [number] = double.instances
+    label, double.provider.instances[number].label = double.instances[number].label, None
+    for _ in range(5):
+        turn(session, double, 100)
+    assert [row.phase for row in session.store.instances.all(live=False)] == ["asked"]
+    assert list(double.instances) == [number], "no other one is rented"
+    [told] = alerts(session)
+    assert told.endswith(f"instance {number} is on the machine that it was asked for of, and has no label yet")
+    double.provider.instances[number].label = label
+    turn(session, double, 5)
+    assert [(row.phase, row.provider_id) for row in session.store.instances.all()] == [("loading", number)]
+
+
+def test_what_a_clock_that_was_ahead_wrote_down_does_not_wait_for_it(session: Session, double: Double) -> None:
+    over = job(session)
+    machine = ready(session, double)
+    session.store.request_stop(over.id)
+    double.fault("broken", times=1, endpoint="destroy", status=400)
+    tend(session, now=lambda: double.now() + 6 * 3600)
+    tend(session, now=lambda: double.now() + 6 * 3600 + 70)
+    assert [row.phase for row in session.store.instances.all()] == ["destroying"]
+    problems = [problem.message for problem in turn(session, double, 5).problems]
+    assert any(re.search(r"was written down 21\d\d\d s ahead of this clock", text) for text in problems), problems
+    # Its end is asked for again as soon as ever, and it is paid for the time that was.
+    for _ in range(5):
+        turn(session, double, 10)
+    assert (double.instances, session.store.instances.all()) == ({}, [])
+    spent = cost.of(session.store.instances.intervals(machine.id), double.now()).total
+    assert abs(spent - double.billed(int(machine.provider_id or 0)).total) < 0.01
+    assert all((each.until or 0) <= double.now() for each in session.store.instances.intervals(machine.id))
+
+
+def test_the_disk_of_one_that_nobody_here_stopped_is_not_kept_for_nobody(session: Session, double: Double) -> None:
+    Path("stoker.yml").write_text(SETTINGS % ", kind: bid")
+    over = job(session)
+    machine = ready(session, double)
+    double.outbid(int(machine.provider_id or 0))
+    session.store.request_stop(over.id)
+    assert turn(session, double, 5).steps[machine.id].do == "wait"
+    for _ in range(4):
+        turn(session, double, 61)
+    assert double.instances == {}
 
 
 def test_a_start_that_is_refused_keeps_the_disk(session: Session, double: Double) -> None:

@@ -67,6 +67,23 @@ def working_directory(pid: int) -> str:
         return ""
 
 
+def listening(pid: int) -> set[int]:
+    """The ports of TCP on which the process, or one that it began, takes connections."""
+    own = set[str]()
+    for one in (pid, *descendants([pid])):
+        with suppress(OSError):  # it ended between two looks
+            for fd in os.listdir(f"/proc/{one}/fd"):
+                with suppress(OSError):
+                    own.add(os.readlink(f"/proc/{one}/fd/{fd}"))
+    ports = set[int]()
+    for name in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in own:
+                ports.add(int(fields[1].rpartition(":")[2], 16))
+    return ports
+
+
 def descendants(roots: Iterable[int], table: dict[int, Process] | None = None) -> dict[int, Process]:
     """Children, grandchildren and so on of the given pids, without the pids themselves."""
     table = all_processes() if table is None else table

@@ -108,7 +108,7 @@ def document(method, path, status, headers, data):
     """What an answer says, as JSON. Raises VastError where it says no, or nothing of the contract."""
     text = data.decode("utf-8", "replace")
     try:
-        body = json.loads(text) if text.strip() else None
+        body = json.loads(text, parse_constant=_no_number) if text.strip() else None
     except ValueError:
         body = None
     said = body if isinstance(body, dict) else {}
@@ -133,6 +133,10 @@ def document(method, path, status, headers, data):
     kind = _kind(status, code, words)
     message = "vast.ai said no ({0}): {1} {2}".format(place, status, words or _line(code or "without a reason"))
     raise VastError(message, kind, status, code, instance=contract)
+
+
+def _no_number(word):
+    raise ValueError("{0} is no number of JSON".format(word))
 
 
 def _kind(status, code, words):

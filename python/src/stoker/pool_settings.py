@@ -47,7 +47,8 @@ class Pool:
     A machine without a job is ended after `idle_s`, any machine after `time_to_live_s`: `after` says whether it is
     stopped, and destroyed `stop_keep_s` later, or destroyed. It stops by itself when its lease of `lease_s` was not
     renewed. One that takes no job within `boot_timeout_s` is given up. A job gets `max_respawns` other machines for
-    those that it lost.
+    those that it lost. With `fetch_after_exit` a machine that exited, and on which results lie that nobody fetched, is
+    started once more for them, within its time to live and the budget; otherwise they are lost, and that is said.
 
     `gpu`: names of GPUs, one of which it has. `prefer_gpus` and `prefer_regions`: in this order, where the offers cost
     alike (up to `prefer_pct` more). `setup` are commands that run once on a new machine; `environment`: what the
@@ -86,6 +87,7 @@ class Pool:
     after: Annotated[Literal["stop", "destroy"], Is("stop or destroy")] = "destroy"
     stop_keep_s: Seconds = 86400.0
     max_respawns: Count = 2
+    fetch_after_exit: OnOff = False
     image_login: Annotated[ImageLogin | None, Is("a mapping with server, user_env, password_env")] = None
     onstart: Name | None = None
     env: Annotated[Mapping[str, str], Is("a mapping of names to texts")] = field(default_factory=dict)

@@ -56,6 +56,25 @@ def test_an_unknown_pool_is_refused_with_those_there_are(pooled: Session) -> Non
     assert pooled.store.jobs() == []
 
 
+def test_what_the_project_needs_is_part_of_the_job_where_its_pool_says_so(pooled: Session) -> None:
+    Path("stoker.yml").write_text(SETTINGS.replace("max: 2", "max: 2, environment: true"))
+    with pytest.raises(UsageError, match=r"says nowhere what it needs: none of uv.lock, .* is among its files"):
+        submit.run(pooled, ["true"], on="pool:cheap", snapshot=True)
+    assert pooled.store.jobs() == []
+    Path("requirements.txt").write_text("")
+    asked = {
+        "a project": {"snapshot": True},
+        "a folder in it": {"snapshot": True, "workdir": "sub"},
+        "a folder there": {"workdir": "proj"},
+        "none": {},
+    }
+    jobs = {what: submit.run(pooled, ["true"], on="pool:cheap", **options).job for what, options in asked.items()}
+    specs = {what: pooled.store.job(job.id) for what, job in jobs.items()}
+    assert {what: row.spec.get("environment") for what, row in specs.items() if row is not None} == {
+        "a project": True, "a folder in it": True, "a folder there": True, "none": None,
+    }  # fmt: skip
+
+
 def test_who_may_not_spend_gets_no_machine(pooled: Session) -> None:
     job = submit.run(pooled, ["true"], on="pool:cheap").job
     pooled.store.request_stop(job.id)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from stoker.pool_settings import Pool
-from stoker.rented import lifecycle, provided
+from stoker.rented import changes, lifecycle, provided
 from stoker.rented.lifecycle import Seen, Step, Use
 from stoker.store.instance_rows import InstanceRow
 
@@ -93,7 +93,7 @@ class Renting(RuleBasedStateMachine):
             seen = self._seen(self.rows[name], listed, looked_at)
             self._write(name, provided.observed(self.rows[name], seen, self.now))
             row = self.rows[name]
-            self._write(name, lifecycle.looked(row, self.use, self.now))
+            self._write(name, changes.looked(row, self.use, self.now))
             row = self.rows[name]
             step = lifecycle.next_step(row, seen, self.use, self.pool, self.now)
             self.last[name] = step
@@ -120,9 +120,9 @@ class Renting(RuleBasedStateMachine):
     ) -> None:
         name, number = row.id, row.provider_id
         before = {
-            "create": lambda: lifecycle.asking(self.now), "destroy": lambda: lifecycle.destroying(row, self.now),
-            "stop": lambda: lifecycle.stopping(row), "start": lambda: lifecycle.starting(self.now),
-            "pull": lambda: lifecycle.pulled(row),
+            "create": lambda: changes.asking(self.now), "destroy": lambda: changes.destroying(row, self.now),
+            "stop": lambda: changes.stopping(row, step), "start": lambda: changes.starting(row, step, self.now),
+            "pull": lambda: changes.pulled(row),
         }.get(step.do)  # fmt: skip
         if before is not None:
             self._write(name, before())
@@ -143,10 +143,10 @@ class Renting(RuleBasedStateMachine):
         elif step.do in ("start", "rebid") and machine is not None and not failing:
             machine.state = "loading"
         elif step.do == "probe" and not failing:
-            after = lifecycle.probed("ssh-ed25519 AAAA")
+            after = changes.probed("ssh-ed25519 AAAA")
         elif step.do == "provision":
             self.use = replace(self.use, trouble="setup failed") if failing else self.use
-            after = {} if failing else lifecycle.provisioned(row, "vast-1", self.now)
+            after = {} if failing else changes.provisioned(row, "vast-1", self.now)
         elif step.do == "use" and self.use.wanted:
             self.use = replace(self.use, busy=True, wanted=False)
         elif step.do == "pull" and not failing:
@@ -157,14 +157,14 @@ class Renting(RuleBasedStateMachine):
 
     def _create(self, row: InstanceRow, outcome: str, lag: float) -> Mapping[str, Any]:
         if outcome in ("never", "refused"):
-            return {} if outcome == "never" else lifecycle.refused(self.rows[row.id], "no_such_ask", self.now)
+            return {} if outcome == "never" else changes.refused(self.rows[row.id], "no_such_ask", self.now)
         state = "stopped" if outcome == "half" else "loading"
         number = self.provider.create(row.label, state, self.now + lag)
         if outcome == "lost":
             return {}
         if outcome == "half":
-            return lifecycle.refused(self.rows[row.id], "the bid is too low", self.now, number)
-        return lifecycle.created(number)
+            return changes.refused(self.rows[row.id], "the bid is too low", self.now, number)
+        return changes.created(number)
 
     def _list(self) -> dict[str, tuple[int, Machine]]:
         shown = self.provider.machines.items()

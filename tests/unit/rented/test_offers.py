@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stoker.operations.rented_provider import seen_of
 from stoker.pool_settings import Budget, Pool
 from stoker.rented import budget, offers
 from stoker.rented.offers import History
@@ -44,6 +45,18 @@ def row_of(machine: int, **more: Any) -> InstanceRow:
 
 def machines(found: list[offers.Ranked]) -> list[int]:
     return [each.offer["machine_id"] for each in found]
+
+
+@pytest.mark.parametrize(
+    "price", [-1.0, float("nan"), float("inf"), pytest.param(10**400, id="huge"), True, "0.3", None]
+)
+def test_a_price_that_is_none_is_not_known(price: Any) -> None:
+    [why] = {offers.unfit(offer(1, dph_total=price, search={}, dph_base=None), POOL)}
+    assert why == "do not say what they cost"
+    listed = {"id": 7, "instance": {"gpuCostPerHour": price, "diskHour": 0.01}, "min_bid": price}
+    seen = seen_of(listed, 1.0)
+    # It is no sum's part: what was known of it before still counts.
+    assert (seen.gpu_rate, seen.disk_rate, seen.min_bid) == (None, 0.01, None)
 
 
 def test_the_search_asks_for_all_that_the_pool_says() -> None:

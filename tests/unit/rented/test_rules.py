@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from stoker.pool_settings import Budget, Pool
-from stoker.rented import bids, budget, lifecycle, reap
+from stoker.rented import bids, budget, changes, lifecycle, reap
 from stoker.rented.lifecycle import Seen, Use
 from stoker.store.instance_rows import InstanceRow, IntervalRow, Ledger, ReservationRow
 
@@ -102,7 +102,7 @@ def test_at_the_limit_of_a_budget_a_job_writes_a_checkpoint_is_pulled_and_stoppe
     used_up = Use(busy=True, unpulled=True, limit="the budget of $5.00 for train-9x4c is reached")
     first = step(READY, seen(), used_up, pool)
     assert (first.do, first.drain, first.why) == ("pull", True, used_up.limit)
-    pulling = replace(READY, **lifecycle.pulled(READY))
+    pulling = replace(READY, **changes.pulled(READY))
     assert step(pulling, seen(), replace(used_up, busy=False), pool) == replace(first, drain=False)
     assert step(pulling, seen(), Use(limit=used_up.limit), pool).do == "stop"
     # Results that cannot be fetched keep it no longer than a while, and somebody is told.
@@ -136,7 +136,7 @@ def test_a_price_that_rose_above_the_cap_ends_what_is_idle_and_is_told_of_what_w
 
 def test_what_was_asked_to_go_before_its_number_was_known_goes_when_it_is_known() -> None:
     asked = row(phase="asked", provider_id=None)
-    wished = replace(asked, **lifecycle.destroying(asked, NOW))
+    wished = replace(asked, **changes.destroying(asked, NOW))
     assert wished.phase == "asked"
     shown = replace(wished, **lifecycle.observed(wished, seen("creating"), NOW))
     assert (shown.phase, shown.provider_id) == ("destroying", 101)

@@ -14,7 +14,7 @@ import pytest
 from stoker.pool_settings import Budget, Pool
 from stoker.rented import budget, cost
 from stoker.rented.reap import label
-from stoker.store import Store
+from stoker.store import Store, open_store
 from stoker.store.dispatchers import SupersededError
 from stoker.store.instance_rows import InstanceRow, Ledger, MarkRow, ReservationRow
 
@@ -170,3 +170,15 @@ def test_a_leader_of_before_changes_nothing(store: Store) -> None:
     stored = store.instances.get(row.id)
     assert stored is not None
     assert stored.phase == "intended"
+
+
+def test_what_somebody_wanted_of_a_machine_is_taken_out_of_its_reason(store: Store, store_url: str) -> None:
+    reasons = ["by hand: RTX 4090", "to be stopped: RTX 4090", "RTX 4090", None]
+    for number, why in enumerate(reasons):
+        assert store.instances.add(intent(store, number, job=None, why=why)) is None
+    with store._engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE instances DROP COLUMN wish")
+        connection.exec_driver_sql("UPDATE stoker_version SET version_num = '0020'")
+    with open_store(store_url) as migrated:
+        found = [(row.wish, row.why) for row in migrated.instances.all()]
+    assert found == [("start", "RTX 4090"), ("stop", "RTX 4090"), (None, "RTX 4090"), (None, None)]

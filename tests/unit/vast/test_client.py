@@ -253,3 +253,12 @@ def test_the_client_is_not_pushed_to_nodes() -> None:
     names = zipfile.ZipFile(io.BytesIO(bundle.build()[1])).namelist()
     assert "stoker_node/ctl.py" in names
     assert not [name for name in names if "vast" in name]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_json_is_no_answer(number: str) -> None:
+    with pytest.raises(VastError) as refused:
+        document(
+            "GET", "/api/v1/instances/", 200, {}, f'{{"instances": [{{"id": 1, "dph_total": {number}}}]}}'.encode()
+        )
+    assert refused.value.kind == "unreadable"

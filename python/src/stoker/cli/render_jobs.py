@@ -174,7 +174,7 @@ def _results(job: Job) -> str | None:
     if not job.finished:
         return fmt.one_line(f"fetched to {told.host}:{told.local} when it is over")
     if told.problem is not None:
-        return fmt.one_line(f"not fetched: {told.problem}; {told.command}")
+        return fmt.one_line(f"not fetched: {told.problem}" + (f"; {told.command}" if told.command else ""))
     return None if told.command is None else fmt.one_line(told.command)
 
 

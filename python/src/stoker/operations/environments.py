@@ -171,6 +171,24 @@ def ready(session: Session, node: str, project: str) -> Mapping[str, str]:
     return made.activate
 
 
+def refuse_nothing(session: Session, spec: Mapping[str, Any]) -> None:
+    """Raise UsageError where a job's files say nowhere what it needs: its node would only find that out later.
+
+    Of files that are not on this machine, and of a folder on a node, nothing is known here.
+    """
+    from ansible_collections.stoker.fleet.plugins.module_utils.environment_files import ORDER
+
+    snapshot = spec.get("snapshot")
+    if not snapshot or snapshot["digest"] not in session.store.snapshots.here():
+        return
+    tree = session.store.snapshots.tree(snapshot["digest"])
+    if not any((place / name).is_file() for place in (tree / (spec.get("workdir") or "."), tree) for name in ORDER):
+        raise UsageError(
+            f"the project says nowhere what it needs: none of {', '.join(ORDER)} is among its files",
+            next_step="write a requirements.txt, or run it without --environment (of a pool: environment: false)",
+        )
+
+
 def folder_of(session: Session, node: str, project: str) -> str:
     """The folder of the environment of `project` that is ready on one node. Raises StokerError when there is none."""
     report = ensure(session, _request(session, [node], project, None, None, None, "1h") | {"make": False}, [node])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stoker.operations.rented_provider import Provider, ProviderError, seen_of
+from stoker.rented.clock import APART_S
 from stoker.rented.provided import Seen
 
 if TYPE_CHECKING:
@@ -40,8 +41,20 @@ class Look:
         if self.problem is not None:
             return self.problem.message
         if self.mine(row):
-            return None
+            return self._doubt(row)
         return f"it is of the provider's account {row.account}, and the key here is of account {self.account}"
+
+    def _doubt(self, row: InstanceRow) -> str | None:
+        """Whether one that has no label yet, as a new one may, could be what came of a create that nobody answered."""
+        if row.provider_id is not None or row.phase != "asked" or row.label in self.labels:
+            return None
+        for one in self.listed:
+            begun = one.get("start_date")
+            before = isinstance(begun, int | float) and begun < (row.asked_at or 0.0) - APART_S
+            same = row.machine_id is not None and one.get("machine_id") == row.machine_id
+            if same and not before and not one.get("label"):
+                return f"instance {one['id']} is on the machine that it was asked for of, and has no label yet"
+        return None
 
     def seen(self, row: InstanceRow) -> Seen | None:
         """What was seen of one instance; None: the look failed, or was one at another account."""

@@ -9,7 +9,7 @@ from stoker.dispatch.apply import apply_change
 from stoker.dispatch.model import Change
 from stoker.dispatch.provider import Word, take_word
 from stoker.dispatch.states import MOST_MOVES
-from stoker.rented.lifecycle import LOSSES
+from stoker.rented.lifecycle import FETCH, LOSSES
 from stoker.store.rows import LIVE_STATES
 
 if TYPE_CHECKING:
@@ -55,6 +55,24 @@ def take(store: Store, rows: Sequence[InstanceRow], look: Look, pools: Mapping[s
         with store.write() as transaction:
             made += take_word(transaction, word, now)
     return made
+
+
+def results(store: Store, rows: Sequence[InstanceRow], pools: Mapping[str, Pool], now: float) -> None:
+    """Write down that results are lost which lay on machines that are gone: nobody can fetch them any more."""
+    gone = {row.node: row for row in rows if row.phase == "gone" and row.node is not None}
+    for job in store.due.jobs() if gone else ():
+        row = gone.get(str(job.node))
+        # Of somebody who is fetching them just now it is known when he gives up.
+        claimed = store.due.claim(job.id, now=now) if row is not None else None
+        if row is None or claimed is None:
+            continue
+        how = row.problem if row.problem in LOSSES else "destroyed"
+        why = f"lost: {row.node} is gone ({how}), and they were on it alone"
+        pool = pools.get(row.pool)
+        if row.problem == "exited" and row.wish != FETCH and pool is not None and not pool.fetch_after_exit:
+            why += f"; with pools.{row.pool}.fetch_after_exit: true it would have been started once more for them"
+        told = {**(claimed.results or {}), "problem": why, "lost": True}
+        store.due.put(claimed, told, due=False, lost=why, now=now)
 
 
 def drain(store: Store, row: InstanceRow, why: str, *, stop: bool, now: float) -> None:

@@ -112,7 +112,7 @@ def _give(
 ) -> None:  # fmt: skip
     """Count jobs that wait on the machines that there are: on their own, else on the one that is nearest to ready."""
     free = sorted(
-        (row for row in rows if row.phase in _NEARER and row.node not in running),
+        (row for row in rows if row.phase in _NEARER and row.node not in running and not _for_results(row)),
         key=lambda row: (-_NEARER.index(row.phase), row.created_at),
     )
     ids = {job.id for job in waiting}
@@ -137,6 +137,11 @@ def _give(
     helping = sum(1 for row in rows if row.id in given or row.node in running)
     for row in left[: max(0, bounds[0] - helping)]:
         given[row.id] = None
+
+
+def _for_results(row: InstanceRow) -> bool:
+    """Whether it is there once more for what lies on it, and then goes."""
+    return row.wish == lifecycle.FETCH and row.phase != "stopped"
 
 
 def limit_of(session: Session, instances: Instances, row: InstanceRow, now: float) -> str | None:

@@ -48,9 +48,22 @@ def refuse_too_many(target: str | None, pool: Pool, ranks: int) -> None:
         raise UsageError(f"--nodes {ranks}: {target} holds at most {pool.max}", next_step=f"--nodes {pool.max}")
 
 
-def of_pool(pool: Pool | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a job's spec gets of its pool: the environment of its machines, which logins by ssh do not have."""
-    return {"env": {**pool.env, **(given.get("env") or {})}} if pool is not None and pool.env else {}
+def of_pool(session: Session, pool: Pool | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a job's spec gets of its pool: the variables of its machines, which logins by ssh do not have.
+
+    And, where the pool says so and the job brings a project, that what this needs is installed first. Raises UsageError
+    where the project says nowhere what it needs.
+    """
+    if pool is None:
+        return {}
+    found: dict[str, Any] = {"env": {**pool.env, **(given.get("env") or {})}} if pool.env else {}
+    project = given.get("snapshot") or given.get("workdir")
+    if pool.environment and project and not given.get("container"):
+        from stoker.operations import environments
+
+        environments.refuse_nothing(session, given)
+        found["environment"] = True
+    return found
 
 
 def told(session: Session, said: Mapping[str, str] | None = None) -> dict[str, str]:

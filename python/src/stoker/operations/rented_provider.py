@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from stoker.errors import StokerError
+from stoker.rented.figures import amount
 from stoker.rented.provided import Seen
 
 _PACKAGE = "ansible_collections.stoker.fleet.plugins.module_utils.vast"
@@ -134,10 +135,6 @@ def seen_of(listed: Mapping[str, Any], at: float, twins: Sequence[int] = ()) -> 
     rates = listed.get("instance")
     rates = rates if isinstance(rates, Mapping) else {}
     return Seen(
-        at, judged.phase, judged.evidence, int(listed["id"]), reading.address(listed), _number(listed.get("min_bid")),
-        _number(rates.get("gpuCostPerHour")), _number(rates.get("diskHour")), tuple(twins),
+        at, judged.phase, judged.evidence, int(listed["id"]), reading.address(listed), amount(listed.get("min_bid")),
+        amount(rates.get("gpuCostPerHour")), amount(rates.get("diskHour")), tuple(twins),
     )  # fmt: skip
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import secrets
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from stoker.dispatch.retry import JITTER
 from stoker.errors import StokerError
 from stoker.operations.rented_history import history
 from stoker.operations.rented_needs import Needs
@@ -30,6 +33,10 @@ NEVER_READY = 3
 PAUSE_S = 600.0
 # After a create that the provider refused: twice as long each time it does so again.
 REFUSED_S = 15.0
+# After a machine on which its job did not begin: twice as long each time in a row, and up to a tenth more.
+RESPAWN_S = 15.0
+# After so many of those in a row it is given up: it would be paid for ever.
+IN_VAIN = 10
 # After a search that brought nothing which may be rented, the same one is made again.
 SEARCH_S = 30.0
 # By store and pool: what was searched for last, when, and why nothing came of it. Forgotten, it costs one search.
@@ -62,6 +69,10 @@ class Renting:
         found = Rented()
         for name, pool in self.session.config.pools.items():
             wanted = [job for job in needs.unheld.get(name, ()) if not self._hopeless(job, pool, found)]
+            waits = {job.id: why for job in wanted if (why := self._respawn(job)) is not None}
+            wanted = [job for job in wanted if job.id not in waits]
+            if waits:
+                found.told[name] = next(iter(waits.values()))
             live = [row for row in self.rows if row.pool == name and row.live]
             least = max(0, pool.min - len(live) - len(wanted))
             missing: list[JobRow | None] = [*wanted, *[None] * least]
@@ -78,6 +89,10 @@ class Renting:
         lost = lifecycle.lost_for(mine)
         if setup is not None:
             found.hopeless[job.id] = f"{setup.node or setup.label} could not be made ready: {self._told_of(setup)}"
+        elif len(vain := list(takewhile(lifecycle.never_began, reversed(mine)))) >= IN_VAIN:
+            found.hopeless[job.id] = (
+                f"it did not begin on any of the last {len(vain)} machines; the last one: {self._told_of(vain[0])}"
+            )
         elif lost > pool.max_respawns:
             last = max((row for row in mine if row.problem in lifecycle.LOSSES), key=lambda row: row.created_at)
             found.hopeless[job.id] = (
@@ -86,9 +101,32 @@ class Renting:
             )
         return job.id in found.hopeless
 
+    def _respawn(self, job: JobRow) -> str | None:
+        """Why a job gets no other machine just now.
+
+        One of before may still be there; or those before were of no use, and the next one may be as well.
+        """
+        held = next((row for row in self.rows if row.job == job.id and row.live), None)
+        if held is not None:
+            return f"{job.id} gets another machine when {held.node or held.label} is gone, which is {held.phase}"
+        over = sorted((row for row in self.rows if row.job == job.id and not row.live), key=lambda row: row.created_at)
+        none = list(takewhile(lifecycle.never_began, reversed(over)))
+        if not none:
+            return None
+        last = none[0]
+        chance = zlib.crc32(last.id.encode()) / 2**32
+        pause = min(PAUSE_S, RESPAWN_S * 2 ** min(len(none) - 1, 10)) * (1 + JITTER * chance)
+        left = (last.ended_at or self.now) + pause - self.now
+        if left <= 0:
+            return None
+        return (
+            f"{job.id} did not begin on {last.node or last.label}: {self._told_of(last)}; another one in {left:.0f} s"
+        )
+
     def _told_of(self, row: InstanceRow) -> str:
         """What was wrong with a machine, in the words of then: its row says how it ended."""
-        events = self.session.store.events(types=("instance.problem",), limit=200, newest=True)
+        kinds = ("instance.problem", "instance.destroying")
+        events = self.session.store.events(types=kinds, limit=200, newest=True)
         told = [event.data.get("evidence") for event in events if event.data.get("instance") == row.id]
         return str(next((words for words in reversed(told) if words), row.evidence))
 
@@ -113,17 +151,17 @@ class Renting:
         return None
 
     def _rent(self, name: str, pool: Pool, wanted: Sequence[JobRow | None], found: Rented,
-              who: str = "") -> str | None:  # fmt: skip
+              wish: str | None = None) -> str | None:  # fmt: skip
         wanted, why = self._affordable(wanted)
         exclude = self._excluded(wanted)
         ids = [job.id if job is not None else None for job in wanted]
         place, search = (self.session.store.url, name), (pool, self.session.config.budget, ids, exclude)
-        before = None if who else _searched.get(place)
+        before = None if wish else _searched.get(place)
         if before is not None and before[0] == search and 0 <= self.now - before[1] < SEARCH_S:
             return before[2]
         if wanted:
             intents = len(found.intents)
-            why = self._search(name, pool, wanted, exclude, found, who) or why
+            why = self._search(name, pool, wanted, exclude, found, wish) or why
             if why is not None and len(found.intents) == intents:
                 _searched[place] = (search, self.now, why)
         return why
@@ -141,7 +179,7 @@ class Renting:
         return left, told
 
     def _search(self, name: str, pool: Pool, wanted: Sequence[JobRow | None], exclude: frozenset[int], found: Rented,
-                who: str) -> str | None:  # fmt: skip
+                wish: str | None) -> str | None:  # fmt: skip
         listed = self.provider.offers(offers.query(pool, exclude), pool.kind, pool.disk_gb)
         first = wanted[0].name if wanted[0] is not None else None
         best = offers.ranked(listed, pool, history(self.session, self.instances, name, first), exclude)
@@ -149,7 +187,7 @@ class Renting:
             return offers.why_none(listed, pool, exclude)
         why = None
         for job, offer in zip(wanted, best, strict=False):
-            intent = self._intent(name, pool, job, offer, who)
+            intent = self._intent(name, pool, job, offer, wish)
             why = self._written(intent, pool, offer.usd_per_hour, _seconds(job, pool))
             if why is None:
                 found.intents.append(intent)
@@ -160,7 +198,7 @@ class Renting:
         live = [row for row in self.rows if row.pool == name and row.live]
         if len(live) >= pool.max:
             return f"all {len(live)} of {pool.max} are in use"
-        return self._rent(name, pool, [None], found, lifecycle.BY_HAND)
+        return self._rent(name, pool, [None], found, lifecycle.START)
 
     def _excluded(self, wanted: Sequence[JobRow | None]) -> frozenset[int]:
         """Machines that are held already, and those that failed the jobs before."""
@@ -168,7 +206,7 @@ class Renting:
         held = {row.machine_id for row in self.rows if row.machine_id is not None and row.live}
         return frozenset(held | offers.excluded(row for row in self.rows if row.job in jobs and not row.live))
 
-    def _intent(self, name: str, pool: Pool, job: JobRow | None, best: Ranked, who: str = "") -> InstanceRow:
+    def _intent(self, name: str, pool: Pool, job: JobRow | None, best: Ranked, wish: str | None) -> InstanceRow:
         number, machine = secrets.token_hex(6), best.offer.get("machine_id")
         before = [row for row in self.rows if job is not None and row.job == job.id]
         return InstanceRow(
@@ -177,8 +215,8 @@ class Renting:
             machine_id=machine if isinstance(machine, int) else None, price=best.bid, gpu_rate=best.gpu_rate,
             disk_rate=best.disk_rate, disk_gb=pool.disk_gb, phase="intended", phase_since=self.now,
             created_at=self.now, expires_at=self.now + pool.time_to_live_s, lease_s=pool.lease_s,
-            project=project_of(job), submitted_by=job.submitted_by if job is not None else None, why=who + best.why,
-            replaces=before[-1].id if before else None, epoch=self.epoch,
+            project=project_of(job), submitted_by=job.submitted_by if job is not None else None, why=best.why,
+            replaces=before[-1].id if before else None, epoch=self.epoch, wish=wish,
         )  # fmt: skip
 
     def _written(self, intent: InstanceRow, pool: Pool, usd_per_hour: float, seconds: float) -> str | None:

@@ -16,7 +16,8 @@ from stoker.operations.rented_look import Clock, look_at
 from stoker.operations.rented_onstart import onstart
 from stoker.operations.rented_provider import Provider, ProviderError
 from stoker.operations.rented_unpaid import project_of
-from stoker.rented import cost, lifecycle
+from stoker.rented import changes, cost, lifecycle
+from stoker.rented.figures import amount
 from stoker.rented.lifecycle import Step, Use
 from stoker.rented.provided import Seen
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 # Of a machine that nobody looked at for so many seconds it is not known in which state it was meanwhile.
 GAP_S = 300.0
+# In these it is held for whoever needs it now.
+_HELD = ("intended", "asked", "loading", "reachable", "ready")
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,9 @@ class Steps:
 
         While nobody has it, whoever had it last pays.
         """
-        values = dict(lifecycle.looked(row, use, self._now()))
-        if row.phase in ("intended", "asked", "loading", "reachable", "ready") and row.problem is None:
+        values = dict(changes.looked(row, use, self._now()))
+        # One that is there for results is held for their job.
+        if row.phase in _HELD and row.problem is None and row.wish != lifecycle.FETCH:
             whose = {"project": project_of(job), "submitted_by": job.submitted_by} if job is not None else {}
             new = {"job": holder, **whose}
             values |= {name: value for name, value in new.items() if getattr(row, name) != value}
@@ -133,7 +137,7 @@ class Steps:
             return Done(row)
         # All that can fail here does so before it is written down that it may be there.
         start = onstart(pool, row.lease_s, self._provider.url)
-        asked = self._change(row, {**lifecycle.asking(self._now()), "account": self._provider.account()})
+        asked = self._change(row, {**changes.asking(self._now()), "account": self._provider.account()})
         if asked is None:
             return Done(row)  # another one asks for it
         try:
@@ -144,11 +148,11 @@ class Steps:
         except ProviderError as problem:
             if not problem.refused and problem.instance is None:
                 return Done(asked, problem.message)  # it may be there: its label tells
-            values = dict(lifecycle.refused(asked, problem.message, self._now(), problem.instance))
+            values = dict(changes.refused(asked, problem.message, self._now(), problem.instance))
             if problem.kind == "taken" and problem.instance is None:
                 values["problem"] = None  # somebody was faster: there are others
             return Done(self._change(asked, values) or asked, f"pool {row.pool}: {problem.message}")
-        made = self._change(asked, lifecycle.created(number))
+        made = self._change(asked, changes.created(number))
         if made is None:
             known = self._instances.get(row.id)
             if known is None or known.provider_id != number:
@@ -174,7 +178,7 @@ class Steps:
         if shown is None:
             evidence = f"running, and its ssh does not answer: {problem}" + (f"; {refused}" if refused else "")
             return Done(self._change(row, {"evidence": evidence}) or row)
-        return Done(self._change(row, lifecycle.probed(shown)) or row)
+        return Done(self._change(row, changes.probed(shown)) or row)
 
     def _provision(self, row: InstanceRow, _step: Step, pool: Pool | None) -> Done:
         if pool is None or row.host is None or row.port is None or row.host_key is None:
@@ -189,14 +193,14 @@ class Steps:
         if found.state != "done":
             evidence = f"being set up: {found.told}" if found.told else "being set up"
             return Done(row if row.evidence == evidence else self._change(row, {"evidence": evidence}) or row)
-        ready = self._change(row, lifecycle.provisioned(row, f"vast-{row.provider_id}", self._now()))
+        ready = self._change(row, changes.provisioned(row, f"vast-{row.provider_id}", self._now()))
         if ready is not None:
             rented_marks.ready(self._instances, row, self._now())
         return Done(ready or row)
 
     def _pull(self, row: InstanceRow, step: Step, _pool: Pool | None) -> Done:
         """No job begins there any more; what runs there is to end. Fetching is what rounds do."""
-        values = lifecycle.pulled(row)
+        values = changes.pulled(row)
         after = (self._change(row, values) or row) if values else row
         if step.drain:
             self._drain(after, step.why)
@@ -204,17 +208,17 @@ class Steps:
 
     def _stop(self, row: InstanceRow, step: Step, _pool: Pool | None) -> Done:
         return self._told(
-            row, lifecycle.stopping(row), step, lambda number: self._provider.set_state(number, "stopped")
+            row, changes.stopping(row, step), step, lambda number: self._provider.set_state(number, "stopped")
         )
 
     def _start(self, row: InstanceRow, step: Step, _pool: Pool | None) -> Done:
-        starting = lifecycle.starting(self._now())
+        starting = changes.starting(row, step, self._now())
         try:
             return self._told(row, starting, step, lambda number: self._provider.set_state(number, "running"))
         except ProviderError as problem:
             now, after = self._now(), self._instances.get(row.id)
             if after is not None and after.phase == "loading":
-                self._change(after, lifecycle.not_started(row, problem.message, now))
+                self._change(after, changes.not_started(row, problem.message, now))
             raise
 
     def _rebid(self, row: InstanceRow, step: Step, _pool: Pool | None) -> Done:
@@ -225,7 +229,10 @@ class Steps:
 
     def _destroy(self, row: InstanceRow, step: Step, pool: Pool | None) -> Done:
         rented_marks.given_up(self._instances, row, pool, self._now())
-        values = {**lifecycle.destroying(row, self._now()), **({} if row.problem else {"evidence": step.why})}
+        values = {
+            **changes.destroying(row, self._now(), step.problem),
+            **({} if row.problem else {"evidence": step.why}),
+        }
         return self._told(row, values, step, self._provider.destroy)
 
     def _confirm(self, row: InstanceRow, _step: Step, _pool: Pool | None) -> Done:
@@ -270,8 +277,4 @@ class _Unset(Exception):
 
 def _traffic(row: InstanceRow) -> dict[str, float | None]:
     """What traffic costs there, in dollars per GB."""
-    return {"up_rate": _number(row.offer.get("inet_up_cost")), "down_rate": _number(row.offer.get("inet_down_cost"))}
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return {"up_rate": amount(row.offer.get("inet_up_cost")), "down_rate": amount(row.offer.get("inet_down_cost"))}

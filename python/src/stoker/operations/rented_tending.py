@@ -21,8 +21,8 @@ from stoker.operations.rented_provider import Provider, ProviderError, Unasked, 
 from stoker.operations.rented_renting import Rented, Renting
 from stoker.operations.rented_steps import Done, Steps
 from stoker.operations.values import Problem
-from stoker.rented import reap
-from stoker.rented.lifecycle import Step, Use, due, next_step, to_stop
+from stoker.rented import clock, reap
+from stoker.rented.lifecycle import Step, Use, due, end_by_hand, next_step
 from stoker.store.dispatchers import SupersededError
 from stoker.store.instances import Instances
 from stoker.store.rows import AlertRow
@@ -87,7 +87,7 @@ class Turn:
     def make(self, asked: Provider | None, rent: bool) -> Tended:
         """The whole of it, in its order."""
         rented_marks.settle(self._instances, self._now())
-        every = self._instances.all(live=False)
+        every = self._set_right(self._instances.all(live=False))
         rows = [row for row in every if row.live]
         wanted = needs(self._session, rows, self._now())
         if (
@@ -96,6 +96,7 @@ class Turn:
             and not any(p.min for p in self._session.config.pools.values())
         ):
             rented_losses.tell(self._store, {}, self._now())
+            rented_losses.results(self._store, every, self._session.config.pools, self._now())
             return Tended({})
         try:
             found = asked or provider()
@@ -121,10 +122,25 @@ class Turn:
             )
             told = dict.fromkeys(self._session.config.pools, why)
         self._losses(seen)
+        pools, every = self._session.config.pools, self._instances.all(live=False)
+        rented_losses.results(self._store, every, pools, self._now())
         rented_marks.settle(self._instances, self._now())
         rented_losses.tell(self._store, self._alerts, self._now())
         rented_hosts.renew(self._session)
         return Tended(told, tuple(self._problems), self._steps)
+
+    def _set_right(self, rows: Sequence[InstanceRow]) -> list[InstanceRow]:
+        """The rows; where the clock was set back since they were written, their times are those of now."""
+        now = self._now()
+        ahead = [row for row in rows if clock.ahead_s(row, now)]
+        for row in ahead:
+            self._instances.change(row, clock.set_right(row, now), now=now)
+            text = f"{row.node or row.label}: was written down {clock.ahead_s(row, now):.0f} s ahead of this clock"
+            self._problems.append(Problem(row.node, text, "set the clock right, and let it be kept so (NTP)"))
+        if not ahead:
+            return list(rows)
+        self._instances.clock_set_back(now)
+        return self._instances.all(live=False)
 
     def _taking(self, found: Provider) -> Steps:
         return Steps(
@@ -206,7 +222,7 @@ class Turn:
         return Done(row) if step.do == "confirm" else steps.carry(row, step, pool)
 
     def _end(self, row: InstanceRow) -> Literal["stop", "destroy"] | None:
-        return self._ends.get(row.id) or ("stop" if to_stop(row) else None)
+        return self._ends.get(row.id) or end_by_hand(row)
 
     def _rent(self, found: Provider, steps: Steps) -> dict[str, str]:
         """Write intents down and ask for them at once."""

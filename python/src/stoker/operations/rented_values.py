@@ -205,12 +205,14 @@ def instances_of(session: Session, rows: Sequence[InstanceRow]) -> tuple[Instanc
 def of_job(session: Session, job: JobRow) -> tuple[Instance, ...]:
     """The machines that a job ran on or waits for; what each cost is what it cost for this job."""
     store, now = session.store, time.time()
-    intervals = [each for each in store.instances.intervals() if each.job == job.id]
+    every = store.instances.intervals()
+    intervals = [each for each in every if each.job == job.id]
     ids = {each.instance for each in intervals} | {row.id for row in store.instances.of_job(job.id)}
     rows = [row for row in store.instances.all(live=False) if row.id in ids]
     return tuple(
         replace(
             instance_of(row, [each for each in intervals if each.instance == row.id], now),
+            usd_per_hour=rate_of(row, [each for each in every if each.instance == row.id]),
             **(_eta(session, job, now) if row.live and row.job == job.id else {}),
         )
         for row in rows

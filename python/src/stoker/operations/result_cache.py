@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # What of a spec decides what comes out; where it runs, how long it may take and what is read of its log does not.
 _FIELDS = (
     "argv", "script", "interpreter", "env", "secret_env", "workdir", "container", "user", "sandbox", "agent", "gpus",
+    "environment",
 )  # fmt: skip
 _MOST = 20
 

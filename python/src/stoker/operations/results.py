@@ -3,7 +3,8 @@
 The job's row keeps, as `results`: `paths` (none: all that differs), `local` and `host` (the folder here, on the machine
 that submitted it), `remote` (the folder on the node; None: the attempt's own copy of a snapshot), `asked` (they are to
 be fetched), and what came of that: `done_at`, `tried_at`, `problem`, `files`, `bytes`, and `mark`: how the files lay
-here then (see `mark_of`; None: paths were not named, or not all is here as it was on the node).
+here then (see `mark_of`; None: paths were not named, or not all is here as it was on the node); `lost`: their machine
+is gone for good.
 """
 
 from __future__ import annotations
@@ -222,7 +223,7 @@ def results_of(row: JobRow, node: NodeRow | None) -> Results | None:
 def command(row: JobRow, node: NodeRow | None) -> str | None:
     """The very command that fetches the results of a job; None: it was on no node, or its folder is not known."""
     results, remote = row.results, remote_folder(row, node)
-    if results is None or remote is None or row.node is None:
+    if results is None or remote is None or row.node is None or results.get("lost"):
         return None
     return command_of(row.node, results["paths"], remote, results["local"])
 

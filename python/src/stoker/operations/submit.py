@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from stoker.errors import UsageError
-from stoker.operations import agent_options, datasets, files, rented_pools, result_cache, results, selection
+from stoker.operations import (
+    agent_options,
+    datasets,
+    environments,
+    files,
+    rented_pools,
+    result_cache,
+    results,
+    selection,
+)
 from stoker.operations.find import job_row
 from stoker.operations.options import JobOptions, Named, RunOptions, named_job, names_only, one_command
 from stoker.operations.registry import Command, Short, operation
@@ -61,7 +70,11 @@ def prepared(session: Session, named: Named, options: RunOptions) -> Named:
         session, named.spec, named.on, snapshot=snapshot, sync=options.get("sync", False), pull=pull,
         auto_pull=options.get("auto_pull", False) or goes, project=options.get("project"),
     )  # fmt: skip
-    if options.get("environment"):
+    if options.get("environment") and spec.get("snapshot"):
+        # Its files come with it: the node installs what they say when it has them.
+        environments.refuse_nothing(session, spec)
+        spec = {**spec, "environment": True}
+    elif options.get("environment"):
         spec = {**spec, "env": _activated(session, spec, named.on)}
     wants = named.wants
     if dataset := options.get("dataset"):
@@ -161,7 +174,7 @@ def completed(session: Session, named: Named) -> tuple[dict[str, Any], str | Non
         "grace_s": settings.grace_s,
         "log_patterns": patterns,
         **given,
-        **rented_pools.of_pool(pool, given),
+        **rented_pools.of_pool(session, pool, given),
         "workdir": _workdir(given, _chosen(session, target)),
         "secret_env": _secrets(session, given.get("secret_env") or (), target),
         "metrics": _metrics(session, given.get("metrics") or ()),
@@ -332,13 +345,9 @@ def _activated(session: Session, named: Mapping[str, Any], on: str | None) -> di
 
     Raises StokerError when that failed: nothing is submitted then.
     """
-    from stoker.operations import environments
-
     nodes = _chosen(session, on if on is not None else session.config.defaults.on)
     if len(nodes) != 1:
         raise UsageError(f"--environment needs one node, and {len(nodes)} are meant", next_step="name it with --on")
-    if named.get("snapshot"):
-        raise UsageError("--environment needs the project's files on the node before", next_step="--sync")
     folder = _workdir(named, nodes)
     if folder is None:
         raise UsageError("--environment needs the project's folder on the node", next_step="--sync, or --workdir proj")

@@ -13,7 +13,7 @@ from stoker.operations.rented_values import InstanceChange, Reaped, instances_of
 from stoker.operations.session import Session
 from stoker.operations.values import Problem
 from stoker.operations.vast import pool_named, seen_by, strangers
-from stoker.rented import lifecycle
+from stoker.rented import changes
 
 if TYPE_CHECKING:
     from stoker.operations.rented_needs import Ends
@@ -107,7 +107,7 @@ def start(session: Session, *machines: str) -> InstanceChange:
     found, problems = provider(), list[Problem]()
     for row in rows:
         if row.phase == "stopped":
-            held = session.store.instances.change(row, lifecycle.wished(row)) or row
+            held = session.store.instances.change(row, changes.wished()) or row
             problems += Turn(session, None, time.time, {}).begin(found, held)
     after = [session.store.instances.get(row.id) or row for row in rows]
     told = [f"{_name(row)}: {row.phase}" for row in after]
@@ -152,21 +152,34 @@ def _ended(
     goal = ("stopped", "gone", "failed") if how == "stop" else ("gone", "failed")
     for row in rows:
         if row.phase == "stopped" and how == "stop":
-            session.store.instances.change(row, lifecycle.fulfilled(row))  # it is not started again
+            session.store.instances.change(row, changes.fulfilled(row))  # it is not started again
     left = [row for row in rows if row.phase not in goal]
     if not left:
         told = [f"{_name(row)} is {row.phase} already" for row in rows] or ["there is no rented machine"]
         return _change(session, rows, told, False)
     ends: Ends = {row.id: how for row in left}
-    for row in left if how == "stop" else ():
-        session.store.instances.change(row, lifecycle.unwanted(row))
-    _, problems = _until(session, provider(), [row.id for row in left], lambda row: row.phase in goal, within, ends)
+    found = provider()
+    for row in left:
+        if _own(found, row):
+            session.store.instances.change(row, changes.unwanted(how))  # also when nobody waits for it here any more
+    _, problems = _until(session, found, [row.id for row in left], lambda row: row.phase in goal, within, ends)
     after = [session.store.instances.get(row.id) or row for row in rows]
     missed = [row for row in after if row.phase not in goal]
     late = tuple(Problem(row.node, f"{_name(row)} is {row.phase}, not yet {how}{'p' if how == 'stop' else ''}ed: "
                          f"{row.evidence or 'no reason given'}", "stoker vast list") for row in missed)  # fmt: skip
     return _change(session, after, [f"{_name(row)}: {row.phase}; {row.evidence}" for row in after], True,
                    (*late, *problems) if missed else ())  # fmt: skip
+
+
+def _own(found: Provider, row: InstanceRow) -> bool:
+    """Whether this key may end it; where nobody can say that now, whoever can carries the wish out."""
+    from stoker.operations.rented_look import Look
+    from stoker.operations.rented_provider import ProviderError
+
+    try:
+        return Look(time.time(), account=found.account()).mine(row)
+    except ProviderError:
+        return True
 
 
 def _until(

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from stoker.pool_settings import Pool
 from stoker.rented import bids
+from stoker.rented.changes import FETCH, START, by_hand, end_by_hand
 from stoker.rented.provided import BROKEN, Seen, observed, settled
 from stoker.store.instance_rows import InstanceRow
 
-__all__ = ["PATIENCE_S", "RETRY_S", "Seen", "Step", "Use", "asking", "by_hand", "created", "demand", "destroying",
-           "due", "fulfilled", "looked", "lost_for", "next_step", "not_started", "observed", "probed", "provisioned",
-           "pulled", "refused", "released", "settled", "starting", "stopping", "to_stop", "unwanted",
-           "wished"]  # fmt: skip
+__all__ = ["FETCH", "PATIENCE_S", "RETRY_S", "START", "Seen", "Step", "Use", "by_hand", "demand", "due", "end_by_hand",
+           "lost_for", "never_began", "next_step", "observed", "settled"]  # fmt: skip
 
 Do = Literal[
     "create", "reconcile", "wait", "probe", "provision", "use", "pull", "stop", "start", "rebid", "destroy", "confirm",
@@ -33,12 +32,10 @@ UNUSED_S = 120.0
 # How long results are fetched from a machine before it is ended without them.
 PULL_S = 1800.0
 _OVER = "its job is over"
-# How the reason of a machine begins that somebody rented, or started, by hand.
-BY_HAND = "by hand: "
-# How it begins where somebody wants it stopped: also a dispatcher that tends it meanwhile stops it then.
-TO_STOP = "to be stopped: "
 # What is the matter with a machine when its job has to go elsewhere.
 LOSSES = (*BROKEN, "stopped", "outbid", "taken", "gone")
+# What is wrong with one that the provider shows well: it took no job in time, or took them and none was begun on it.
+LATE, UNUSED = "late", "unused"
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,9 @@ class Step:
 
     `create` and all that follows are the words of the module `stoker.rented`: `reconcile` looks for the label,
     `confirm` asks for the instance by its number, `pull` lets what runs there write a checkpoint and end (`drain`),
-    then fetches. `use`: jobs may run on it. `alert`: nothing can be done but to tell. `none`: it is over.
+    then fetches. `use`: jobs may run on it. `alert`: nothing can be done but to tell. `none`: it is over. `problem`:
+    what is wrong with one that is destroyed, where the provider does not say it. `wish`: FETCH, where its results are
+    tried to be fetched once more, or were.
     """
 
     do: Do
@@ -55,6 +54,8 @@ class Step:
     alert: str | None = None
     drain: bool = False
     price: float | None = None
+    problem: str | None = None
+    wish: str | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _next(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool | None, now:
     if row.phase == "stopping":
         return _stopping(row, now)
     if row.problem in BROKEN:
-        return _broken(row, use, now)
+        return _broken(row, use, pool, now)
     if row.phase in ("loading", "reachable"):
         return _booting(row, seen, use, pool, now)
     return _ready(row, use, pool, now)
@@ -135,120 +136,14 @@ def demand(pool: Pool, rows: Iterable[InstanceRow], waiting: int) -> int:
     return max(0, min(missing, pool.max - len(live)))
 
 
+def never_began(row: InstanceRow) -> bool:
+    """Whether an instance that is over was of no use to its job, and that was no fault of this job."""
+    return row.problem in (LATE, UNUSED) or (row.ready_at is None and row.problem in LOSSES)
+
+
 def lost_for(rows: Iterable[InstanceRow]) -> int:
     """How many machines a job has lost: it gets no more than its pool's `max_respawns` others."""
     return sum(1 for row in rows if row.problem in LOSSES)
-
-
-# ---- what is written down around each step ----
-
-
-def asking(now: float) -> Mapping[str, Any]:
-    """Written before a create leaves: from here on it may be there."""
-    return {"phase": "asked", "asked_at": now, "booted_at": now}
-
-
-def created(provider_id: int) -> Mapping[str, Any]:
-    """The provider answered a create with its number."""
-    return {"phase": "loading", "provider_id": provider_id, "evidence": f"created as {provider_id}"}
-
-
-def refused(row: InstanceRow, why: str, now: float, provider_id: int | None = None) -> Mapping[str, Any]:
-    """The provider refused a create, in so many words. Where it made an instance all the same, that one is to go."""
-    if provider_id is not None:
-        return {"phase": "destroying", "provider_id": provider_id, "problem": "refused", "evidence": why}
-    if row.phase == "asked" or row.phase == "intended":
-        return {"phase": "failed", "problem": "refused", "evidence": why, "ended_at": now}
-    return {"problem": "refused", "evidence": why}
-
-
-def probed(host_key: str) -> Mapping[str, Any]:
-    """Its ssh answered with this key."""
-    return {"phase": "reachable", "host_key": host_key, "evidence": "ssh answered"}
-
-
-def provisioned(row: InstanceRow, node: str, now: float) -> Mapping[str, Any]:
-    """It takes jobs as `node`."""
-    return {"phase": "ready", "node": node, "ready_at": row.ready_at or now, "idle_since": now, "problem": None,
-            **fulfilled(row)}  # fmt: skip
-
-
-def by_hand(row: InstanceRow) -> bool:
-    """Whether somebody wants it though no job waits for it: until it was ready, or is stopped again."""
-    return (row.why or "").startswith(BY_HAND)
-
-
-def to_stop(row: InstanceRow) -> bool:
-    """Whether somebody wants it stopped, whatever waits for it: until it stops."""
-    return (row.why or "").startswith(TO_STOP)
-
-
-def wished(row: InstanceRow) -> Mapping[str, Any]:
-    """Somebody starts it by hand."""
-    return {"why": f"{BY_HAND}{_plain(row)}"}
-
-
-def unwanted(row: InstanceRow) -> Mapping[str, Any]:
-    """Somebody stops it by hand."""
-    return {"why": f"{TO_STOP}{_plain(row)}"}
-
-
-def fulfilled(row: InstanceRow) -> Mapping[str, Any]:
-    """Nobody wants it, or wants it stopped, by hand any more."""
-    return {"why": _plain(row)} if by_hand(row) or to_stop(row) else {}
-
-
-def _plain(row: InstanceRow) -> str:
-    return (row.why or "").removeprefix(BY_HAND).removeprefix(TO_STOP)
-
-
-def looked(row: InstanceRow, use: Use, now: float) -> Mapping[str, Any]:
-    """Since when it has no job: kept right at each look."""
-    if use.busy or row.phase != "ready":
-        return {} if row.idle_since is None else {"idle_since": None}
-    return {"idle_since": now} if row.idle_since is None else {}
-
-
-def pulled(row: InstanceRow) -> Mapping[str, Any]:
-    """Results are being fetched from it; no job begins there."""
-    return {} if row.phase == "pulling" else {"phase": "pulling"}
-
-
-def stopping(row: InstanceRow) -> Mapping[str, Any]:
-    """Written before a stop leaves: nobody wants it by hand any more."""
-    return {"phase": "stopping", **fulfilled(row)}
-
-
-def starting(now: float) -> Mapping[str, Any]:
-    """Written before a start leaves; its address will be another."""
-    return {"phase": "loading", "booted_at": now, "host": None, "port": None}
-
-
-def not_started(before: InstanceRow, why: str, now: float) -> Mapping[str, Any]:
-    """The provider did not take a start: it is stopped as it was `before`, its disk is there, and it is asked again.
-
-    Where it was carried out all the same, the next look shows that.
-    """
-    back = {"phase": before.phase, "phase_since": before.phase_since, "host": before.host, "port": before.port}
-    return {**back, "booted_at": before.booted_at, "problem": "refused", "problem_since": now, "evidence": why}
-
-
-def destroying(row: InstanceRow, now: float, problem: str | None = None) -> Mapping[str, Any]:
-    """Written before a destroy leaves; `problem`: what was wrong with it, where the provider did not say it.
-
-    What was never asked for is over at once; what has no number yet is destroyed as soon as it has one.
-    """
-    if row.phase == "intended":
-        return {"phase": "failed", "evidence": "it was not asked for", "ended_at": now}
-    wrong = {} if problem is None or row.problem is not None else {"problem": problem}
-    if row.provider_id is None:
-        return {"destroy_asked_at": now, **wrong}
-    return {"phase": "destroying", "destroy_asked_at": now, **wrong}
-
-
-def released(row: InstanceRow) -> Mapping[str, Any]:
-    """Its job is over: it is held for nobody."""
-    return {} if row.job is None else {"job": None}
 
 
 # ---- the rules, one for each part of its way ----
@@ -310,7 +205,7 @@ def _finish(row: InstanceRow, how: Literal["stop", "destroy"], why: str, now: fl
     alert = f"results on {row.node or row.label} were not fetched" if lost else None
     if how == "stop" and row.phase == "stopping":
         return _stopping(row, now)
-    return Step(how, why, alert)
+    return Step(how, why, alert, wish=FETCH if lost and how == "stop" else None)
 
 
 def _stopping(row: InstanceRow, now: float) -> Step:
@@ -328,8 +223,7 @@ def _stopped(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool | None, n
         return _finish(row, "destroy", ending[1], now, lost=use.unpulled)
     if row.ready_at is None and row.kind != "bid":
         return Step("destroy", f"it was {row.problem or 'stopped'} before it took a job")
-    kept_s = now - row.phase_since
-    keep_s = pool.stop_keep_s if pool is not None else 0.0
+    keep_s = _keep_s(row, pool)
     if ending is None and pool is not None and row.kind == "bid" and row.problem in ("outbid", "stopped"):
         if use.busy or use.wanted or use.unpulled:
             return _bid(row, seen, use, pool, now)
@@ -339,14 +233,31 @@ def _stopped(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool | None, n
             alert = f"{row.node or row.label}: the provider does not start it: {row.evidence or 'no reason given'}"
             if since < RETRY_S:
                 return Step("wait", f"the provider refused to start it {since:.0f} s ago", alert)
-            return Step("start", "it is asked once more to start it", alert)
+            return Step("start", "it is asked once more to start it", alert, wish=None if use.wanted else FETCH)
+        if row.problem != "taken" and use.wanted:
+            return Step("start", "a job waits for it")
+        if row.problem == "exited" or (row.problem != "taken" and row.wish != FETCH):
+            return Step("start", "results lie on it", wish=FETCH)
         if row.problem != "taken":
-            return Step("start", "a job waits for it" if use.wanted else "results lie on it", None)
+            return _kept(row, use, keep_s, now)
         why = f"its GPUs are somebody else's since {now - (row.problem_since or now):.0f} s"
         return _finish(row, "destroy", why, now, lost=use.unpulled)
+    return _kept(row, use, keep_s, now)
+
+
+def _keep_s(row: InstanceRow, pool: Pool | None) -> float:
+    """How long its disk is kept: one that nobody here stopped, only where its pool keeps such ones."""
+    if pool is None:
+        return 0.0
+    return pool.stop_keep_s if row.problem is None or pool.after == "stop" else min(pool.idle_s, pool.stop_keep_s)
+
+
+def _kept(row: InstanceRow, use: Use, keep_s: float, now: float) -> Step:
+    kept_s = now - row.phase_since
     if kept_s >= keep_s:
         return _finish(row, "destroy", f"it is stopped for {kept_s:.0f} s", now, lost=use.unpulled)
-    return Step("wait", f"it is stopped, and kept for {keep_s - kept_s:.0f} s more")
+    alert = f"results on {row.node or row.label} were not fetched" if use.unpulled else None
+    return Step("wait", f"it is stopped, and kept for {keep_s - kept_s:.0f} s more", alert)
 
 
 def _bid(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool, now: float) -> Step:
@@ -358,13 +269,16 @@ def _bid(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool, now: float) 
     return _finish(row, "destroy", chosen.why, now, lost=use.unpulled)
 
 
-def _broken(row: InstanceRow, use: Use, now: float) -> Step:
+def _broken(row: InstanceRow, use: Use, pool: Pool, now: float) -> Step:
     """The provider shows it in a state in which no job runs: waited for where it may come back, else ended."""
     since = now - (row.problem_since or now)
     patience = PATIENCE_S.get(row.problem or "", 0.0)
     what = f"the provider says it is {row.problem} since {since:.0f} s: {row.evidence or 'no reason given'}"
     if row.problem == "absent":
         return Step("confirm", what, f"{row.label}: {what}" if since > ALERT_S else None)
+    if row.problem == "exited" and use.unpulled and pool.fetch_after_exit and row.ready_at and row.wish != FETCH:
+        # It is meant to run: only one that was stopped can be started.
+        return Step("stop", f"{what}; it is stopped, and started once more for the results on it", wish=FETCH)
     if since < patience:
         return Step("wait", f"{what}; given up after {patience:.0f} s")
     return _finish(row, "destroy", what, now, lost=use.unpulled)
@@ -376,7 +290,7 @@ def _booting(row: InstanceRow, seen: Seen | None, use: Use, pool: Pool, now: flo
         return _finish(row, "destroy", f"it could not be made ready: {use.trouble}", now, lost=use.unpulled)
     if waited > pool.boot_timeout_s:
         why = f"it took no job within {pool.boot_timeout_s:.0f} s: {row.evidence or 'no reason given'}"
-        return _finish(row, "destroy", why, now, lost=use.unpulled)
+        return replace(_finish(row, "destroy", why, now, lost=use.unpulled), problem=LATE)
     if not use.wanted and not use.busy and not use.unpulled:
         return Step("destroy", "nothing waits for it any more")
     if row.phase == "reachable":
@@ -401,7 +315,7 @@ def _ready(row: InstanceRow, use: Use, pool: Pool, now: float) -> Step:
     if use.wanted and row.job is not None and idle >= max(pool.idle_s, UNUSED_S):
         # No round starts it there, whatever the reason: it is not paid for until its time to live.
         why = f"{row.job} waits for it since {idle:.0f} s, and was not started on it"
-        return Step("destroy", why, f"{row.node or row.label}: {why}")
+        return Step("destroy", why, f"{row.node or row.label}: {why}", problem=UNUSED)
     if use.wanted:
         return Step("use", "jobs wait for it")
     if idle >= pool.idle_s:

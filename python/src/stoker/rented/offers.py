@@ -13,6 +13,7 @@ from typing import Any
 
 from stoker.pool_settings import Pool
 from stoker.rented import bids
+from stoker.rented.figures import amount
 from stoker.store.instance_rows import InstanceRow, MarkRow
 
 Offer = Mapping[str, Any]
@@ -137,11 +138,11 @@ def why_none(offers: Sequence[Offer], pool: Pool, exclude: Collection[int] = ())
 def rates_of(offer: Offer, pool: Pool) -> tuple[float, float] | None:
     """What it would charge for GPU and disk, in dollars per hour; None: not known, or no bid within the cap wins."""
     disk = _disk_rate(offer, pool)
-    total = _number(offer.get("dph_total"))
+    total = amount(offer.get("dph_total"))
     if disk is None:
         return None
     if pool.kind == "bid":
-        least = _number(offer.get("min_bid"))
+        least = amount(offer.get("min_bid"))
         price = bids.first(pool, least, disk) if least is not None else None
         return None if price is None else (price, disk)
     return None if total is None else (max(0.0, total - disk), disk)
@@ -180,7 +181,7 @@ def _losses_per_h(offer: Offer, mark: MarkRow, pool: Pool) -> float:
 
 def _stage_s(offer: Offer, pool: Pool) -> float:
     """How long code and data take to get there, at the speed that is on offer."""
-    speed = _number(offer.get("inet_down")) or 0.0
+    speed = amount(offer.get("inet_down")) or 0.0
     sent = (pool.code_gb + pool.data_gb) * 8000
     return sent / speed if speed > 0 else (0.0 if sent == 0 else pool.boot_timeout_s)
 
@@ -188,7 +189,7 @@ def _stage_s(offer: Offer, pool: Pool) -> float:
 def _traffic(offer: Offer, pool: Pool, run_s: float, losses: float) -> float:
     down = (pool.code_gb + pool.data_gb + pool.checkpoint_gb * losses) * (1 + losses)
     up = pool.checkpoint_gb * max(1.0, run_s / pool.checkpoint_s)
-    return down * (_number(offer.get("inet_down_cost")) or 0.0) + up * (_number(offer.get("inet_up_cost")) or 0.0)
+    return down * (amount(offer.get("inet_down_cost")) or 0.0) + up * (amount(offer.get("inet_up_cost")) or 0.0)
 
 
 def _why(
@@ -209,21 +210,21 @@ def _why(
 
 
 def _limits(offer: Offer, pool: Pool) -> Iterable[tuple[float | None, float | None, str]]:
-    yield _number(offer.get("gpu_ram")), _mb(pool.gpu_memory_gb), "{:,.0f} MB of GPU memory"
-    yield _number(offer.get("cpu_ram")), _mb(pool.memory_gb), "{:,.0f} MB of memory"
-    yield _number(offer.get("cpu_cores_effective")), pool.cpu_cores, "{:g} CPU cores"
-    yield _number(offer.get("disk_space")), pool.disk_gb, "{:g} GB of disk"
-    yield _number(offer.get("cuda_max_good")), pool.cuda, "CUDA {:g}"
-    yield _number(offer.get("inet_down")), pool.min_inet_mbps, "{:g} Mbit/s to it"
-    yield _number(offer.get("inet_up")), pool.min_inet_mbps, "{:g} Mbit/s from it"
+    yield amount(offer.get("gpu_ram")), _mb(pool.gpu_memory_gb), "{:,.0f} MB of GPU memory"
+    yield amount(offer.get("cpu_ram")), _mb(pool.memory_gb), "{:,.0f} MB of memory"
+    yield amount(offer.get("cpu_cores_effective")), pool.cpu_cores, "{:g} CPU cores"
+    yield amount(offer.get("disk_space")), pool.disk_gb, "{:g} GB of disk"
+    yield amount(offer.get("cuda_max_good")), pool.cuda, "CUDA {:g}"
+    yield amount(offer.get("inet_down")), pool.min_inet_mbps, "{:g} Mbit/s to it"
+    yield amount(offer.get("inet_up")), pool.min_inet_mbps, "{:g} Mbit/s from it"
     yield _reliability(offer), pool.min_reliability, "reliability {:g}"
 
 
 def _disk_rate(offer: Offer, pool: Pool) -> float | None:
     search = offer.get("search")
-    told = _number(search.get("diskHour")) if isinstance(search, Mapping) else None
-    total, base = _number(offer.get("dph_total")), _number(offer.get("dph_base"))
-    month = _number(offer.get("storage_cost"))
+    told = amount(search.get("diskHour")) if isinstance(search, Mapping) else None
+    total, base = amount(offer.get("dph_total")), amount(offer.get("dph_base"))
+    month = amount(offer.get("storage_cost"))
     if told is not None:
         return told
     if total is not None and base is not None and total >= base:
@@ -232,8 +233,8 @@ def _disk_rate(offer: Offer, pool: Pool) -> float | None:
 
 
 def _reliability(offer: Offer) -> float | None:
-    found = _number(offer.get("reliability2"))
-    return found if found is not None else _number(offer.get("reliability"))
+    found = amount(offer.get("reliability2"))
+    return found if found is not None else amount(offer.get("reliability"))
 
 
 def _verified(offer: Offer) -> bool:
@@ -263,7 +264,3 @@ def _id(offer: Offer) -> int:
 
 def _mb(gb: float | None) -> float | None:
     return None if gb is None else gb * 1000
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

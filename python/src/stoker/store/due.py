@@ -64,14 +64,22 @@ class DueResults:
             statement = update(schema.jobs).where(*_own(job)).values(results_until=at + LEASE_S)
             return connection.execute(statement).rowcount == 1
 
-    def put(self, job: JobRow, results: Mapping[str, Any], due: bool, *, now: float | None = None) -> bool:
-        """Write down what came of fetching, and end the claim. False, and nothing written: it is another one's."""
+    def put(
+        self, job: JobRow, results: Mapping[str, Any], due: bool, *, lost: str | None = None, now: float | None = None,
+    ) -> bool:  # fmt: skip
+        """Write down what came of fetching, and end the claim. False, and nothing written: it is another one's.
+
+        `lost`: why they can never be fetched any more.
+        """
         at = time.time() if now is None else now
         with self._store.write() as transaction:
             values = {"results": results, "results_due": due, "results_until": None}
             if not transaction.change(update(schema.jobs).where(*_own(job)).values(**values)):
                 return False
-            if not due:
+            if lost is not None:
+                transaction.event("results.lost", at, job=job.id, attempt=job.attempt or None, node=job.node,
+                                  data={"reason": lost})  # fmt: skip
+            elif not due:
                 data = {"local": results.get("local"), "files": results.get("files"), "bytes": results.get("bytes")}
                 attempt = job.attempt or None
                 transaction.event("job.results", at, job=job.id, attempt=attempt, node=job.node, data=data)

@@ -29,7 +29,8 @@ class InstanceRow:
     `seen_at`: when the provider last listed it. `booted_at`: since when this start of it is waited for.
     `ended_at`: when the provider showed it gone, or it was proven never to have been. `replaces` is the intent that it
     stands in for. `epoch` is that of the dispatcher that changed it last. `account` is that of the provider which it is
-    of: only a key of that one shows it.
+    of: only a key of that one shows it. `wish` is what somebody wants of it by hand, whatever waits for it: to `start`,
+    until it takes jobs, or to `stop` or `destroy`, until that is so. `fetch`: it is there once more for its results.
     """
 
     id: str
@@ -69,6 +70,7 @@ class InstanceRow:
     replaces: str | None = None
     epoch: int | None = None
     account: int | None = None
+    wish: str | None = None
 
     @property
     def live(self) -> bool:

@@ -47,6 +47,7 @@ instances = Table(
     Column("replaces", String(63)),
     Column("epoch", BigInteger),
     Column("account", BigInteger),
+    Column("wish", String(8)),
     Index("instances_by_phase", "phase"),
     Index("instances_by_job", "job"),
 )

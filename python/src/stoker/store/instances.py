@@ -159,6 +159,13 @@ class Instances:
             transaction.change(insert(_intervals).values(**vars(new)))
         return True
 
+    def clock_set_back(self, now: float) -> None:
+        """Let no interval begin or end after `now`: the clock was ahead when that was written down."""
+        begun, over = _intervals.c.since > now, _intervals.c.until > now
+        with self._store.write() as transaction:
+            transaction.change(update(_intervals).where(over).values(until=now))
+            transaction.change(update(_intervals).where(begun).values(since=now))
+
     def put_transfer(self, instance: str, up_gb: float | None, down_gb: float | None) -> bool:
         """Note what was sent and received in the interval of now, in GB; None: not known. False: it has none."""
         with self._store.touch() as connection:

@@ -46,6 +46,7 @@ REVISIONS = (
     "0018",
     "0019",
     "0020",
+    "0021",
 )
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "stoker_version"
