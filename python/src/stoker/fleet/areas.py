@@ -1,26 +1,9 @@
-"""The Python API: `Fleet`, with a namespace for each area of operations, and `Job`, a handle on one job.
-
-    from stoker import Fleet
-
-    fleet = Fleet("inventory.yml")
-    job = fleet.jobs.run(["python", "train.py"], on="dgx", gpus=1)
-    job.wait()
-    print(job.state, job.exit_code, job.metrics["loss"].last)
-
-Every method is an operation of `stoker.operations`, without the session that the fleet holds: same names, same
-arguments, same answers as the command line. They raise `stoker.errors.StokerError`.
-"""
+"""The namespaces: one for each area of operations, with a typed method for each operation."""
 
 from __future__ import annotations
 
-import functools
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
-
-from stoker.errors import UsageError
+from stoker.fleet.bound import Namespace, bound, bound_job
+from stoker.fleet.job import Job
 from stoker.operations import (
     access,
     agents,
@@ -51,11 +34,8 @@ from stoker.operations import (
     nodes,
     notify,
     notify_listen,
-    plugin_loading,
     plugins,
-    policy,
     queue,
-    registry,
     runs,
     runs_figures,
     runs_init,
@@ -79,94 +59,12 @@ from stoker.operations import (
     threads,
     top,
     updates,
-    values,
     vast,
     vast_changes,
     vast_selftest,
     watch,
     workflows,
 )
-from stoker.operations.plugin_checks import PluginError
-from stoker.operations.session import Session
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-class bound(Generic[P, R]):  # noqa: N801  used like `property`
-    """A method of a namespace, made from an operation: its type is the operation's, without the session."""
-
-    def __init__(self, function: Callable[Concatenate[Session, P], R]) -> None:
-        self.function = function
-        self.__doc__ = function.__doc__
-
-    @overload
-    def __get__(self, namespace: None, owner: type) -> bound[P, R]: ...
-    @overload
-    def __get__(self, namespace: Namespace, owner: type) -> Callable[P, R]: ...
-    def __get__(self, namespace: Namespace | None, owner: type) -> bound[P, R] | Callable[P, R]:
-        if namespace is None:
-            return self
-        return _without_session(self.function, namespace._session)
-
-
-class bound_job(Generic[P]):  # noqa: N801
-    """The same for an operation that answers with a new job: the method returns its handle."""
-
-    def __init__(self, function: Callable[Concatenate[Session, P], values.Submitted]) -> None:
-        self.function = function
-        self.__doc__ = function.__doc__
-
-    @overload
-    def __get__(self, namespace: None, owner: type) -> bound_job[P]: ...
-    @overload
-    def __get__(self, namespace: Namespace, owner: type) -> Callable[P, Job]: ...
-    def __get__(self, namespace: Namespace | None, owner: type) -> bound_job[P] | Callable[P, Job]:
-        if namespace is None:
-            return self
-        session = namespace._session
-        submit_job = _without_session(self.function, session)
-
-        @functools.wraps(submit_job)
-        def call(*args: P.args, **kwargs: P.kwargs) -> Job:
-            return Job(session, submit_job(*args, **kwargs).job)
-
-        return call
-
-
-def _without_session(function: Callable[Concatenate[Session, P], R], session: Session) -> Callable[P, R]:
-    asked = registry.find(function)
-    signature = asked.signature()
-
-    @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        policy.refuse_off(session, asked)
-        # Shared options (Unpack) would take any word without a murmur.
-        given = signature.bind(*args, **kwargs).arguments
-        for name, given_value in given.items():
-            taken = signature.parameters[name]
-            for value in given_value if taken.kind is taken.VAR_POSITIONAL else (given_value,):
-                if taken.annotation is str and not isinstance(value, str | os.PathLike):
-                    raise UsageError(f"{name}: {value!r} is not a text")
-        return function(session, *args, **kwargs)
-
-    call.__signature__ = signature  # type: ignore[attr-defined]
-    return call
-
-
-class Namespace:
-    """One area of operations. Operations of plug-ins are found by name, too."""
-
-    area = ""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        for operation in registry.operations():
-            if operation.name == f"{self.area}.{name}":
-                return _without_session(operation.function, self._session)
-        raise AttributeError(f"there is no operation {self.area}.{name}")
 
 
 class Jobs(Namespace):
@@ -516,152 +414,3 @@ class Setup(Namespace):
 
     area = "setup"
     init = bound(setup.init)
-
-
-def _of_plugin(session: Session, name: str) -> Namespace:
-    """The namespace of a plugin."""
-    one = plugin_loading.load(session.config).installed.get(name)
-    if one is None:
-        raise AttributeError(f"there is no area and no plugin {name}")
-    if one.failed is not None:
-        raise PluginError(f"the plugin {name} ({one.package}) failed: {one.failed}", next_step="fleet.plugins.list()")
-    if not one.loaded:
-        raise PluginError(f"the plugin {name} is off", next_step=f"stoker.yml: plugins: {{{name}: {{enabled: true}}}}")
-    found = Namespace(session)
-    found.area = name
-    return found
-
-
-class Job:
-    """One job. What it says is what was last heard; `refresh` and `wait` ask."""
-
-    def __init__(self, session: Session, view: values.Job) -> None:
-        self._session = session
-        self.view = view
-
-    def __repr__(self) -> str:
-        return f"<Job {self.id} {self.state}>"
-
-    @property
-    def id(self) -> str:
-        """The id, unique in the store."""
-        return self.view.id
-
-    @property
-    def state(self) -> str:
-        """queued, starting, running, succeeded, failed, cancelled, lost or dead."""
-        return self.view.state
-
-    @property
-    def finished(self) -> bool:
-        """Whether it is over for good."""
-        return self.view.finished
-
-    @property
-    def exit_code(self) -> int | None:
-        """The command's exit code; None while it runs, or when a signal ended it."""
-        return self.view.exit_code
-
-    @property
-    def metrics(self) -> Mapping[str, values.Metric]:
-        """The numbers found in the log, by name."""
-        return self.view.metrics
-
-    def refresh(self, *, live: bool = True) -> Job:
-        """Ask the node (`live`), or read the store again; returns itself."""
-        self.view = jobs.get(self._session, self.id, live=live).job
-        return self
-
-    def wait(self, timeout: float | None = None) -> Job:
-        """Wait until it is over, at most `timeout` seconds (then TimeoutError: the job goes on); returns itself."""
-        ended = jobs.wait(self._session, self.id, timeout=timeout)
-        self.view = ended.job
-        if ended.timed_out:
-            raise TimeoutError(f"{self.id} is still {self.state} after {timeout} s")
-        return self
-
-    def stop(self, grace: float | None = None) -> Job:
-        """Stop it; returns itself."""
-        self.view = jobs.stop(self._session, self.id, grace=grace).stopped[0].job
-        return self
-
-    def retry(self, env: Mapping[str, str] | None = None) -> Job:
-        """Submit it again; the new job."""
-        return Job(self._session, submit.retry(self._session, self.id, env=env).job)
-
-    def logs(self) -> str:
-        """The whole log of the newest attempt as text."""
-        return logs.logs(self._session, self.id, all=True).text()
-
-    def follow(self) -> Iterator[bytes]:
-        """The log's bytes as they come, until the job is over."""
-        for piece in logs.logs(self._session, self.id, follow=True):
-            yield piece.data
-
-
-class Fleet:
-    """The machines of an inventory and the jobs on them. Opens what it needs when it needs it; `with` closes it.
-
-    `inventory`, `config`: what to use instead of what is found (see `stoker.config`). `store_url`: a database URL.
-    """
-
-    def __init__(
-        self, inventory: str | Path | None = None, *, store_url: str | None = None, config: str | Path | None = None
-    ) -> None:
-        self._session = Session(
-            Path(inventory) if inventory is not None else None,
-            store_url=store_url,
-            config_file=Path(config) if config is not None else None,
-        )
-        self.jobs = Jobs(self._session)
-        self.checkpoints = Checkpoints(self._session)
-        self.hub = Hub(self._session)
-        self.dead = Dead(self._session)
-        self.agents = Agents(self._session)
-        self.templates = Templates(self._session)
-        self.nodes = Nodes(self._session)
-        self.telemetry = Telemetry(self._session)
-        self.sync = Sync(self._session)
-        self.environments = Environments(self._session)
-        self.containers = Containers(self._session)
-        self.services = Services(self._session)
-        self.runs = Runs(self._session)
-        self.dispatch = Dispatch(self._session)
-        self.kubernetes = Kubernetes(self._session)
-        self.vast = Vast(self._session)
-        self.queue = Queue(self._session)
-        self.workflows = Workflows(self._session)
-        self.events = Events(self._session)
-        self.memory = Memory(self._session)
-        self.threads = Threads(self._session)
-        self.sessions = Sessions(self._session)
-        self.store = StoreFiles(self._session)
-        self.access = Access(self._session)
-        self.config = Settings(self._session)
-        self.notify = Notify(self._session)
-        self.inbox = Inbox(self._session)
-        self.plugins = Plugins(self._session)
-        self.skills = Skills(self._session)
-        self.updater = Updater(self._session)
-        self.setup = Setup(self._session)
-
-    def __getattr__(self, name: str) -> Namespace:
-        """The operations of a plugin that is not built in. Raises PluginError where it has failed or is off."""
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return _of_plugin(self._session, name)
-
-    def __enter__(self) -> Fleet:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the store."""
-        self._session.close()
-
-
-__all__: Sequence[str] = ["Fleet", "Job"]
