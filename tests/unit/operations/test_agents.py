@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from stoker.config import ConfigError
 from stoker.errors import StokerError, UsageError
+from stoker.marked import ConfigError
 from stoker.operations import agents, queue, submit, templates, workflows
 from stoker.operations.session import Session
 

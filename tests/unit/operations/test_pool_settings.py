@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stoker import config
+from stoker.config_check import validated
 from stoker.marked import ConfigError
 from stoker.operations import settings
 from stoker.operations.session import Session
@@ -31,7 +31,7 @@ budget: {per_job: 5, per_day: 20}
 
 
 def test_pools_and_budgets_are_read() -> None:
-    found = config.validated(GOOD, Path("stoker.yml"))
+    found = validated(GOOD, Path("stoker.yml"))
     assert found.budget == Budget(per_job=5.0, per_day=20.0)
     assert found.pools == {
         "cheap": Pool(
@@ -73,7 +73,7 @@ def test_a_wrong_setting_is_told_with_its_place(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as wrong:
-        config.validated(f"pools:\n  cheap:\n    image: a/b\n    {line}\n", tmp_path / "stoker.yml")
+        validated(f"pools:\n  cheap:\n    image: a/b\n    {line}\n", tmp_path / "stoker.yml")
     assert str(wrong.value).startswith(f"stoker.yml:{said}")
 
 

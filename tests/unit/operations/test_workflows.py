@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from played import PlayedNodes
 
-from stoker.config import ConfigError
 from stoker.dispatch.workflows import advance_workflows
 from stoker.errors import UsageError
+from stoker.marked import ConfigError
 from stoker.operations import clean, workflows
 from stoker.operations.session import Session
 

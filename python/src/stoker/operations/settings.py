@@ -9,6 +9,7 @@ from typing import Any
 
 from stoker import config as reading
 from stoker.config import Config
+from stoker.config_check import validated
 from stoker.config_edit import Loc, flat, key_of, parsed, parts_of, with_setting, without_setting
 from stoker.errors import NotFound, StokerError, UsageError
 from stoker.marked import dotted, line_of, loaded, shown_path
@@ -182,9 +183,9 @@ def _rewritten(file: Path, loc: Loc, value: Any, *, unset: bool) -> tuple[Config
     data = file.read_bytes().decode("utf-8")
     ends = "\r\n" if "\r\n" in data else "\n"
     text = data.replace("\r\n", "\n")
-    before = reading.validated(text, file)
+    before = validated(text, file)
     fresh = without_setting(text, loc) if unset else with_setting(text, loc, value)
-    after = reading.validated(fresh, file)
+    after = validated(fresh, file)
     if fresh != text:
         replace_file(file, fresh.replace("\n", ends).encode(), mode=file.stat().st_mode & 0o7777)
     return before, after
