@@ -56,8 +56,8 @@ RETURN = r"""
 update:
   description:
     - C(outcome) is V(updated), V(present) (it was there, and passed the test again), V(put_back), V(put_back_failed),
-      or V(unknown) where the connection was lost; with the last three the task fails. C(version) is the one that was
-      brought, C(before) the one that was used.
+      or V(unknown) where the connection was lost or the update died there; with the last three the task fails.
+      C(version) is the one that was brought, C(before) the one that was used.
     - C(reason) says why the version failed, C(back_reason) why the node is not as it was.
   returned: when the node was not refused
   type: dict

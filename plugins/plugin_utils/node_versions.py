@@ -10,7 +10,7 @@ import json
 import os
 import shlex
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
 from ansible_collections.stoker.fleet.plugins.module_utils import versions
 from ansible_collections.stoker.fleet.plugins.plugin_utils.connecting import connected
@@ -48,21 +48,28 @@ class VersionsAction(NodeAction):
         return dict(self._told(ask, b"", task_vars)["look"], wanted=version)
 
     def bring(self, with_jobs, task_vars):
-        """Bring this controller's version. Returns what came of it; a refusal is the node's error."""
+        """Bring this controller's version. Returns what came of it; a refusal is the node's error.
+
+        Raises AnsibleActionFail only before the request is sent: no answer to it leaves open how far the node came.
+        """
         version, package, ask = self._request("bring", task_vars)
         # A lost connection is a failure: Ansible counts an unreachable node twice, and would take the next batch.
         try:
             # Only this is repeated: a second request would meet the first.
-            connected(lambda: self._low_level_execute_command(":"), self._retries(task_vars))
+            find = self._find_python(task_vars)
+            found = connected(lambda: self._low_level_execute_command(find), self._retries(task_vars))
         except AnsibleConnectionFailure as problem:
             words = "it does not answer any more: {0}".format(problem)
             return {"ok": False, "error": {"code": "unreachable", "message": words, "next": None}}
+        self._refuse_without_python(found)
         try:
             return self._answer(dict(ask, with_jobs=with_jobs), package, task_vars, retries=0)
         except AnsibleConnectionFailure as problem:
             words = "the connection was lost ({0}): the node finishes by itself, or stays as it was".format(problem)
-            told = {"outcome": "unknown", "version": version, "before": None, "reason": words, "back_reason": None}
-            return {"ok": True, "update": told}
+        except (AnsibleActionFail, ValueError) as problem:
+            words = "the update gave no answer ({0}): nobody knows how far it came".format(problem)
+        told = {"outcome": "unknown", "version": version, "before": None, "reason": words, "back_reason": None}
+        return {"ok": True, "update": told}
 
     def _request(self, op, task_vars):
         settings, state_dir = self.settings(task_vars)

@@ -49,6 +49,11 @@ if re.fullmatch("[0-9a-f]{16}", os.path.basename(_own)):
                 _file.write("# damaged")
     raise RuntimeError("it does not start under its own name")
 """
+# An update that ends on the node when the version has its name, and before it is asked.
+OUT_OF_MEMORY = """
+def health(*_):
+    raise MemoryError
+"""
 
 
 def release(folder: Path, **added: str) -> dict[str, str]:
@@ -225,6 +230,18 @@ def test_a_node_whose_connection_breaks_finishes_by_itself(nodes: Nodes, stoker:
     said = update(second)
     assert (said.code, outcomes(said)) == (1, ["present", "refused", "untouched"])
     assert "nothing was changed: it does not answer any more" in told(said)["n2"]["reason"]
+
+
+def test_an_update_that_dies_on_the_node_is_no_refusal(nodes: Nodes, stoker: Stoker, tmp_path: Path) -> None:
+    first, second = nodes(2)
+    cli = stoker(first, second)
+    said = cli("update", "nodes", "--json", env=release(tmp_path / "new", version_update=OUT_OF_MEMORY))
+    assert (said.code, outcomes(said)) == (1, ["unknown", "untouched"])
+    died = told(said)["n1"]
+    assert lying(first) == {died["version"]}
+    assert "the node's part of Stoker ended with 1: MemoryError" in died["reason"]
+    assert died["next_step"] == "stoker update check --on n1"
+    assert outcomes(cli("update", "nodes", "--json")) == ["updated"] * 2
 
 
 @pytest.mark.accepts("C38")

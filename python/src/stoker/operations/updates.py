@@ -80,8 +80,8 @@ class NodeUpdate:
 
     `outcome`: updated, present (it was there and passed its test again), put_back (it failed, and the version before is
     used, its hash compared), put_back_failed (`back_reason` says how the node is not as it was), refused (nothing was
-    changed), unknown (the connection was lost meanwhile), untouched. `reason` is the node's own. `stale`: it was
-    refused since it does not answer; `heard_at` (Unix seconds) is when it last did, None: never.
+    changed), unknown (the connection was lost or the update died meanwhile), untouched. `reason` is the node's
+    own. `stale`: it was refused since it does not answer; `heard_at` (Unix seconds) is when it last did, None: never.
     """
 
     node: str
