@@ -88,13 +88,15 @@ class Place:
         sync(self.bin)
 
     def before(self, version, there):
-        """What is used while ``version`` is not; None where nothing that is whole lies there."""
+        """What is used while ``version`` is not; None where nothing there is whole and did not fail itself."""
         whole = [item["version"] for item in there if item["intact"] and item["version"] != version]
+        # One that failed may lie there still: a job that runs with it holds it.
+        sound = [name for name in whole if not self.kept(name)]
         kept = self.kept(version)
-        return kept["version"] if kept and kept["version"] in whole else (whole or [None])[0]
+        return kept["version"] if kept and kept["version"] in sound else (sound or [None])[0]
 
     def used(self, version, there):
-        """Which one is used here: this one where it is there and did not fail, else the newest whole one, or None."""
+        """Which one is used here: this one where it is there and did not fail, else what ``before`` says."""
         if version in [item["version"] for item in there] and not self.kept(version):
             return version
         return self.before(version, there)

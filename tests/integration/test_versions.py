@@ -106,6 +106,24 @@ def test_one_that_came_by_first_contact_is_tested_in_its_place(place: versions.P
     assert names(place) == sorted([VERSION, f"{version}.kept"])
 
 
+@pytest.mark.accepts("C40")
+def test_one_that_failed_and_is_held_by_a_job_is_not_the_version_before(place: versions.Place) -> None:
+    bring(place)
+    held, package = odd("raise SystemExit(3)")
+    zipfile.ZipFile(io.BytesIO(package)).extractall(place.folder(held))
+    job = subprocess.Popen([sys.executable, "-c", "input()", place.folder(held), "install", "-"], stdin=subprocess.PIPE)
+    try:
+        assert bring(place, held, package)["outcome"] == "put_back"
+        assert names(place) == sorted([VERSION, held, f"{held}.kept"])
+        third, package = odd("raise SystemExit(4)")
+        told = bring(place, third, package)
+        assert (told["outcome"], told["before"], told["back_reason"]) == ("put_back", VERSION, None)
+        seen = versions.look(place, third)
+        assert (seen["used"], seen["kept"]["version"], seen["ill"]) == (VERSION, VERSION, [])
+    finally:
+        job.communicate(b"\n")
+
+
 def test_one_that_fails_where_nothing_was_before_leaves_nothing(place: versions.Place) -> None:
     version, package = odd("raise SystemExit(3)")
     told = bring(place, version, package)
