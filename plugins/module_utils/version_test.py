@@ -48,9 +48,13 @@ def ask(place, folder, op, **fields):
     if not lines:
         said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
         raise FailedError("it ended with {0} and gave no answer: {1}".format(done.returncode, said[-1].strip()[:300]))
-    reply = json.loads(lines[-1][len(MARK) :])
-    if not reply.get("ok"):
-        raise FailedError(_last_line((reply.get("error") or {}).get("message")))
+    try:
+        reply = json.loads(lines[-1][len(MARK) :])
+        problem = None if reply.get("ok") else _last_line((reply.get("error") or {}).get("message"))
+    except _UNSOUND as unsound:
+        raise FailedError(_NOT_UNDERSTOOD.format(type(unsound).__name__, unsound)) from unsound
+    if problem is not None:
+        raise FailedError(problem)
     return reply
 
 

@@ -60,17 +60,19 @@ class Place:
     def kept(self, version):
         """{version, reason, at}: what is used in the place of ``version``, since that failed here; None: nothing is."""
         try:
-            with open(self.note(version), encoding="utf-8") as handle:
+            with open(self.note(version), encoding="utf-8", errors="replace") as handle:
                 name, _newline, rest = handle.read().partition("\n")
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             return None
         # As the shell of node_call has it: a version that is gone cannot be used.
         if not name or not os.path.isdir(self.folder(name)):
             return None
         try:
-            return dict(json.loads(rest), version=name)
-        except (ValueError, TypeError):
-            return {"version": name, "reason": None, "at": None}
+            noted = json.loads(rest)
+        except ValueError:
+            noted = None
+        noted = noted if isinstance(noted, dict) else {}
+        return {"version": name, "reason": noted.get("reason"), "at": noted.get("at")}
 
     def keep(self, before, version, reason):
         """From now on ``before`` is used in the place of ``version``."""

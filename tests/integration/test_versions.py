@@ -148,6 +148,25 @@ def test_what_an_update_that_was_killed_left_is_removed_by_the_next_one(place: v
     assert names(place) == [VERSION]
 
 
+@pytest.mark.parametrize("rest", [b"{}", b"[]", b"\xff\xfe", b""])
+def test_a_note_that_is_damaged_still_says_which_version_is_used(place: versions.Place, rest: bytes) -> None:
+    bring(place)
+    Path(place.note("0" * 16)).write_bytes(VERSION.encode() + b"\n" + rest)
+    seen = versions.look(place, "0" * 16)
+    assert (seen["used"], seen["kept"]) == (VERSION, {"version": VERSION, "reason": None, "at": None})
+
+
+@pytest.mark.accepts("C39")
+@pytest.mark.parametrize("says", ["no JSON", "no object"])
+def test_a_version_there_that_answers_wrongly_is_a_fault_of_the_node(place: versions.Place, says: str) -> None:
+    version, package = odd(ANSWERS[says])
+    zipfile.ZipFile(io.BytesIO(package)).extractall(place.folder(version))
+    (fault,) = versions.look(place, VERSION)["ill"]
+    assert fault.startswith(
+        f"the version that is used there, {version}, does not answer: its answer cannot be understood"
+    )
+
+
 def test_two_updates_at_once_are_one(place: versions.Place) -> None:
     os.makedirs(place.bin)
     with open(os.path.join(place.bin, ".update.lock"), "w") as lock:

@@ -133,7 +133,7 @@ def check(session: Session, *, on: str | None = None) -> UpdateCheck:
     why = {problem.node: problem.message for problem in problems}
     nodes = tuple(
         _side(name, told[name].res["node_side"]) if name in told and told[name].status == "ok"
-        else NodeSide(name, "unknown", None, None, None, (), (), None, (), why.get(name, "it gave no answer"))
+        else _unknown(name, why.get(name, "it gave no answer"))
         for name in names
     )  # fmt: skip
     package = str(vars(sys.modules["stoker"])["__version__"])  # of the code that runs, whatever is installed beside it
@@ -193,11 +193,23 @@ def _collection_version(*files: Any) -> str | None:
     return None
 
 
+def _unknown(node: str, why: str) -> NodeSide:
+    return NodeSide(node, "unknown", None, None, None, (), (), None, (), why)
+
+
 def _side(node: str, seen: Mapping[str, Any]) -> NodeSide:
+    """What the node told; unknown where that has another form than it should. The other nodes are shown."""
+    try:
+        return _told_side(node, seen)
+    except (LookupError, TypeError, ValueError, AttributeError) as problem:
+        return _unknown(node, f"its answer cannot be understood: {type(problem).__name__}: {problem}")
+
+
+def _told_side(node: str, seen: Mapping[str, Any]) -> NodeSide:
     wanted, used, kept = seen["wanted"], seen["used"], seen["kept"]
     use: Use = "kept" if kept else "current" if used == wanted else "none" if used is None else "other"
     lying = tuple(SideVersion(v["version"], v["brought_at"], v["intact"], tuple(v["jobs"])) for v in seen["versions"])
-    reason = (kept["reason"] or "it is not noted why") if kept else None
+    reason = (kept.get("reason") or "it is not noted why") if kept else None
     return NodeSide(
         node, use, wanted, used, reason, lying, tuple(seen["jobs"]), seen["python"], tuple(seen["ill"]), None
     )
