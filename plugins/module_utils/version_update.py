@@ -10,12 +10,19 @@ import fcntl
 import io
 import json
 import os
+import re
 import shutil
 import sys
+import time
 import zipfile
 
 from .version_test import MARK, FailedError, end, health, self_test
 from .versions import Place, RefusedError, digest, listed, look, processes, refuse, sync
+
+# What a first contact, or a note, that was cut off leaves (plugin_utils/node_call, Place.keep). None takes so many
+# seconds, and no lock says that none is under way.
+_CUT_OFF = re.compile(r"[0-9a-f]{16}(\.kept)?\.[0-9]+\.(tmp|old)\Z")
+_CUT_OFF_S = 3600.0
 
 
 def bring(place, version, package, with_jobs):
@@ -111,6 +118,19 @@ def _sweep(place):
         if name.startswith((".trial-", ".gone-", ".test-")):
             end(os.path.join(place.bin, name))
             shutil.rmtree(os.path.join(place.bin, name), ignore_errors=True)
+        elif _CUT_OFF.match(name):
+            _remove_old(os.path.join(place.bin, name))
+
+
+def _remove_old(path):
+    try:
+        if time.time() - os.stat(path).st_mtime < _CUT_OFF_S:
+            return
+        if not os.path.isdir(path):
+            os.unlink(path)
+    except FileNotFoundError:
+        return  # whoever was at it has come to the end
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def main(ask, package):

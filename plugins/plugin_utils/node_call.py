@@ -24,7 +24,7 @@ from ansible_collections.stoker.fleet.plugins.plugin_utils import bundle
 from ansible_collections.stoker.fleet.plugins.plugin_utils.connecting import connected
 
 MARK = "STOKER-REPLY "
-NO_PYTHON, NOT_PUSHED = 96, 97
+NO_PYTHON, NOT_PUSHED, KEPT = 96, 97, 98
 # What Python ends with when files of the node side are missing or cut.
 _CANNOT_RUN = (1, 2)
 _PYTHONS = (
@@ -33,26 +33,34 @@ _PYTHONS = (
 # Unpacks to a name of its own, on disk before it gets its own: a node never sees half a version, not even after a power
 # cut, and of two that push the first wins. One that does not work ("again") makes room.
 _UNPACK = """
-import io, os, shutil, sys, zipfile
+import contextlib, io, os, shutil, sys, zipfile
 target, again = sys.argv[1], sys.argv[2:] == ["again"]
 new, old = ["%s.%d.%s" % (target, os.getpid(), end) for end in ("tmp", "old")]
 os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
-zipfile.ZipFile(io.BytesIO(sys.stdin.buffer.read())).extractall(new)
-for folder, _, names in os.walk(new, topdown=False):
-    for path in [os.path.join(folder, name) for name in names] + [folder]:
-        fd = os.open(path, os.O_RDONLY)
-        os.fsync(fd)
-        os.close(fd)
-if again:
-    os.rename(target, old)
 try:
-    os.rename(new, target)
-except OSError:
-    shutil.rmtree(new, ignore_errors=True)
-    if not os.path.isdir(target):
-        raise
-shutil.rmtree(old, ignore_errors=True)
+    zipfile.ZipFile(io.BytesIO(sys.stdin.buffer.read())).extractall(new)
+    for folder, _, names in os.walk(new, topdown=False):
+        for path in [os.path.join(folder, name) for name in names] + [folder]:
+            fd = os.open(path, os.O_RDONLY)
+            os.fsync(fd)
+            os.close(fd)
+    if again:
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(target, old)
+    try:
+        os.rename(new, target)
+    except OSError:
+        if not os.path.isdir(target):
+            raise
+finally:
+    for folder in new, old:
+        shutil.rmtree(folder, ignore_errors=True)
 """
+# The folder that is used, $d: a version that failed there is not, its note names the one that is
+# (module_utils/versions.py).
+_FIND_USED = (
+    'd={0}; k=; [ ! -f "$d.kept" ] || read -r k <"$d.kept"; [ -z "$k" ] || [ ! -d "${{d%/*}}/$k" ] || d="${{d%/*}}/$k"'
+)
 
 # Field of a request: the host variable that sets it.
 _SETTINGS = {
@@ -93,7 +101,7 @@ class NodeAction(ActionBase):
             self._push(folder, task_vars, package)
             answer = self._run(folder, task_vars, payload, once)
         if answer["rc"] in _CANNOT_RUN and MARK not in answer["stdout"]:
-            self._push(folder, task_vars, package, "again")
+            self._push_again(folder, task_vars, package, answer)
             answer = self._run(folder, task_vars, payload, once)
         return self._reply(answer)
 
@@ -128,12 +136,9 @@ class NodeAction(ActionBase):
 
     def _run(self, folder, task_vars, payload, once=False):
         """The answer of the node side. ``once``: it must not happen twice, so only reaching the node is repeated."""
-        # A version that failed there is not used: its note names the one that is (module_utils/versions.py).
-        script = (
-            '{0}; d={1}; k=; [ ! -f "$d.kept" ] || read -r k <"$d.kept"; '
-            '[ -z "$k" ] || [ ! -d "${{d%/*}}/$k" ] || d="${{d%/*}}/$k"; '
-            '[ -d "$d" ] || exit {2}; exec "$p" -I -S "$d" ctl'
-        ).format(self._find_python(task_vars), _shell_path(folder), NOT_PUSHED)
+        script = '{0}; {1}; [ -d "$d" ] || exit {2}; exec "$p" -I -S "$d" ctl'.format(
+            self._find_python(task_vars), _FIND_USED.format(_shell_path(folder)), NOT_PUSHED
+        )
 
         def call():
             return self._low_level_execute_command(script, in_data=payload, encoding_errors="surrogateescape")
@@ -154,16 +159,28 @@ class NodeAction(ActionBase):
             raise _wrong(name, "{0} is {1!r}, not a whole number".format(name, _native(value)))
         return int(value)
 
-    def _push(self, folder, task_vars, package, how="new"):
-        script = '{0}; exec "$p" -I -S -c {1} {2} {3}'.format(
-            self._find_python(task_vars), shlex.quote(_UNPACK), _shell_path(folder), how
+    def _push_again(self, folder, task_vars, package, answer):
+        """Push what could not run (``answer``), but not where another version is used since this one failed there."""
+        path = _shell_path(folder)
+        only = '{0}; [ "$d" = {1} ] || exit {2}'.format(_FIND_USED.format(path), path, KEPT)
+        pushed = self._push(folder, task_vars, package, "again", only)
+        if pushed["rc"] == KEPT:
+            words = "{0} failed on this node, and the version that is used instead does not run: {1} (next: {2})"
+            step = "stoker update nodes --with-jobs"
+            raise AnsibleActionFail(words.format(folder, _last_line(answer), step))
+
+    def _push(self, folder, task_vars, package, how="new", only=":"):
+        """Put the version into ``folder``, unless ``only``, in the shell, ends with KEPT."""
+        script = '{0}; {1}; exec "$p" -I -S -c {2} {3} {4}'.format(
+            self._find_python(task_vars), only, shlex.quote(_UNPACK), _shell_path(folder), how
         )
         push = functools.partial(self._low_level_execute_command, script, in_data=package)
         answer = connected(push, self._retries(task_vars))
-        if answer["rc"] != 0:
+        if answer["rc"] not in (0, KEPT):
             words = (answer["stderr"] or answer["stdout"]).strip().splitlines() or ["exit {0}".format(answer["rc"])]
             self._refuse_without_python(answer)
             raise AnsibleActionFail("Stoker's node part could not be put into {0}: {1}".format(folder, words[-1]))
+        return answer
 
     def _find_python(self, task_vars):
         wanted = self._variable("ansible_python_interpreter", task_vars)
@@ -185,8 +202,8 @@ class NodeAction(ActionBase):
         lines = [line for line in answer["stdout"].splitlines() if line.startswith(MARK)]
         if lines:
             return json.loads(lines[-1][len(MARK) :])
-        words = (answer["stderr"] or answer["stdout"]).strip().splitlines() or ["it said nothing"]
-        raise AnsibleActionFail("the node's part of Stoker ended with {0}: {1}".format(answer["rc"], words[-1][:300]))
+        words = "the node's part of Stoker ended with {0}: {1}"
+        raise AnsibleActionFail(words.format(answer["rc"], _last_line(answer)))
 
     def secret_values(self, names, task_vars):
         """Values of secrets, from ``stoker_secrets`` (a vaulted variable) or the controller's environment.
@@ -250,6 +267,11 @@ def sentence(error):
     """A node's error as one sentence, with the next step where it names one."""
     text = error.get("message") or "the node refused without a reason"
     return "{0} (next: {1})".format(text, error["next"]) if error.get("next") else text
+
+
+def _last_line(answer):
+    words = (answer["stderr"] or answer["stdout"]).strip().splitlines() or ["it said nothing"]
+    return words[-1][:300]
 
 
 def _shell_path(path):

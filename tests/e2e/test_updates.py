@@ -168,6 +168,27 @@ def test_what_cannot_be_put_back_is_told_of_each_node(nodes: Nodes, stoker: Stok
     assert lying(two[1]) == {HERE, f"{told(said)['n2']['version']}.kept"}
 
 
+def test_a_version_that_is_kept_and_damaged_is_told_until_an_update(
+    nodes: Nodes, stoker: Stoker, tmp_path: Path
+) -> None:
+    (node,) = nodes(1)
+    cli = stoker(node)
+    new = release(tmp_path / "new", supervisor=BROKEN_SUPERVISOR)
+    assert cli("update", "nodes").code == 0
+    (node.home / "breaks").touch()
+    assert outcomes(cli("update", "nodes", "--json", env=new)) == ["put_back"]
+    (node.state_dir / "bin" / HERE / "__main__.py").unlink()
+    before = lying(node)
+    for _ in range(2):
+        said = cli("exec", "n1", "--", "true", env=new)
+        assert said.code != 0
+        assert "failed on this node, and the version that is used instead does not run" in said.out + said.err
+        assert lying(node) == before
+    (node.home / "breaks").unlink()
+    assert outcomes(cli("update", "nodes", "--json", env=new)) == ["updated"]
+    assert cli("exec", "n1", "--", "echo", "it answers", env=new).out == "it answers\n"
+
+
 @pytest.mark.accepts("C39")
 def test_one_node_that_is_not_ready_keeps_all_as_they_are(nodes: Nodes, stoker: Stoker, tmp_path: Path) -> None:
     four = nodes(4)

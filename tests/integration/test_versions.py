@@ -167,6 +167,17 @@ def test_a_version_there_that_answers_wrongly_is_a_fault_of_the_node(place: vers
     )
 
 
+def test_what_a_first_contact_that_was_cut_off_left_is_removed_once_it_is_old(place: versions.Place) -> None:
+    old, young = "0" * 16, "1" * 16
+    for name in (f"{old}.1.tmp", f"{old}.2.old", f"{young}.3.tmp"):
+        os.makedirs(os.path.join(place.bin, name, "stoker_node"))
+    Path(place.bin, f"{old}.kept.4.tmp").touch()
+    for path in Path(place.bin).glob(f"{old}.*"):
+        os.utime(path, (time.time() - 7200,) * 2)
+    assert bring(place)["outcome"] == "updated"
+    assert names(place) == sorted([VERSION, f"{young}.3.tmp"])
+
+
 def test_two_updates_at_once_are_one(place: versions.Place) -> None:
     os.makedirs(place.bin)
     with open(os.path.join(place.bin, ".update.lock"), "w") as lock:
