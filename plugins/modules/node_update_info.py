@@ -48,9 +48,11 @@ EXAMPLES = r"""
 RETURN = r"""
 node_side:
   description:
-    - C(wanted) is the version of this controller, C(used) the one that it uses on this node now, null where it would
-      have to bring it first. C(kept) says which version is used in the place of C(wanted), since when and why, where
-      that failed here; else it is null.
+    - C(wanted) is the version of this controller. C(used) is the same where it lies there and did not fail; else
+      the one before, which is C(kept) or the newest other one that is whole and did not fail itself. It is null where
+      there is none.
+    - C(kept) says which version is used in the place of C(wanted), since when and why, where that failed here; else it
+      is null.
     - C(versions) are those that lie there, the newest first. C(intact) says whether the files, hashed again, give
       the version's name; C(jobs) are those that run with it. C(brought_at) is in Unix seconds, by the node's clock.
     - C(jobs) are all that run; one whose version is not known, since its supervisor was killed, stands only here.

@@ -65,6 +65,9 @@ def report(value: UpdateReport, out: Out) -> None:
     elif value.exit_code:
         done = sum(node.outcome in ("updated", "present") for node in value.nodes)
         out.note(f"stopped: {done} of {len(value.nodes)} have it; those that are untouched are as they were")
+        if not value.dry_run and any(node.outcome == "untouched" for node in value.nodes):
+            out.note("until the next command, which brings them this version, untested")
+            out.note("  next: with dispatchers stopped, go back here first: pip install stoker==VERSION")
 
 
 def _stale(node: NodeUpdate) -> str:
