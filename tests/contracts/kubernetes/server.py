@@ -24,7 +24,7 @@ from .objects import VERSION, Object, checked, scale
 from .refusal import Refusal
 from .world import RESOURCES, World
 
-Fault = Literal["busy", "broken", "hang", "cut", "garbage", "drip", "expired", "conflict"]
+Fault = Literal["busy", "broken", "hang", "cut", "garbage", "drip", "expired", "conflict", "late"]
 HELD_AT_MOST_S = 120.0
 NOBODY = "system:anonymous"
 PATH = re.compile(
@@ -205,6 +205,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._meet(fault)
             answer = server.answer(self.command, self.path, self.headers, body, user)
             status, headers = 200, dict[str, str]()
+            if fault == "late":
+                # It was done; whoever is between the two did not wait for that.
+                raise Refusal(503, "no answer of the server in time", {"Retry-After": str(server.retry_after_s)})
         except Refusal as refusal:
             status, answer, headers = refusal.code, refusal.body, refusal.headers
         except Exception as problem:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 from stoker.errors import StokerError
@@ -199,7 +199,8 @@ class Cluster:
                 renewed = True
                 self.close()
                 self._connect()
-            elif waits is not None and waits.isdigit() and (status == 429 or status >= 500):
+            elif _is_seconds(waits) and (status == 429 or (status >= 500 and method == "GET")):
+                # Only 429 says that nothing came of it; what was perhaps written is not written once more here.
                 self._wait(float(waits), status)
             else:
                 raise self._problem(status, data, path)
@@ -269,6 +270,10 @@ class Cluster:
         words = {403: "it does not allow that", 404: "it has no such thing", 410: "its list ran out"}
         plain = words.get(status, "it answered an error")
         return kind(self.name, f"{plain} ({status}{f': {said}' if said else f' for {path}'})")
+
+
+def _is_seconds(text: str | None) -> TypeGuard[str]:
+    return text is not None and text.isascii() and text.isdecimal()
 
 
 def _message(data: bytes) -> str:

@@ -15,7 +15,7 @@ class KubeError(StokerError):
 
     def __init__(self, context: str, why: str, *, next_step: str | None = None) -> None:
         super().__init__(f"{context}: {why}", next_step=next_step)
-        self.why = why
+        self.context, self.why = context, why
 
 
 class Unusable(KubeError):
