@@ -193,6 +193,30 @@ def test_a_quantity_that_cannot_be_read_is_unknown(stoker: Stoker, cluster: Doub
     assert gpus(found(said)["gpu-2"])[MIG] == (4, 7, 7)
 
 
+def test_what_no_server_should_say_is_unknown(stoker: Stoker, cluster: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = cluster.world.listed
+
+    def odd(resource: str, *given: Any) -> Any:
+        answer = listed(resource, *given)
+        if resource == "nodes":
+            status = answer["items"][0]["status"]
+            status["allocatable"] = {**status["allocatable"], GPU: "1e999", "memory": "1e999"}
+            answer["items"][1]["status"]["conditions"] = ["x"]
+            answer["items"][1] |= {"spec": {"taints": ["x", 5]}}
+            answer["items"][2] |= {"status": 5}
+        return answer
+
+    monkeypatch.setattr(cluster.world, "listed", odd)
+    said = stoker("kube", "nodes", "--json")
+    assert said.code == 0, said.err
+    nodes = found(said)
+    assert gpus(nodes["gpu-1"]) == {GPU: (None, None, 8)}
+    assert nodes["gpu-1"]["unknown"] == f"quantities that cannot be read: memory, {GPU}"
+    assert (nodes["gpu-2"]["ready"], nodes["gpu-2"]["why"]) == (None, "it has no condition Ready")
+    # What may be had of it is not known, and no 0.
+    assert f"free on nodes that take pods: {GPU} ? of ?;" in stoker("kube", "nodes").out
+
+
 def test_what_does_not_lead_to_a_cluster(stoker: Stoker, cluster: Double, tmp_path: Path) -> None:
     said = stoker("kube", "nodes", "--context", "labb")
     assert said.code == 2

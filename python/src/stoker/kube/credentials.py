@@ -21,6 +21,7 @@ from typing import Any
 
 from stoker.kube.errors import Unusable
 from stoker.kube.kubeconfig import Context, Entry
+from stoker.kube.said import listed
 from stoker.redaction import redact
 
 EXEC_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
@@ -108,10 +109,13 @@ def _part(context: Context, entry: Entry, name: str) -> Path | bytes | None:
             raise Unusable(context.name, f"its {name}-data is no base64") from None
     if not (named := entry.said.get(name)):
         return None
-    path = entry.folder / Path(str(named)).expanduser()
-    if not path.is_file():
-        raise Unusable(context.name, f"its {name} {path} is not there")
-    return path
+    try:
+        path = entry.folder / Path(str(named)).expanduser()
+        if path.is_file():
+            return path
+    except (RuntimeError, ValueError):  # ~nobody, and what no file is called
+        path = Path(str(named))
+    raise Unusable(context.name, f"its {name} {path} is not there")
 
 
 def authority(context: Context) -> Path | bytes | None:
@@ -132,13 +136,18 @@ def _run_plugin(
         )
     # A bare name is looked for on the PATH, a relative path beside the kubeconfig.
     program = str(user.folder / command) if "/" in command else command
-    env = {**os.environ, "KUBERNETES_EXEC_INFO": json.dumps(_asked(context, plugin, str(version)))}
-    env |= {str(one["name"]): str(one.get("value", "")) for one in plugin.get("env") or () if one.get("name")}
-    argv = [program, *(str(word) for word in plugin.get("args") or ())]
+    env = {**os.environ, "KUBERNETES_EXEC_INFO": json.dumps(_asked(context, plugin, str(version)), default=str)}
+    args, more = plugin.get("args") or [], plugin.get("env") or []
+    if not isinstance(args, list) or not isinstance(more, list) or len(listed(more)) != len(more):
+        raise Unusable(
+            context.name, f"its exec plugin {command} has args that are no list, or env of no name and value"
+        )
+    env |= {str(one["name"]): str(one.get("value", "")) for one in listed(more) if one.get("name")}
+    argv = [program, *map(str, args)]
     output = _ran(context, command, argv, env, plugin.get("installHint"), deadline, stop)
     try:
         answer = json.loads(output)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Unusable(context.name, f"its exec plugin {command} said what is no JSON") from None
     status = answer.get("status") if isinstance(answer, dict) else None
     if not isinstance(status, dict) or answer.get("kind") != "ExecCredential" or answer.get("apiVersion") != version:
@@ -155,7 +164,7 @@ def _asked(context: Context, plugin: Mapping[str, Any], version: str) -> dict[st
         if trusted is not None:
             data = trusted.read_bytes() if isinstance(trusted, Path) else trusted
             cluster["certificate-authority-data"] = base64.b64encode(data).decode()
-        for one in said.get("extensions") or ():
+        for one in listed(said.get("extensions")):
             if one.get("name") == _EXTENSION:
                 cluster["config"] = one.get("extension")
         spec["cluster"] = cluster
@@ -172,9 +181,10 @@ def _ran(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True,
             errors="replace", start_new_session=True,
         )  # fmt: skip
-    except OSError as problem:
+    except (OSError, ValueError) as problem:
+        why = getattr(problem, "strerror", None) or "its args or env have characters that no program can be given"
         raise Unusable(
-            context.name, f"its exec plugin {command} cannot be run: {problem.strerror}",
+            context.name, f"its exec plugin {command} cannot be run: {why}",
             next_step=redact(str(hint))[:_MOST_WORDS] if hint else None,
         ) from None  # fmt: skip
     try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from stoker.kube.said import Said
+from stoker.kube.said import listed as _list
+from stoker.kube.said import mapped as _map
+
 Kind = Literal["deployment", "statefulset"]
-Said = Mapping[str, Any]
 # Reasons of one rollout that are shown, and how long one may be.
 _MOST = 5
 _MOST_WORDS = 300
@@ -138,14 +141,6 @@ def _worded(what: str, said: Said) -> str:
 
 def _uid(said: Said) -> str:
     return str(_map(said.get("metadata")).get("uid"))
-
-
-def _map(said: Any) -> Said:
-    return said if isinstance(said, Mapping) else {}
-
-
-def _list(said: Any) -> list[Said]:
-    return [one for one in said if isinstance(one, Mapping)] if isinstance(said, list) else []
 
 
 def _count(said: Any) -> int:
