@@ -266,6 +266,27 @@ def test_nothing_is_left_of_a_program_that_gives_nothing(stoker: Stoker, cluster
 
 
 @pytest.mark.accepts("C16")
+def test_a_program_that_leaves_something_behind_gave_its_token(stoker: Stoker, cluster: Double, tmp_path: Path) -> None:
+    pid, answer = tmp_path / "pid", tmp_path / "answer"
+    user, chatty = plugin(tmp_path, credential(token=cluster.token("dora"))), plugin(tmp_path, "")
+    program, talks = Path(user["exec"]["command"]), Path(chatty["exec"]["command"])
+    program.rename(answer)
+    program.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {pid}\n{answer}\n")
+    program.chmod(0o700)
+    talks.write_text("#!/bin/sh\nexec yes\n")
+    file = kubeconfig(tmp_path / "config", cluster.entry("leaves", user=user), cluster.entry("talks", user=chatty))
+    said = stoker("kube", "contexts", "--kubeconfig", str(file), "--json", "--timeout", "20s")
+    found = looks(said)
+    assert found["leaves"]["state"] == "reachable", said.out
+    assert [request.user for request in cluster.requests] == ["dora"]
+    assert found["talks"]["why"].endswith("says more than 1 MiB")
+    waited = time.monotonic() + 150
+    while runs(pid.read_text().strip()):
+        assert time.monotonic() < waited
+        time.sleep(0.1)
+
+
+@pytest.mark.accepts("C16")
 @pytest.mark.parametrize(
     ("fault", "state", "why"),
     [

@@ -143,6 +143,15 @@ def test_an_answer_that_is_none_is_no_list_of_nothing(stoker: Stoker, cluster: D
         assert gpus(found(said)["gpu-1"]) == {GPU: (None, 8, 8)}
 
 
+@pytest.mark.accepts("C19")
+@pytest.mark.parametrize("fault", ["slow", "continue"])
+def test_a_head_that_does_not_end_is_not_waited_for(stoker: Stoker, cluster: Double, fault: Any) -> None:
+    cluster.fault(fault, "/nodes")
+    said = stoker("kube", "nodes", "--timeout", "2s")
+    assert (said.code, said.out) == (1, "")
+    assert "stoker: lab: it does not answer in time" in said.err
+
+
 def test_a_busy_server_is_asked_again_when_it_says(stoker: Stoker, cluster: Double) -> None:
     cluster.fault("busy", "/pods", times=2)
     said = stoker("kube", "nodes", "--json")

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeGuard
@@ -28,6 +29,8 @@ PAGE = 500
 ONE_ASK_S = 30.0
 MOST_BYTES = 128 << 20
 _CHUNK = 1 << 18
+# What it gets beyond the deadline to say itself what it waited for.
+_GRACE_S = 0.25
 # How often a list is begun again whose pages ran out.
 _RESTARTS = 5
 _MOST_WORDS = 500
@@ -213,9 +216,8 @@ class Cluster:
         """The answer; asked again where the server says when (Retry-After), and once with new credentials."""
         renewed = False
         while True:
-            answer = self._sent(method, path, names, query, body)
-            status, data = answer.status, self._read(answer)
-            waits = answer.headers.get("Retry-After")
+            answer, data = self._in_time(method, path, names, query, body)
+            status, waits = answer.status, answer.headers.get("Retry-After")
             if 200 <= status <= 299:
                 return self._document(path, data)
             if status == 401 and self._renewable and not renewed:
@@ -227,6 +229,28 @@ class Cluster:
                 self._wait(float(waits), status)
             else:
                 raise self._problem(status, data, path)
+
+    def _in_time(
+        self, method: str, path: str, names: Mapping[str, str] | None, query: Query, body: dict[str, Any] | None
+    ) -> tuple[Any, bytes]:
+        """The answer and its body, by the deadline: one whose head comes byte by byte outlasts the limit of each read.
+
+        It is asked in a thread, which then is given up.
+        """
+        come: Future[tuple[Any, bytes]] = Future()
+
+        def ask() -> None:
+            try:
+                answer = self._sent(method, path, names, query, body)
+                come.set_result((answer, self._read(answer)))
+            except BaseException as problem:  # noqa: BLE001 - it is raised where it is waited for
+                come.set_exception(problem)
+
+        threading.Thread(target=ask, daemon=True).start()
+        try:
+            return come.result(max(0.0, self.deadline - time.monotonic()) + _GRACE_S)
+        except TimeoutError:
+            raise Unreachable(self.name, "it does not answer in time") from None
 
     def _sent(
         self, method: str, path: str, names: Mapping[str, str] | None, query: Query, body: dict[str, Any] | None
