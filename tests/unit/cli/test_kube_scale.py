@@ -109,6 +109,22 @@ def test_a_stateful_set_says_why_no_pod_can_be_made(stoker: Stoker, cluster: Dou
 
 
 @pytest.mark.accepts("C21")
+def test_a_stateful_set_is_ready_when_its_pods_are_of_the_newest_template(stoker: Stoker, cluster: Double) -> None:
+    held = cluster.world.get("statefulsets", "data", "db")
+    held["status"] |= {"currentRevision": "db-1", "updateRevision": "db-2"}
+    argv = ("kube", "scale", "sts/db", "--namespace", "data", "--replicas", "1", "--json", "--timeout")
+    value = stoker(*argv, "1s").json()["value"]
+    assert (value["outcome"], value["ready"], value["why"]) == ("timed_out", 1, ["pods of an older template are left"])
+    # Told to keep them, it is as it should be.
+    for strategy in ({"type": "OnDelete"}, {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}):
+        held["spec"]["updateStrategy"] = strategy
+        assert stoker(*argv, "150s").json()["value"]["outcome"] == "ready"
+    held["spec"]["updateStrategy"] = {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}
+    held["status"]["currentRevision"] = "db-2"
+    assert stoker(*argv, "150s").json()["value"]["outcome"] == "ready"
+
+
+@pytest.mark.accepts("C21")
 def test_what_is_wrong_with_others_is_no_reason(stoker: Stoker, cluster: Double) -> None:
     other = deployment("other", 1, namespace="research")
     cluster.fate("other", "image")

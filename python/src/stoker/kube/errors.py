@@ -8,7 +8,7 @@ from stoker.errors import StokerError
 class KubeError(StokerError):
     """A context could not be asked, or refused. The message begins with its name; `why` is the rest of it.
 
-    `passing`: it may well be otherwise in a moment.
+    `context` is that name. `passing`: it may well be otherwise in a moment.
     """
 
     passing = False
