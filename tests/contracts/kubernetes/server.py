@@ -24,7 +24,7 @@ from .objects import VERSION, Object, checked, scale
 from .refusal import Refusal
 from .world import RESOURCES, World
 
-Fault = Literal["busy", "broken", "hang", "cut", "garbage", "drip", "expired", "conflict"]
+Fault = Literal["busy", "broken", "hang", "cut", "garbage", "drip", "expired", "conflict", "late", "slow", "continue"]
 HELD_AT_MOST_S = 120.0
 NOBODY = "system:anonymous"
 PATH = re.compile(
@@ -205,6 +205,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._meet(fault)
             answer = server.answer(self.command, self.path, self.headers, body, user)
             status, headers = 200, dict[str, str]()
+            if fault == "late":
+                # It was done; whoever is between the two did not wait for that.
+                raise Refusal(503, "no answer of the server in time", {"Retry-After": str(server.retry_after_s)})
         except Refusal as refusal:
             status, answer, headers = refusal.code, refusal.body, refusal.headers
         except Exception as problem:
@@ -251,6 +254,10 @@ class _Handler(BaseHTTPRequestHandler):
                 )
 
     def _send(self, status: int, data: bytes, headers: Mapping[str, str], fault: Fault | None) -> None:
+        if fault == "slow":
+            self._dawdle([b"HTTP/1.1 100 Continue\r\nX-Slow: ", *[b"x"] * 60, b"\r\n\r\n"])
+        elif fault == "continue":
+            self._dawdle([b"HTTP/1.1 100 Continue\r\n\r\n"] * 60)
         data = b"<html>gateway</html>" if fault == "garbage" else data
         self.send_response(status)
         for name, text in {"Content-Type": "application/json", **headers, "Content-Length": str(len(data))}.items():
@@ -270,6 +277,13 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(0.2)
             return
         self.wfile.write(data)
+
+    def _dawdle(self, parts: list[bytes]) -> None:
+        """Half a minute before the answer, and never silent."""
+        for part in parts:
+            self.wfile.write(part)
+            if self.server_of.over.wait(0.5):
+                return
 
     def log_message(self, *_: Any) -> None:
         """Said nowhere: ``requests`` has it."""

@@ -10,8 +10,10 @@ import os
 import socket
 import stat
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,29 @@ def silent() -> Iterator[str]:
     """An address where connections are taken, and nobody ever says a word."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
         yield f"https://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture
+def plain() -> Iterator[tuple[str, list[str]]]:
+    """A server without TLS, or a proxy, that says its version; and what it was asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"gitVersion": "v1.2.3"}')
+
+        def log_message(self, *_: Any) -> None:
+            """Said nowhere."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", asked
+        server.shutdown()
+        thread.join()
 
 
 def looks(said: Said) -> dict[str, dict[str, Any]]:
@@ -241,6 +266,27 @@ def test_nothing_is_left_of_a_program_that_gives_nothing(stoker: Stoker, cluster
 
 
 @pytest.mark.accepts("C16")
+def test_a_program_that_leaves_something_behind_gave_its_token(stoker: Stoker, cluster: Double, tmp_path: Path) -> None:
+    pid, answer = tmp_path / "pid", tmp_path / "answer"
+    user, chatty = plugin(tmp_path, credential(token=cluster.token("dora"))), plugin(tmp_path, "")
+    program, talks = Path(user["exec"]["command"]), Path(chatty["exec"]["command"])
+    program.rename(answer)
+    program.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {pid}\n{answer}\n")
+    program.chmod(0o700)
+    talks.write_text("#!/bin/sh\nexec yes\n")
+    file = kubeconfig(tmp_path / "config", cluster.entry("leaves", user=user), cluster.entry("talks", user=chatty))
+    said = stoker("kube", "contexts", "--kubeconfig", str(file), "--json", "--timeout", "20s")
+    found = looks(said)
+    assert found["leaves"]["state"] == "reachable", said.out
+    assert [request.user for request in cluster.requests] == ["dora"]
+    assert found["talks"]["why"].endswith("says more than 1 MiB")
+    waited = time.monotonic() + 150
+    while runs(pid.read_text().strip()):
+        assert time.monotonic() < waited
+        time.sleep(0.1)
+
+
+@pytest.mark.accepts("C16")
 @pytest.mark.parametrize(
     ("fault", "state", "why"),
     [
@@ -276,3 +322,62 @@ def test_no_secret_and_no_command_of_a_terminal_is_shown(stoker: Stoker, cluster
         for secret in (token, "hunter2pass", "\x1b"):
             assert secret not in said.out + said.err
     assert "would be sent without TLS" in said.out
+
+
+@pytest.mark.accepts("C16")
+def test_credentials_without_tls_go_through_no_proxy(
+    stoker: Stoker, cluster: Double, plain: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, asked = plain
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    file = kubeconfig(
+        tmp_path / "config",
+        cluster.entry("here", server=url), cluster.entry("sent-away", server=url, **{"proxy-url": url}),
+    )  # fmt: skip
+    said = stoker("kube", "contexts", "--kubeconfig", str(file), "--json", "--timeout", "30s")
+    found = looks(said)
+    assert found["here"]["version"] == "v1.2.3", said.out
+    assert found["sent-away"]["why"] == "its credentials would be sent without TLS, through its proxy"
+    assert asked == ["/version"]
+
+
+@pytest.mark.accepts("C16")
+def test_one_context_that_is_wrong_says_so_and_the_others_are_asked(
+    stoker: Stoker, cluster: Double, tmp_path: Path
+) -> None:
+    def program(**more: Any) -> dict[str, Any]:
+        user = plugin(tmp_path, credential(token=cluster.token()))
+        return {"exec": {**user["exec"], **more}}
+
+    file = kubeconfig(
+        tmp_path / "config", cluster.entry("good"), cluster.entry("server", server="https://[bad"),
+        cluster.entry("port", server="https://x:99999"), cluster.entry("proxy", **{"proxy-url": "socks5://"}),
+        cluster.entry("no-proxy", **{"proxy-url": "no address"}), cluster.entry("env", user=program(env=["A=B"])),
+        cluster.entry("args", user=program(args=5)), cluster.entry("word", user=program(args=["a\0b"])),
+        cluster.entry("key", user={"client-certificate": "a\0b", "client-key": "~no-such-user/key"}),
+        cluster.entry("file", user={"tokenFile": "~no-such-user/token"}),
+    )  # fmt: skip
+    said = stoker("kube", "contexts", "--kubeconfig", str(file), "--json", "--timeout", "2m")
+    assert said.code == 0, said.err
+    found = looks(said)
+    assert found.pop("good")["state"] == "reachable"
+    whys = {name: one["why"] for name, one in found.items()}
+    assert {one["state"] for one in found.values()} == {"unreachable"}
+    for name in ("server", "port", "proxy", "no-proxy"):
+        assert whys[name].endswith("is no address"), whys
+    for name in ("env", "args"):
+        assert "has args that are no list, or env of no name and value" in whys[name]
+    assert "characters that no program can be given" in whys["word"]
+    assert whys["key"].endswith("is not there")
+    assert whys["file"] == "what the kubeconfig says of it cannot be used (RuntimeError)"
+
+
+def test_a_time_to_wait_that_is_none_is_not_waited_for(stoker: Stoker, cluster: Double, tmp_path: Path) -> None:
+    file = kubeconfig(tmp_path / "config", cluster.entry("c"))
+    cluster.fault("busy", "/version")
+    cluster.server.retry_after_s = "\u00b2"  # type: ignore[assignment]
+    said = stoker("kube", "contexts", "--kubeconfig", str(file), "--json", "--timeout", "1m")
+    assert looks(said)["c"]["why"].startswith("it answered an error (429: too many requests")

@@ -143,6 +143,15 @@ def test_an_answer_that_is_none_is_no_list_of_nothing(stoker: Stoker, cluster: D
         assert gpus(found(said)["gpu-1"]) == {GPU: (None, 8, 8)}
 
 
+@pytest.mark.accepts("C19")
+@pytest.mark.parametrize("fault", ["slow", "continue"])
+def test_a_head_that_does_not_end_is_not_waited_for(stoker: Stoker, cluster: Double, fault: Any) -> None:
+    cluster.fault(fault, "/nodes")
+    said = stoker("kube", "nodes", "--timeout", "2s")
+    assert (said.code, said.out) == (1, "")
+    assert "stoker: lab: it does not answer in time" in said.err
+
+
 def test_a_busy_server_is_asked_again_when_it_says(stoker: Stoker, cluster: Double) -> None:
     cluster.fault("busy", "/pods", times=2)
     said = stoker("kube", "nodes", "--json")
@@ -191,6 +200,30 @@ def test_a_quantity_that_cannot_be_read_is_unknown(stoker: Stoker, cluster: Doub
     assert gpus(found(said)["gpu-1"]) == {GPU: (None, 8, 8)}
     assert found(said)["gpu-1"]["unknown"] == f"quantities that cannot be read: {GPU}"
     assert gpus(found(said)["gpu-2"])[MIG] == (4, 7, 7)
+
+
+def test_what_no_server_should_say_is_unknown(stoker: Stoker, cluster: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = cluster.world.listed
+
+    def odd(resource: str, *given: Any) -> Any:
+        answer = listed(resource, *given)
+        if resource == "nodes":
+            status = answer["items"][0]["status"]
+            status["allocatable"] = {**status["allocatable"], GPU: "1e999", "memory": "1e999"}
+            answer["items"][1]["status"]["conditions"] = ["x"]
+            answer["items"][1] |= {"spec": {"taints": ["x", 5]}}
+            answer["items"][2] |= {"status": 5}
+        return answer
+
+    monkeypatch.setattr(cluster.world, "listed", odd)
+    said = stoker("kube", "nodes", "--json")
+    assert said.code == 0, said.err
+    nodes = found(said)
+    assert gpus(nodes["gpu-1"]) == {GPU: (None, None, 8)}
+    assert nodes["gpu-1"]["unknown"] == f"quantities that cannot be read: memory, {GPU}"
+    assert (nodes["gpu-2"]["ready"], nodes["gpu-2"]["why"]) == (None, "it has no condition Ready")
+    # What may be had of it is not known, and no 0.
+    assert f"free on nodes that take pods: {GPU} ? of ?;" in stoker("kube", "nodes").out
 
 
 def test_what_does_not_lead_to_a_cluster(stoker: Stoker, cluster: Double, tmp_path: Path) -> None:

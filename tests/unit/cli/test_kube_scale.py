@@ -109,6 +109,22 @@ def test_a_stateful_set_says_why_no_pod_can_be_made(stoker: Stoker, cluster: Dou
 
 
 @pytest.mark.accepts("C21")
+def test_a_stateful_set_is_ready_when_its_pods_are_of_the_newest_template(stoker: Stoker, cluster: Double) -> None:
+    held = cluster.world.get("statefulsets", "data", "db")
+    held["status"] |= {"currentRevision": "db-1", "updateRevision": "db-2"}
+    argv = ("kube", "scale", "sts/db", "--namespace", "data", "--replicas", "1", "--json", "--timeout")
+    value = stoker(*argv, "1s").json()["value"]
+    assert (value["outcome"], value["ready"], value["why"]) == ("timed_out", 1, ["pods of an older template are left"])
+    # Told to keep them, it is as it should be.
+    for strategy in ({"type": "OnDelete"}, {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}):
+        held["spec"]["updateStrategy"] = strategy
+        assert stoker(*argv, "150s").json()["value"]["outcome"] == "ready"
+    held["spec"]["updateStrategy"] = {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}
+    held["status"]["currentRevision"] = "db-2"
+    assert stoker(*argv, "150s").json()["value"]["outcome"] == "ready"
+
+
+@pytest.mark.accepts("C21")
 def test_what_is_wrong_with_others_is_no_reason(stoker: Stoker, cluster: Double) -> None:
     other = deployment("other", 1, namespace="research")
     cluster.fate("other", "image")
@@ -147,12 +163,49 @@ def test_trouble_that_passes_does_not_end_the_wait(stoker: Stoker, cluster: Doub
 
 
 @pytest.mark.accepts("C21")
-@pytest.mark.parametrize(("fault", "statuses"), [("cut", [200]), ("broken", [500, 200]), ("garbage", [200])])
+@pytest.mark.parametrize(
+    ("fault", "statuses"), [("cut", [200]), ("broken", [500, 200]), ("garbage", [200]), ("late", [503])]
+)
 def test_an_answer_that_is_lost_is_no_guess(stoker: Stoker, cluster: Double, fault: Any, statuses: list[int]) -> None:
     cluster.fault(fault, "PATCH .*/scale")
     said = stoker("kube", "scale", "deployment/web", "--replicas", "3")
     assert "from 2 to 3; all 3 ready" in said.out, said.err
     assert [status for _, _, status in written(cluster)] == statuses
+
+
+@pytest.mark.accepts("C21")
+def test_an_error_after_the_number_was_written_says_that_it_is_set(
+    stoker: Stoker, cluster: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.forbid("get", "deployments")
+    argv = ("kube", "scale", "deployment/web", "--replicas")
+    said = stoker(*argv, "3")
+    assert said.code == 1
+    assert "lab: deployment/web in research is set from 2 to 3; it does not allow that (403: deployments" in said.err
+    # Nothing was written by this one.
+    assert "is set" not in stoker(*argv, "3").err
+    patch = cluster.world.patch_scale
+
+    def last(*given: Any) -> Any:
+        cluster.forbid("get", "deployments/scale")
+        return patch(*given)
+
+    monkeypatch.setattr(cluster.world, "patch_scale", last)
+    cluster.fault("cut", "PATCH .*/scale")
+    said = stoker(*argv, "4")
+    assert said.code == 1
+    assert "deployment/web in research is perhaps set from 3 to 4; it does not allow that (403: " in said.err
+
+
+@pytest.mark.accepts("C21")
+def test_reasons_that_cannot_be_had_end_no_wait(stoker: Stoker, cluster: Double) -> None:
+    cluster.fate("web", "image")
+    cluster.world.page = 1
+    cluster.fault("expired", "/pods.*continue=", times=99)
+    said = stoker("kube", "scale", "deployment/web", "--replicas", "3", "--timeout", "1s", "--json")
+    value = said.json()["value"]
+    assert (said.code, value["outcome"], value["before"], value["wanted"]) == (1, "timed_out", 2, 3)
+    assert value["why"][0].startswith("pods of research are not known: its list ran out (410")
 
 
 @pytest.mark.accepts("C21")

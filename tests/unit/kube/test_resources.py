@@ -29,6 +29,7 @@ GPU = "nvidia.com/gpu"
         ("12E6", 12_000_000), ("1.5e-3", "0.0015"), ("0.5", "0.5"), (".5", "0.5"), ("5.", 5), ("+2", 2), ("-1", -1),
         ("528479232Ki", 528479232 << 10),
         ("", None), ("eight", None), ("8 Gi", None), ("1K", None), ("1mi", None), ("NaN", None), ("Infinity", None),
+        ("1e999", None), ("9" * 99, None),
         ("1e99999", None), ("0x8", None), ("1_000", None), (None, None), (True, None), ([], None), ("٣", None),
     ],
 )  # fmt: skip

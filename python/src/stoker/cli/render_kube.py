@@ -123,6 +123,9 @@ def _by_kind(gpus: list[KubeResource]) -> str:
 
 
 def _sum(gpus: list[KubeResource]) -> str:
-    known = [gpu.free for gpu in gpus if gpu.free is not None]
-    free = f"{sum(known):g}" if len(known) == len(gpus) else f"at least {sum(known):g}" if known else "?"
-    return f"{free} of {sum(gpu.allocatable or 0 for gpu in gpus):g}"
+    return f"{_total([gpu.free for gpu in gpus])} of {_total([gpu.allocatable for gpu in gpus])}"
+
+
+def _total(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{sum(known):g}" if len(known) == len(values) else f"at least {sum(known):g}" if known else "?"

@@ -11,15 +11,17 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 from stoker.errors import StokerError
 from stoker.kube import credentials as who
 from stoker.kube.errors import Gone, KubeError, Refused, Unreachable, Untrusted, Unusable, of_status
 from stoker.kube.kubeconfig import Context
+from stoker.kube.said import mapped
 from stoker.redaction import redact
 
 PAGE = 500
@@ -27,9 +29,14 @@ PAGE = 500
 ONE_ASK_S = 30.0
 MOST_BYTES = 128 << 20
 _CHUNK = 1 << 18
+# What it gets beyond the deadline to say itself what it waited for.
+_GRACE_S = 0.25
 # How often a list is begun again whose pages ran out.
 _RESTARTS = 5
 _MOST_WORDS = 500
+# The hosts that are this machine, and what kubectl takes for a proxy.
+_HERE = ("localhost", "127.0.0.1", "::1")
+_PROXIES = ("http", "https", "socks5")
 _JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -124,7 +131,7 @@ class Cluster:
             found += items
             if told is not None:
                 told(len(found))
-            following = (page.get("metadata") or {}).get("continue") or ""
+            following = str(mapped(page.get("metadata")).get("continue") or "")
             if not following:
                 return found
 
@@ -132,13 +139,17 @@ class Cluster:
         """Set the client up with credentials as they are now."""
         given = who.credentials(self._context, self.deadline, self._stop)
         cluster = self._context.cluster
-        server = (self._context.server or "").rstrip("/")
-        parts = urlsplit(server)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Unusable(self.name, f"its server {redact(server)!r} is no address")
-        if parts.scheme == "http" and given.secret and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
-            raise Unusable(self.name, "its credentials would be sent without TLS", next_step="an https:// server")
         said = cluster.said if cluster is not None else {}
+        server = (self._context.server or "").rstrip("/")
+        scheme, host = self._address("server", server, ("http", "https"))
+        proxy = said.get("proxy-url") or None
+        if proxy is not None:
+            self._address("proxy-url", proxy, _PROXIES)
+        if scheme == "http" and given.secret and (host not in _HERE or proxy is not None):
+            raise Unusable(
+                self.name, f"its credentials would be sent without TLS{', through its proxy' if proxy else ''}",
+                next_step="an https:// server",
+            )  # fmt: skip
         settings = self._library.Configuration()
         settings.host = server
         settings.retries = False  # what is asked again, and when, is said here
@@ -157,9 +168,10 @@ class Cluster:
             settings.cert_file, settings.key_file = self._file(given.certificate), self._file(given.key)
         elif given.certificate is not None or given.key is not None:
             raise Unusable(self.name, "its user has a client certificate without its key, or the key alone")
-        settings.tls_server_name = said.get("tls-server-name")
-        if said.get("proxy-url"):
-            settings.proxy = str(said["proxy-url"])
+        settings.tls_server_name = str(said["tls-server-name"]) if said.get("tls-server-name") else None
+        if proxy is not None or (scheme == "http" and host in _HERE):
+            # The client would take a proxy of the environment even for this machine, and show it what is sent.
+            settings.proxy = proxy
         if given.token is not None:
             settings.api_key["BearerToken"] = f"Bearer {given.token}"
         elif given.basic is not None:
@@ -167,11 +179,25 @@ class Cluster:
 
             spelled = urllib3.util.make_headers(basic_auth=":".join(given.basic))
             settings.api_key["BearerToken"] = spelled["authorization"]
-        self._api = self._library.ApiClient(settings)
+        try:
+            self._api = self._library.ApiClient(settings)
+        except ImportError:
+            raise Unusable(self.name, "its proxy-url takes PySocks", next_step="pip install PySocks") from None
         self._api.user_agent = "stoker"
         for name, value in given.headers.items():
             self._api.set_default_header(name, value)
         self._renewable = given.renewable
+
+    def _address(self, what: str, said: Any, schemes: Sequence[str]) -> tuple[str, str]:
+        """Scheme and host of an address. Raises Unusable for what is none."""
+        try:
+            parts = urlsplit(said if isinstance(said, str) else "")
+            # To ask for the port is what reads it.
+            if parts.scheme in schemes and parts.hostname and parts.port != 0:
+                return parts.scheme, parts.hostname
+        except ValueError:
+            pass
+        raise Unusable(self.name, f"its {what} {redact(str(said))!r} is no address")
 
     def _file(self, part: Path | bytes) -> str:
         """A name that the TLS library can open: it takes certificates from files alone. No key is written to a disk."""
@@ -190,19 +216,41 @@ class Cluster:
         """The answer; asked again where the server says when (Retry-After), and once with new credentials."""
         renewed = False
         while True:
-            answer = self._sent(method, path, names, query, body)
-            status, data = answer.status, self._read(answer)
-            waits = answer.headers.get("Retry-After")
+            answer, data = self._in_time(method, path, names, query, body)
+            status, waits = answer.status, answer.headers.get("Retry-After")
             if 200 <= status <= 299:
                 return self._document(path, data)
             if status == 401 and self._renewable and not renewed:
                 renewed = True
                 self.close()
                 self._connect()
-            elif waits is not None and waits.isdigit() and (status == 429 or status >= 500):
+            elif _is_seconds(waits) and (status == 429 or (status >= 500 and method == "GET")):
+                # Only 429 says that nothing came of it; what was perhaps written is not written once more here.
                 self._wait(float(waits), status)
             else:
                 raise self._problem(status, data, path)
+
+    def _in_time(
+        self, method: str, path: str, names: Mapping[str, str] | None, query: Query, body: dict[str, Any] | None
+    ) -> tuple[Any, bytes]:
+        """The answer and its body, by the deadline: one whose head comes byte by byte outlasts the limit of each read.
+
+        It is asked in a thread, which then is given up.
+        """
+        come: Future[tuple[Any, bytes]] = Future()
+
+        def ask() -> None:
+            try:
+                answer = self._sent(method, path, names, query, body)
+                come.set_result((answer, self._read(answer)))
+            except BaseException as problem:  # noqa: BLE001 - it is raised where it is waited for
+                come.set_exception(problem)
+
+        threading.Thread(target=ask, daemon=True).start()
+        try:
+            return come.result(max(0.0, self.deadline - time.monotonic()) + _GRACE_S)
+        except TimeoutError:
+            raise Unreachable(self.name, "it does not answer in time") from None
 
     def _sent(
         self, method: str, path: str, names: Mapping[str, str] | None, query: Query, body: dict[str, Any] | None
@@ -269,6 +317,10 @@ class Cluster:
         words = {403: "it does not allow that", 404: "it has no such thing", 410: "its list ran out"}
         plain = words.get(status, "it answered an error")
         return kind(self.name, f"{plain} ({status}{f': {said}' if said else f' for {path}'})")
+
+
+def _is_seconds(text: str | None) -> TypeGuard[str]:
+    return text is not None and text.isascii() and text.isdecimal()
 
 
 def _message(data: bytes) -> str:

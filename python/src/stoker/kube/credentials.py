@@ -21,13 +21,15 @@ from typing import Any
 
 from stoker.kube.errors import Unusable
 from stoker.kube.kubeconfig import Context, Entry
+from stoker.kube.said import listed
 from stoker.redaction import redact
 
 EXEC_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 _EXTENSION = "client.authentication.k8s.io/exec"
 _CLUSTER_FIELDS = ("server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url", "disable-compression")
-# How often a program that runs is looked at: whether its caller still wants it.
-_LOOK_S = 0.2
+# How often a program that runs is looked at, in seconds, and how much of what it says is read.
+_LOOK_S = 0.02
+_MOST_BYTES = 1 << 20
 _MOST_WORDS = 300
 # Of what acts as somebody else; the official client sends only headers that stand once.
 _IMPERSONATES = {"as": "Impersonate-User", "as-uid": "Impersonate-Uid"}
@@ -108,10 +110,13 @@ def _part(context: Context, entry: Entry, name: str) -> Path | bytes | None:
             raise Unusable(context.name, f"its {name}-data is no base64") from None
     if not (named := entry.said.get(name)):
         return None
-    path = entry.folder / Path(str(named)).expanduser()
-    if not path.is_file():
-        raise Unusable(context.name, f"its {name} {path} is not there")
-    return path
+    try:
+        path = entry.folder / Path(str(named)).expanduser()
+        if path.is_file():
+            return path
+    except (RuntimeError, ValueError):  # ~nobody, and what no file is called
+        path = Path(str(named))
+    raise Unusable(context.name, f"its {name} {path} is not there")
 
 
 def authority(context: Context) -> Path | bytes | None:
@@ -132,13 +137,18 @@ def _run_plugin(
         )
     # A bare name is looked for on the PATH, a relative path beside the kubeconfig.
     program = str(user.folder / command) if "/" in command else command
-    env = {**os.environ, "KUBERNETES_EXEC_INFO": json.dumps(_asked(context, plugin, str(version)))}
-    env |= {str(one["name"]): str(one.get("value", "")) for one in plugin.get("env") or () if one.get("name")}
-    argv = [program, *(str(word) for word in plugin.get("args") or ())]
+    env = {**os.environ, "KUBERNETES_EXEC_INFO": json.dumps(_asked(context, plugin, str(version)), default=str)}
+    args, more = plugin.get("args") or [], plugin.get("env") or []
+    if not isinstance(args, list) or not isinstance(more, list) or len(listed(more)) != len(more):
+        raise Unusable(
+            context.name, f"its exec plugin {command} has args that are no list, or env of no name and value"
+        )
+    env |= {str(one["name"]): str(one.get("value", "")) for one in listed(more) if one.get("name")}
+    argv = [program, *map(str, args)]
     output = _ran(context, command, argv, env, plugin.get("installHint"), deadline, stop)
     try:
         answer = json.loads(output)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Unusable(context.name, f"its exec plugin {command} said what is no JSON") from None
     status = answer.get("status") if isinstance(answer, dict) else None
     if not isinstance(status, dict) or answer.get("kind") != "ExecCredential" or answer.get("apiVersion") != version:
@@ -155,7 +165,7 @@ def _asked(context: Context, plugin: Mapping[str, Any], version: str) -> dict[st
         if trusted is not None:
             data = trusted.read_bytes() if isinstance(trusted, Path) else trusted
             cluster["certificate-authority-data"] = base64.b64encode(data).decode()
-        for one in said.get("extensions") or ():
+        for one in listed(said.get("extensions")):
             if one.get("name") == _EXTENSION:
                 cluster["config"] = one.get("extension")
         spec["cluster"] = cluster
@@ -166,26 +176,20 @@ def _ran(
     context: Context, command: str, argv: list[str], env: Mapping[str, str], hint: Any, deadline: float,
     stop: threading.Event | None,
 ) -> str:  # fmt: skip
-    """What it printed. It is ended, with all that it started, when the time is over or nobody waits any more."""
+    """What it printed. What it started is ended with it; itself, when the time is over or nobody waits any more."""
     try:
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True,
-            errors="replace", start_new_session=True,
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, bufsize=0,
+            start_new_session=True,
         )  # fmt: skip
-    except OSError as problem:
+    except (OSError, ValueError) as problem:
+        why = getattr(problem, "strerror", None) or "its args or env have characters that no program can be given"
         raise Unusable(
-            context.name, f"its exec plugin {command} cannot be run: {problem.strerror}",
+            context.name, f"its exec plugin {command} cannot be run: {why}",
             next_step=redact(str(hint))[:_MOST_WORDS] if hint else None,
         ) from None  # fmt: skip
     try:
-        while True:
-            if time.monotonic() > deadline or (stop is not None and stop.is_set()):
-                raise Unusable(context.name, f"its exec plugin {command} gave nothing in time")
-            try:
-                output, errors = process.communicate(timeout=_LOOK_S)
-                break
-            except subprocess.TimeoutExpired:
-                continue
+        output, errors = _heard(context, command, process, deadline, stop)
     finally:
         _end(process)
     if process.returncode != 0:
@@ -195,13 +199,38 @@ def _ran(
     return output
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    if process.poll() is None:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        process.wait()
+def _heard(
+    context: Context, command: str, process: subprocess.Popen[bytes], deadline: float, stop: threading.Event | None
+) -> tuple[str, str]:
+    """What it said until it ended. What it started may hold its output open: that is not waited for."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    said = ((process.stdout, bytearray()), (process.stderr, bytearray()))
+    for stream, _ in said:
+        os.set_blocking(stream.fileno(), False)
+    while True:
+        # It stays a zombie, so that its group is still its own when that is ended.
+        ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        for stream, so_far in said:
+            while chunk := stream.read(_MOST_BYTES):
+                so_far += chunk
+                if len(so_far) > _MOST_BYTES:
+                    raise Unusable(context.name, f"its exec plugin {command} says more than {_MOST_BYTES >> 20} MiB")
+        if ended:
+            output, errors = (so_far.decode(errors="replace") for _, so_far in said)
+            return output, errors
+        if time.monotonic() > deadline or (stop is not None and stop.is_set()):
+            raise Unusable(context.name, f"its exec plugin {command} gave nothing in time")
+        time.sleep(_LOOK_S)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End it with all that it started; those of its group may be there still when it has ended."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
     for stream in (process.stdout, process.stderr):
         if stream is not None:
             stream.close()

@@ -8,14 +8,14 @@ from stoker.errors import StokerError
 class KubeError(StokerError):
     """A context could not be asked, or refused. The message begins with its name; `why` is the rest of it.
 
-    `passing`: it may well be otherwise in a moment.
+    `context` is that name. `passing`: it may well be otherwise in a moment.
     """
 
     passing = False
 
     def __init__(self, context: str, why: str, *, next_step: str | None = None) -> None:
         super().__init__(f"{context}: {why}", next_step=next_step)
-        self.why = why
+        self.context, self.why = context, why
 
 
 class Unusable(KubeError):

@@ -36,13 +36,10 @@ def look_at(contexts: Sequence[Context], within_s: float) -> list[Look]:
     client_library()
     deadline = time.monotonic() + within_s
     stop = threading.Event()
-    found: dict[int, Look | Exception] = {}
+    found: dict[int, Look] = {}
 
     def ask(number: int, context: Context) -> None:
-        try:
-            found[number] = _one(context, deadline, stop)
-        except Exception as problem:  # noqa: BLE001 - it is raised again where somebody can see it
-            found[number] = problem
+        found[number] = _one(context, deadline, stop)
 
     # They end by themselves; a name server that never answers must not keep the program from ending.
     threads = [
@@ -59,13 +56,7 @@ def look_at(contexts: Sequence[Context], within_s: float) -> list[Look]:
         for thread in threads:
             thread.join(max(0.0, end - time.monotonic()))
     late = Look("unreachable", None, f"it does not answer within {within_s:g} s")
-    looks: list[Look] = []
-    for number in range(len(contexts)):
-        look = found.get(number, late)
-        if isinstance(look, Exception):
-            raise look
-        looks.append(look)
-    return looks
+    return [found.get(number, late) for number in range(len(contexts))]
 
 
 def _one(context: Context, deadline: float, stop: threading.Event) -> Look:
@@ -78,4 +69,7 @@ def _one(context: Context, deadline: float, stop: threading.Event) -> Look:
         return Look("reachable", None, f"its version is not told: {problem.why}")
     except StokerError as problem:
         return Look("unreachable", None, getattr(problem, "why", problem.message), problem.next_step)
+    except Exception as problem:  # noqa: BLE001 - one context that is wrong is no reason to say nothing of the others
+        # Its text may have in it what was sent.
+        return Look("unreachable", None, f"what the kubeconfig says of it cannot be used ({type(problem).__name__})")
     return Look("reachable", version if isinstance(version, str) else None, None)

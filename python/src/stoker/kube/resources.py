@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, Overflow
 from typing import Any
+
+from stoker.kube.said import listed, mapped
 
 Amounts = dict[str, Decimal]
 
@@ -15,6 +17,8 @@ _SUFFIXES = {
     **{f"{letter}i": Decimal(1024**power) for power, letter in enumerate("KMGTPE", 1)},
 }  # fmt: skip
 _QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d{1,3})|([numkMGTPE]|[KMGTPE]i)?)", re.ASCII)
+# Kubernetes itself knows no number beyond 2**63, in any unit; what is far more is a mistake, and no float holds it.
+_MOST_AMOUNT = Decimal(2**63) * 2**60
 # What a node or pod can have a whole number of, by vendor; the last part of the name, without what stands behind a dot
 # (nvidia.com/gpu.shared).
 _GPUS = re.compile(r"gpu|mig-[\w.-]+|i915|xe|gaudi|tpu|neuron(?:core|device)?")
@@ -30,9 +34,10 @@ def amount(quantity: Any) -> Decimal | None:
     if found is None:
         return None
     try:
-        return Decimal(found[1] + (found[2] or "")) * _SUFFIXES[found[3] or ""]
-    except InvalidOperation:
+        number = Decimal(found[1] + (found[2] or "")) * _SUFFIXES[found[3] or ""]
+    except (InvalidOperation, Overflow):
         return None
+    return number if abs(number) <= _MOST_AMOUNT else None
 
 
 def amounts(said: Any) -> tuple[Amounts, tuple[str, ...]]:
@@ -52,7 +57,7 @@ def is_gpu(resource: str) -> bool:
 
 def holds(pod: Mapping[str, Any]) -> bool:
     """Whether a pod takes something of its node: it is bound to one, and not over."""
-    spec, status = pod.get("spec") or {}, pod.get("status") or {}
+    spec, status = mapped(pod.get("spec")), mapped(pod.get("status"))
     return bool(spec.get("nodeName")) and status.get("phase") not in ("Succeeded", "Failed")
 
 
@@ -62,19 +67,19 @@ def requests(pod: Mapping[str, Any]) -> tuple[Amounts, tuple[str, ...]]:
     The most of what it needs at a time: the init containers run one after the other, each beside the sidecars (init
     containers that are restarted always) before it; the containers run together, beside all sidecars.
     """
-    spec, status = pod.get("spec") or {}, pod.get("status") or {}
+    spec, status = mapped(pod.get("spec")), mapped(pod.get("status"))
     resized = _resized(status)
     unread: list[str] = []
     sidecars: Amounts = {}
     at_start: Amounts = {}
-    for container in _listed(spec.get("initContainers")):
+    for container in listed(spec.get("initContainers")):
         asked = _of_container(container, resized, unread)
         if container.get("restartPolicy") == "Always":
             sidecars = _sum([sidecars, asked])
             at_start = _most(at_start, sidecars)
         else:
             at_start = _most(at_start, _sum([sidecars, asked]))
-    running = [_of_container(container, resized, unread) for container in _listed(spec.get("containers"))]
+    running = [_of_container(container, resized, unread) for container in listed(spec.get("containers"))]
     whole = _most(_sum([*running, sidecars]), at_start)
     whole |= _of_pod(spec, unread)
     overhead, more = amounts(spec.get("overhead"))
@@ -95,7 +100,7 @@ def by_node(pods: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Amounts, tuple
 
 def _of_container(container: Mapping[str, Any], resized: Mapping[str, Sequence[Amounts]], unread: list[str]) -> Amounts:
     """What a container requests; without that, its limit. A resize that goes on counts with the most."""
-    said = container.get("resources") or {}
+    said = mapped(container.get("resources"))
     limits, bad_limits = amounts(said.get("limits"))
     asked, bad = amounts(said.get("requests"))
     unread += [*bad, *(name for name in bad_limits if name not in asked and name not in bad)]
@@ -109,25 +114,21 @@ def _resized(status: Mapping[str, Any]) -> dict[str, list[Amounts]]:
     """By container, what its node has given it; it may differ from the spec while it is resized in place."""
     found: dict[str, list[Amounts]] = {}
     for name in ("containerStatuses", "initContainerStatuses"):
-        for one in _listed(status.get(name)):
-            given = (one.get("allocatedResources"), (one.get("resources") or {}).get("requests"))
+        for one in listed(status.get(name)):
+            given = (one.get("allocatedResources"), mapped(one.get("resources")).get("requests"))
             found[str(one.get("name"))] = [amounts(said)[0] for said in given]
     return found
 
 
 def _of_pod(spec: Mapping[str, Any], unread: list[str]) -> Amounts:
     """What a pod asks as a whole (spec.resources): that counts in the place of what its containers ask."""
-    asked, bad = amounts((spec.get("resources") or {}).get("requests"))
+    asked, bad = amounts(mapped(spec.get("resources")).get("requests"))
     unread += [name for name in bad if _is_of_pod(name)]
     return {name: number for name, number in asked.items() if _is_of_pod(name)}
 
 
 def _is_of_pod(name: str) -> bool:
     return name in _POD_LEVEL or name.startswith("hugepages-")
-
-
-def _listed(said: Any) -> list[Mapping[str, Any]]:
-    return [one for one in said if isinstance(one, Mapping)] if isinstance(said, list) else []
 
 
 def _sum(parts: Iterable[Amounts]) -> Amounts:

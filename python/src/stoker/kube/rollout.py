@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from stoker.kube.said import Said
+from stoker.kube.said import listed as _list
+from stoker.kube.said import mapped as _map
+
 Kind = Literal["deployment", "statefulset"]
-Said = Mapping[str, Any]
 # Reasons of one rollout that are shown, and how long one may be.
 _MOST = 5
 _MOST_WORDS = 300
@@ -32,9 +35,18 @@ def progress(kind: Kind, said: Said) -> Progress:
     wanted = 1 if spec.get("replicas") is None else _count(spec["replicas"])  # the API's own default
     ready, there = _count(status.get("readyReplicas")), _count(status.get("replicas"))
     seen = _count(status.get("observedGeneration")) >= _count(meta.get("generation"))
-    # Of a Deployment no pod of an older template may be left; a StatefulSet may be told to keep some (partition).
-    new = _count(status.get("updatedReplicas")) == wanted if kind == "deployment" else True
+    # No pod of an older template may be left.
+    new = _count(status.get("updatedReplicas")) == wanted if kind == "deployment" else not _has_older(said)
     return Progress(wanted, ready, there, seen, seen and new and ready == wanted and there == wanted)
+
+
+def _has_older(said: Said) -> bool:
+    """Whether pods of a StatefulSet are still to get its newest template; one may be told to keep them as they are."""
+    strategy, status = _map(_map(said.get("spec")).get("updateStrategy")), _map(said.get("status"))
+    if strategy.get("type") == "OnDelete" or _count(_map(strategy.get("rollingUpdate")).get("partition")):
+        return False
+    # With a server that says none, both are None.
+    return status.get("currentRevision") != status.get("updateRevision")
 
 
 def reasons(kind: Kind, said: Said, pods: Sequence[Said], events: Iterable[Said]) -> tuple[str, ...]:
@@ -59,6 +71,8 @@ def reasons(kind: Kind, said: Said, pods: Sequence[Said], events: Iterable[Said]
     for why, names in told.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         found.append(f"pod {names[0]}{more}: {why}")
+    if kind == "statefulset" and _has_older(said):
+        found.append("pods of an older template are left")
     stuck = conditions.get("Progressing", {})
     if kind == "deployment" and stuck.get("status") == "False":
         found.append(_worded("its controller gave it up for now", stuck))
@@ -138,14 +152,6 @@ def _worded(what: str, said: Said) -> str:
 
 def _uid(said: Said) -> str:
     return str(_map(said.get("metadata")).get("uid"))
-
-
-def _map(said: Any) -> Said:
-    return said if isinstance(said, Mapping) else {}
-
-
-def _list(said: Any) -> list[Said]:
-    return [one for one in said if isinstance(one, Mapping)] if isinstance(said, list) else []
 
 
 def _count(said: Any) -> int:

@@ -215,8 +215,10 @@ def _listed(
 def _node(
     said: Mapping[str, Any], asked: Mapping[str, tuple[Amounts, tuple[str, ...]]] | None, unknown: str | None
 ) -> KubeNode:
-    meta, spec, status = (said.get(part) or {} for part in ("metadata", "spec", "status"))
-    conditions = {str(one.get("type")): one for one in status.get("conditions") or ()}
+    from stoker.kube.said import listed, mapped, text_of
+
+    meta, spec, status = (mapped(said.get(part)) for part in ("metadata", "spec", "status"))
+    conditions = {str(one.get("type")): one for one in listed(status.get("conditions"))}
     ready = conditions.get("Ready", {})
     is_ready = {"True": True, "False": False}.get(str(ready.get("status")))
     why = " ".join(f"{ready.get('reason') or ''}: {ready.get('message') or ''}".split()) if not is_ready else ""
@@ -224,16 +226,16 @@ def _node(
     if unread:
         told = f"quantities that cannot be read: {', '.join(unread)}"
         unknown = f"{unknown}; {told}" if unknown else told
-    labels = meta.get("labels") or {}
+    labels = mapped(meta.get("labels"))
     return KubeNode(
         str(meta.get("name")),
         is_ready,
         why.strip(": ") or ("it has no condition Ready" if not ready else None) if is_ready is not True else None,
         bool(spec.get("unschedulable")),
         tuple(name for name in _PRESSURES if conditions.get(name, {}).get("status") == "True"),
-        tuple(_taint(taint) for taint in spec.get("taints") or ()),
-        labels.get("nvidia.com/gpu.product") or labels.get("amd.com/gpu.product-name"),
-        (status.get("nodeInfo") or {}).get("kubeletVersion"),
+        tuple(_taint(taint) for taint in listed(spec.get("taints"))),
+        text_of(labels.get("nvidia.com/gpu.product")) or text_of(labels.get("amd.com/gpu.product-name")),
+        text_of(mapped(status.get("nodeInfo")).get("kubeletVersion")),
         resources,
         unknown,
     )

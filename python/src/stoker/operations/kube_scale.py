@@ -16,6 +16,7 @@ from stoker.operations.session import Session
 
 if TYPE_CHECKING:
     from stoker.kube.cluster import Cluster
+    from stoker.kube.errors import KubeError
     from stoker.kube.rollout import Kind, Progress
 
 Outcome = Literal["ready", "timed_out", "changed_by_others"]
@@ -94,6 +95,7 @@ def scale(
         timeout: How long to wait until they are ready (5m).
     """
     from stoker.kube.cluster import Cluster
+    from stoker.kube.errors import KubeError
 
     kind, name = _named(what)
     quantities.count(replicas, "--replicas")
@@ -105,6 +107,10 @@ def scale(
         before = _set(cluster, target, replicas)
         try:
             progress, why = _wait(session, cluster, target, replicas, began + within)
+        except KubeError as problem:
+            if before == replicas:
+                raise
+            raise _after(problem, target, f"is set from {before} to {replicas}") from None
         finally:
             if session.progress is not None:
                 session.progress("")
@@ -138,30 +144,40 @@ def _set(cluster: Cluster, target: _Target, replicas: int) -> int:
     """Have it set to so many; what it was set to. Nothing is written where it is so already.
 
     The number is written only onto the state that was read, so that what it was is true. Where the answer to that is
-    lost, it is read again.
+    lost, it is read again; an error then says that it may be set.
     """
     from stoker.kube.errors import Conflict, KubeError
 
     written_over: int | None = None
     for left in reversed(range(_TRIES)):
-        held = cluster.get(f"{target.path}/scale", target.names)
-        before = int((held.get("spec") or {}).get("replicas") or 0)
-        if before == replicas:
-            return before if written_over is None else written_over
-        version = (held.get("metadata") or {}).get("resourceVersion")
-        body = {"metadata": {"resourceVersion": version}, "spec": {"replicas": replicas}}
+        before: int | None = None
         try:
+            held = cluster.get(f"{target.path}/scale", target.names)
+            before = int((held.get("spec") or {}).get("replicas") or 0)
+            if before == replicas:
+                return before if written_over is None else written_over
+            version = (held.get("metadata") or {}).get("resourceVersion")
+            body = {"metadata": {"resourceVersion": version}, "spec": {"replicas": replicas}}
             cluster.patch(f"{target.path}/scale", target.names, body)
             return before
-        except Conflict:
-            if not left:
-                raise
         except KubeError as problem:
-            if not left or not problem.passing:
-                raise
-            written_over = before
-            time.sleep(PAUSE_S)
+            if before is not None and problem.passing:
+                written_over = before
+            again = problem.passing and written_over is not None
+            if not left or not (again or (before is not None and isinstance(problem, Conflict))):
+                if written_over is None:
+                    raise
+                raise _after(problem, target, f"is perhaps set from {written_over} to {replicas}") from None
+            if again:
+                time.sleep(PAUSE_S)
     raise AssertionError
+
+
+def _after(problem: KubeError, target: _Target, what: str) -> KubeError:
+    """The error of a question that came after the number was written: it says that, too."""
+    return type(problem)(
+        problem.context, f"{target} in {target.namespace} {what}; {problem.why}", next_step=problem.next_step
+    )
 
 
 def _wait(
@@ -204,34 +220,37 @@ def _tell(session: Session, target: _Target, replicas: int, last: Progress | Non
 
 
 def _why(cluster: Cluster, target: _Target, said: dict[str, Any]) -> tuple[str, ...]:
-    """The reasons, as far as they may be read; what may not be is said, too."""
-    from stoker.kube.errors import Forbidden
+    """The reasons, as far as they can be read; what cannot be is said, too: they are an aid, and end no wait."""
+    from stoker.kube.errors import Forbidden, KubeError
     from stoker.kube.rollout import owned_by, reasons, selector
 
     base = "/api/v1/namespaces/{namespace}"
     names = {"namespace": target.namespace}
     chosen = (("labelSelector", selector(said)),)
     hidden: list[str] = []
+    lost: list[str] = []
 
     def listed(path: str, query: tuple[tuple[str, str], ...], what: str) -> list[dict[str, Any]]:
         try:
             return cluster.listed(path, names, query)
         except Forbidden:
             hidden.append(what)
-            return []
+        except KubeError as problem:
+            lost.append(f"{what} of {target.namespace} are not known: {problem.why}")
+        return []
 
     owners: list[Mapping[str, Any]] = [said]
     if target.kind == "deployment":
         sets = listed("/apis/apps/v1/namespaces/{namespace}/replicasets", chosen, "ReplicaSets")
         owners = owned_by(sets, [said])
     pods = owned_by(listed(f"{base}/pods", chosen, "pods"), owners)
-    about = {str(one["metadata"].get("uid")) for one in (said, *owners, *pods)}
+    about = {str((one.get("metadata") or {}).get("uid")) for one in (said, *owners, *pods)}
     warnings = listed(f"{base}/events", (("fieldSelector", "type=Warning"),), "events")
     events = [one for one in warnings if (one.get("involvedObject") or {}).get("uid") in about]
     found = reasons(target.kind, said, pods, sorted(events, key=_when))
     if hidden:
-        return (*found, f"{', '.join(hidden)} of {target.namespace} may not be read: there may be more reasons")
-    return found
+        lost.append(f"{', '.join(hidden)} of {target.namespace} may not be read: there may be more reasons")
+    return (*found, *lost)
 
 
 def _when(event: Mapping[str, Any]) -> str:
