@@ -84,8 +84,9 @@ class Instances:
         """Change an instance that still is as it was when `seen`, and return it; None: it is not, nothing changed.
 
         A new phase is told by the event `instance.PHASE`, another problem by `instance.problem` or, where
-        there is none any more, `instance.recovered`, with `event` as data.
-        An instance that is over has no open interval any more.
+        there is none any more, `instance.recovered`, with `event` as data. An instance that is over has no open
+        interval any more. What somebody wants of it by hand may be written in any phase: where `values` has that, it
+        has to be as it was, too.
         """
         at = time.time() if now is None else now
         values = dict(values)
@@ -95,7 +96,8 @@ class Instances:
             values.setdefault("phase_since", at)
         if "problem" in values and values["problem"] != seen.problem:
             values.setdefault("problem_since", at if values["problem"] is not None else None)
-        same = (_table.c.id == seen.id, _table.c.phase == seen.phase, _table.c.phase_since == seen.phase_since)
+        same = [_table.c.id == seen.id, _table.c.phase == seen.phase, _table.c.phase_since == seen.phase_since]
+        same += [_table.c.wish == seen.wish] if "wish" in values else []
         new = replace(seen, **values)
         with self._store.write() as transaction:
             if values and not transaction.change(update(_table).where(*same).values(**values)):
