@@ -17,6 +17,7 @@ from contracts.vast import Boot, Double, vast_double
 
 from stoker.dispatch import NodeInfo, RoundRequest, begin_round
 from stoker.operations import rented_losses, rented_renting, vast_changes
+from stoker.operations.rented_needs import needs
 from stoker.operations.rented_provider import provider
 from stoker.operations.rented_tending import Tended, tend
 from stoker.operations.rented_unpaid import unpaid
@@ -183,18 +184,40 @@ def test_a_job_that_begins_on_no_machine_waits_longer_for_each(session: Session,
     assert len({row.machine_id for row in session.store.instances.all(live=False)}) == 3
 
 
+def came_to_nothing(waits: JobRow, number: int, at: float) -> InstanceRow:
+    """What is left of a machine of this number that never took the job it was rented for, and went at `at`."""
+    name = f"{number:012x}"
+    return InstanceRow(
+        id=name, label=f"stoker/s/{name}", pool="cheap", job=waits.id, kind="on-demand", offer={},
+        machine_id=number, price=None, gpu_rate=0.3, disk_rate=0.01, disk_gb=20.0, phase="gone", phase_since=at,
+        created_at=at + number, expires_at=at, lease_s=600.0, provider_id=number + 1, problem="late",
+        evidence="it is gone", ended_at=at, asked_at=at,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("least", [1, 2])
+def test_what_a_pool_always_holds_does_not_undo_the_pause_of_a_job(
+    session: Session, double: Double, least: int
+) -> None:
+    Path("stoker.yml").write_text(SETTINGS.replace("max: 2", f"min: {least}, max: 2") % "")
+    waits = job(session)
+    [*bad, good] = sorted(each["machine_id"] for each in double.offers)
+    for number in bad:
+        assert session.store.instances.add(came_to_nothing(waits, number, double.now())) is None
+    told = turn(session, double, 1).pools or {}
+    # The job is one of those that the pool holds a machine for; what is rented beside that may become the job's.
+    assert [(row.job, row.machine_id) for row in session.store.instances.all()] == [(None, good)] * (least - 1)
+    if least == 1:
+        assert told["cheap"].startswith(f"{waits.id} did not begin on "), told
+        turn(session, double, 40)
+        assert [(row.job, row.machine_id) for row in session.store.instances.all()] == [(waits.id, good)]
+
+
 def test_a_job_that_begins_nowhere_is_given_up(session: Session, double: Double) -> None:
     waits = job(session)
     at = double.now() - 20_000
     for number in range(rented_renting.IN_VAIN):
-        name = f"{number:012x}"
-        over = InstanceRow(
-            id=name, label=f"stoker/s/{name}", pool="cheap", job=waits.id, kind="on-demand", offer={},
-            machine_id=number, price=None, gpu_rate=0.3, disk_rate=0.01, disk_gb=20.0, phase="gone", phase_since=at,
-            created_at=at + number, expires_at=at, lease_s=600.0, provider_id=number + 1, problem="late",
-            evidence="it is gone", ended_at=at, asked_at=at,
-        )  # fmt: skip
-        assert session.store.instances.add(over) is None
+        assert session.store.instances.add(came_to_nothing(waits, number, at)) is None
     turn(session, double)
     given_up = session.store.job(waits.id)
     assert given_up is not None
@@ -303,6 +326,46 @@ def test_who_tends_a_machine_meanwhile_stops_what_somebody_wants_stopped(session
     wanted = replace(row, **{**changes.unwanted(), **changes.wished()})
     assert (lifecycle.by_hand(wanted), lifecycle.end_by_hand(wanted)) == (True, None)
     assert (changes.fulfilled(wanted), changes.fulfilled(row)) == ({"wish": None}, {})
+
+
+def test_what_was_to_stop_twice_is_started_for_the_next_job(session: Session, double: Double) -> None:
+    Path("stoker.yml").write_text(SETTINGS % ", after: stop")
+    over = job(session)
+    machine = ready(session, double)
+    session.store.request_stop(over.id)
+    while turn(session, double, 31).steps[machine.id].do != "stop":
+        pass
+    [row] = session.store.instances.all()
+    # `vast stop` of one that its pool is stopping just now.
+    assert session.store.instances.change(row, changes.unwanted()) is not None
+    turn(session, double, 5)
+    [row] = session.store.instances.all()
+    assert (row.phase, row.wish) == ("stopped", None)
+    job(session, "next")
+    assert turn(session, double, 5).steps[machine.id].do == "start"
+
+
+@pytest.mark.parametrize("how", ["stop", "destroy"])
+def test_no_job_is_counted_on_a_machine_that_somebody_wants_ended(session: Session, double: Double, how: str) -> None:
+    waits = job(session)
+    machine = ready(session, double)
+    assert needs(session, [machine], double.now()).given == {machine.id: waits.id}
+    wanted = needs(session, [replace(machine, **changes.unwanted(how))], double.now())
+    assert (wanted.given, [each.id for each in wanted.unheld["cheap"]]) == ({}, [waits.id])
+
+
+def test_a_job_does_not_wait_for_ever_for_the_end_of_its_machine(session: Session, double: Double) -> None:
+    waits = job(session)
+    machine = ready(session, double)
+    double.fault("broken", endpoint="destroy", status=400)
+    assert turn(session, double, 121).steps[machine.id].do == "destroy"
+    told = turn(session, double, 290).pools or {}
+    assert told["cheap"] == f"{waits.id} gets another machine when {machine.node} is gone, which is destroying"
+    turn(session, double, 20)
+    [first, other] = session.store.instances.all()
+    assert [(row.phase, row.job) for row in (first, other)] == [("destroying", waits.id), ("loading", waits.id)]
+    # It may be billed: it is told of, and the pool holds two.
+    assert f"{machine.label} ({machine.provider_id}) may still be billed: " in alerts(session)[0]
 
 
 def test_a_destroy_by_hand_is_carried_out_by_whoever_tends(session: Session, double: Double) -> None:

@@ -66,12 +66,14 @@ def test_what_the_project_needs_is_part_of_the_job_where_its_pool_says_so(pooled
         "a project": {"snapshot": True},
         "a folder in it": {"snapshot": True, "workdir": "sub"},
         "a folder there": {"workdir": "proj"},
+        "another user": {"workdir": "/srv", "user": "nobody"},
         "none": {},
     }
     jobs = {what: submit.run(pooled, ["true"], on="pool:cheap", **options).job for what, options in asked.items()}
     specs = {what: pooled.store.job(job.id) for what, job in jobs.items()}
     assert {what: row.spec.get("environment") for what, row in specs.items() if row is not None} == {
-        "a project": True, "a folder in it": True, "a folder there": True, "none": None,
+        "a project": True, "a folder in it": True, "a folder there": None, "another user": None,
+        "none": None,
     }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from stoker.pool_settings import Budget, Pool
-from stoker.rented import budget, cost
+from stoker.rented import budget, changes, cost
 from stoker.rented.reap import label
 from stoker.store import Store, open_store
 from stoker.store.dispatchers import SupersededError
@@ -52,6 +52,22 @@ def test_an_intent_is_there_before_anything_is_rented_and_its_way_is_told(store:
     events = [(event.type, event.job_id, event.data.get("evidence")) for event in store.events()]
     told = [("instance.intended", row.job, None), ("instance.asked", row.job, None)]
     assert events == [*told, ("instance.gone", row.job, "instances: null")]
+
+
+def test_what_somebody_wants_by_hand_is_not_undone_by_a_turn_that_began_before(store: Store) -> None:
+    row = intent(store, phase="reachable", provider_id=101, wish=changes.START)
+    assert store.instances.add(row) is None
+    assert store.instances.change(row, changes.unwanted("destroy")) is not None
+    # The turn waited for its ssh meanwhile, and takes it for one that is to be there.
+    assert store.instances.change(row, changes.provisioned(row, "vast-101", NOW), now=NOW) is None
+    after = store.instances.get(row.id)
+    assert after is not None
+    assert (after.phase, after.wish) == ("reachable", "destroy")
+    # What has nothing to do with that is written down as before.
+    assert store.instances.change(row, {"evidence": "being set up"}) is not None
+    again = store.instances.get(row.id)
+    assert again is not None
+    assert (again.wish, store.instances.change(again, {"wish": None}) is not None) == ("destroy", True)
 
 
 def test_a_job_is_never_given_two_instances(store: Store) -> None:

@@ -112,7 +112,7 @@ def _give(
 ) -> None:  # fmt: skip
     """Count jobs that wait on the machines that there are: on their own, else on the one that is nearest to ready."""
     free = sorted(
-        (row for row in rows if row.phase in _NEARER and row.node not in running and not _for_results(row)),
+        (row for row in rows if row.phase in _NEARER and row.node not in running and not _goes(row)),
         key=lambda row: (-_NEARER.index(row.phase), row.created_at),
     )
     ids = {job.id for job in waiting}
@@ -139,9 +139,9 @@ def _give(
         given[row.id] = None
 
 
-def _for_results(row: InstanceRow) -> bool:
-    """Whether it is there once more for what lies on it, and then goes."""
-    return row.wish == lifecycle.FETCH and row.phase != "stopped"
+def _goes(row: InstanceRow) -> bool:
+    """Whether it goes whatever waits: somebody wants it ended, or it is there once more for what lies on it."""
+    return lifecycle.end_by_hand(row) is not None or (row.wish == lifecycle.FETCH and row.phase != "stopped")
 
 
 def limit_of(session: Session, instances: Instances, row: InstanceRow, now: float) -> str | None:

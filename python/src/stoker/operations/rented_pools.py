@@ -51,14 +51,14 @@ def refuse_too_many(target: str | None, pool: Pool, ranks: int) -> None:
 def of_pool(session: Session, pool: Pool | None, given: Mapping[str, Any]) -> dict[str, Any]:
     """What a job's spec gets of its pool: the variables of its machines, which logins by ssh do not have.
 
-    And, where the pool says so and the job brings a project, that what this needs is installed first. Raises UsageError
-    where the project says nowhere what it needs.
+    And, where the pool says so and the job brings a project, that what this needs is installed first. A folder on the
+    machine is none: only the machine knows what is in there. Raises UsageError where the project says nowhere what it
+    needs.
     """
     if pool is None:
         return {}
     found: dict[str, Any] = {"env": {**pool.env, **(given.get("env") or {})}} if pool.env else {}
-    project = given.get("snapshot") or given.get("workdir")
-    if pool.environment and project and not given.get("container"):
+    if pool.environment and given.get("snapshot") and not given.get("container"):
         from stoker.operations import environments
 
         environments.refuse_nothing(session, given)

@@ -74,10 +74,12 @@ class Renting:
             if waits:
                 found.told[name] = next(iter(waits.values()))
             live = [row for row in self.rows if row.pool == name and row.live]
-            least = max(0, pool.min - len(live) - len(wanted))
+            # One that pauses is waited for: renting for nobody meanwhile would undo its pause.
+            least = max(0, pool.min - len(live) - len(wanted) - len(waits))
             missing: list[JobRow | None] = [*wanted, *[None] * least]
             if missing and len(live) < pool.max:
-                why = self._pause(name) or self._rent(name, pool, missing[: pool.max - len(live)][:AT_ONCE], found)
+                now, exclude = missing[: pool.max - len(live)][:AT_ONCE], self._excluded(needs.unheld.get(name, ()))
+                why = self._pause(name) or self._rent(name, pool, now, exclude, found)
                 if why is not None:
                     found.told[name] = why
         return found
@@ -106,7 +108,8 @@ class Renting:
 
         One of before may still be there; or those before were of no use, and the next one may be as well.
         """
-        held = next((row for row in self.rows if row.job == job.id and row.live), None)
+        mine = [row for row in self.rows if row.job == job.id and row.live]
+        held = next((row for row in mine if not lifecycle.let_go(row, self.now)), None)
         if held is not None:
             return f"{job.id} gets another machine when {held.node or held.label} is gone, which is {held.phase}"
         over = sorted((row for row in self.rows if row.job == job.id and not row.live), key=lambda row: row.created_at)
@@ -150,10 +153,9 @@ class Renting:
                 return f"the last {NEVER_READY} machines took no job ({why}); the next one in {left / 60:.0f} min"
         return None
 
-    def _rent(self, name: str, pool: Pool, wanted: Sequence[JobRow | None], found: Rented,
+    def _rent(self, name: str, pool: Pool, wanted: Sequence[JobRow | None], exclude: frozenset[int], found: Rented,
               wish: str | None = None) -> str | None:  # fmt: skip
         wanted, why = self._affordable(wanted)
-        exclude = self._excluded(wanted)
         ids = [job.id if job is not None else None for job in wanted]
         place, search = (self.session.store.url, name), (pool, self.session.config.budget, ids, exclude)
         before = None if wish else _searched.get(place)
@@ -198,11 +200,11 @@ class Renting:
         live = [row for row in self.rows if row.pool == name and row.live]
         if len(live) >= pool.max:
             return f"all {len(live)} of {pool.max} are in use"
-        return self._rent(name, pool, [None], found, lifecycle.START)
+        return self._rent(name, pool, [None], self._excluded(()), found, lifecycle.START)
 
-    def _excluded(self, wanted: Sequence[JobRow | None]) -> frozenset[int]:
-        """Machines that are held already, and those that failed the jobs before."""
-        jobs = {job.id for job in wanted if job is not None}
+    def _excluded(self, waiting: Sequence[JobRow]) -> frozenset[int]:
+        """Machines that are held already, and those that failed one of the jobs before: any of them may get it."""
+        jobs = {job.id for job in waiting}
         held = {row.machine_id for row in self.rows if row.machine_id is not None and row.live}
         return frozenset(held | offers.excluded(row for row in self.rows if row.job in jobs and not row.live))
 
@@ -234,7 +236,10 @@ class Renting:
             return again if isinstance(again, str) else None
 
         reserved = aside(self.instances.ledger(intent.job, intent.project, day=day))
-        return reserved if isinstance(reserved, str) else self.instances.add(intent, reserved, allow, day=day)
+        if isinstance(reserved, str):
+            return reserved
+        going = {row.id for row in self.rows if lifecycle.let_go(row, self.now)}
+        return self.instances.add(intent, reserved, allow, day=day, besides=going)
 
 
 def by_hand(session: Session, provider: Provider, name: str, pool: Pool) -> InstanceRow:

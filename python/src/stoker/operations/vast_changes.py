@@ -161,7 +161,8 @@ def _ended(
     found = provider()
     for row in left:
         if _own(found, row):
-            session.store.instances.change(row, changes.unwanted(how))  # also when nobody waits for it here any more
+            # Also when nobody waits for it here any more. Asking whose it is may have taken a while.
+            session.store.instances.change(session.store.instances.get(row.id) or row, changes.unwanted(how))
     _, problems = _until(session, found, [row.id for row in left], lambda row: row.phase in goal, within, ends)
     after = [session.store.instances.get(row.id) or row for row in rows]
     missed = [row for row in after if row.phase not in goal]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stoker.rented import changes
 from stoker.store.instance_rows import InstanceRow
 
 # A create that was carried out is in every complete list that was asked for this much later, in seconds. Only then does
@@ -96,6 +97,8 @@ def _there(row: InstanceRow, seen: Seen, now: float) -> dict[str, Any]:
             return {**new, "phase": "stopped", **_problem(row, "taken", now)} if taken else new
         if phase != "stopped":
             new |= {"phase": "stopped"}
+        if row.wish == changes.STOP:
+            new |= changes.fulfilled(row)  # else it would never be started again
         # Whoever asked for the stop knows; otherwise somebody else took the machine, or stopped it.
         return {**new, **({} if phase in ("stopping", "stopped") else _problem(row, seen.phase, now))}
     if phase == "stopping":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -54,16 +54,18 @@ class Instances:
         allow: Callable[[Ledger], str | None] = lambda _ledger: None,
         *,
         day: float = 0.0,
+        besides: Collection[str] = (),
     ) -> str | None:
         """Write an intent down, with the dollars put aside for it; None: done. Else why not, and nothing is written.
 
         `allow` is asked under the write lock, so that two that rent at once cannot both have the last dollar; its
         ledger has the intervals from `day` (Unix seconds) on. A job that has an instance, one that may be there
-        included, is not given a second one.
+        included, is not given a second one, `besides` those of which it is known that they are of no more use to it.
         """
         with self._store.write() as transaction:
             ledger = transaction.found(lambda c: _ledger(c, intent.job, intent.project, day))
-            held = next((row for row in ledger.live if intent.job is not None and row.job == intent.job), None)
+            mine = [row for row in ledger.live if intent.job is not None and row.job == intent.job]
+            held = next((row for row in mine if row.id not in besides), None)
             refusal = f"{intent.job} has the instance {held.id} ({held.phase})" if held is not None else allow(ledger)
             if refusal is not None:
                 return refusal
@@ -84,8 +86,9 @@ class Instances:
         """Change an instance that still is as it was when `seen`, and return it; None: it is not, nothing changed.
 
         A new phase is told by the event `instance.PHASE`, another problem by `instance.problem` or, where
-        there is none any more, `instance.recovered`, with `event` as data.
-        An instance that is over has no open interval any more.
+        there is none any more, `instance.recovered`, with `event` as data. An instance that is over has no open
+        interval any more. What somebody wants of it by hand may be written in any phase: where `values` has that, it
+        has to be as it was, too.
         """
         at = time.time() if now is None else now
         values = dict(values)
@@ -95,7 +98,8 @@ class Instances:
             values.setdefault("phase_since", at)
         if "problem" in values and values["problem"] != seen.problem:
             values.setdefault("problem_since", at if values["problem"] is not None else None)
-        same = (_table.c.id == seen.id, _table.c.phase == seen.phase, _table.c.phase_since == seen.phase_since)
+        same = [_table.c.id == seen.id, _table.c.phase == seen.phase, _table.c.phase_since == seen.phase_since]
+        same += [_table.c.wish == seen.wish] if "wish" in values else []
         new = replace(seen, **values)
         with self._store.write() as transaction:
             if values and not transaction.change(update(_table).where(*same).values(**values)):
