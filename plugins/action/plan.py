@@ -70,7 +70,7 @@ def needed_snapshots(requests, store):
                 if wanted := spec.get(field):
                     needed.setdefault(node, {})[wanted["digest"]] = str(kept.tree(wanted["digest"]))
             if wanted := spec.get("dataset"):
-                needed.setdefault(node, {})[wanted["digest"]] = wanted["folder"]
+                needed.setdefault(node, {})[wanted["digest"]] = store.snapshots.data_at(wanted)
     return needed
 
 

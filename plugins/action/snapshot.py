@@ -35,16 +35,15 @@ def _bytes_of(folder, names):
     return sum(status.st_size for status in found if stat.S_ISREG(status.st_mode))
 
 
-def _require_room(needed, look, kept_free):
-    if needed > look["free"] - kept_free:
-        raise AnsibleActionFail(
-            "{0:,} bytes of it are not there, and {1:,} are free at {2}{3} (next: free some there)".format(
-                needed,
-                look["free"],
-                os.path.dirname(look["folder"]),
-                "; {0:,} stay free".format(kept_free) if kept_free else "",
-            )
+def _no_room(needed, look, kept_free):
+    return AnsibleActionFail(
+        "{0:,} bytes of it are not there, and {1:,} are free at {2}{3} (next: free some there)".format(
+            needed,
+            look["free"],
+            os.path.dirname(look["folder"]),
+            "; {0:,} stay free".format(kept_free) if kept_free else "",
         )
+    )
 
 
 class ActionModule(NodeAction):
@@ -158,10 +157,15 @@ class ActionModule(NodeAction):
             told = os.path.join(self._args["progress"], os.path.basename(self._task_vars["inventory_hostname"]))
         options = {"shell": shell, "link_dest": look["newest"], "checksum": checksum}
         kept_free = _ROOM if digest in self._datasets or digest in self._checkpoints else 0
-        if _bytes_of(folder, names) > look["free"] - kept_free:
-            # What is there is not sent: how much of it that is rsync says.
+        # A node that is kept back on a version of before does not say what is free.
+        if look.get("free") is not None and _bytes_of(folder, names) > look["free"] - kept_free:
+            # What is there is not sent: how much of it that is rsync says. It counts a file that broke off as a whole.
             items = rsync.move(folder + b"/", target + b"/", names, dry_run=True, **options).items
-            _require_room(sum(item.bytes for item in items), look, kept_free)
+            needed = max(0, sum(item.bytes for item in items) - look.get("partial", 0))
+            if needed > look["free"] - kept_free:
+                # A half is not to keep that disk full.
+                self._look(digest, own, delete=True)
+                raise _no_room(needed, look, kept_free)
         try:
             return rsync.move(folder + b"/", target + b"/", names, told=told, **options).wire_bytes
         except rsync.RsyncError as problem:

@@ -144,7 +144,10 @@ def settle(evidence):
     """Write down a proven end, so that nothing later can contradict it. Returns the state judged."""
     state, reason, proof = evidence.judge()
     if evidence.exit is not None:
-        return state, reason, proof
+        # Its supervisor may have been killed before it took the copy away.
+        attempt = evidence.attempt
+        left = os.path.isdir(attempt.file("resume")) and not is_locked(attempt.file("supervisor.lock"))
+        return state, reason, proof + (_without_copy(attempt) if left else "")
     record = None
     if evidence.container and evidence.container[0] == "ended":
         evidence.exit = record = evidence.container[3]

@@ -38,7 +38,8 @@ def place(state, digest):
 def look(state, request):
     """Whether the snapshot is here; else where to put its files, and the newest one, to take over what is the same.
 
-    ``free``: how many bytes there are for it. ``delete``: without what an earlier try left there. ``verify``: one that
+    ``free``: how many bytes there are for it; ``partial``: how many of files are here that broke off, and are gone on
+    with. ``delete``: without what an earlier try left there. ``verify``: one that
     is not what its name says is not here; ``quick``: it is read only where sizes and times are not those of when it was
     complete.
     """
@@ -56,7 +57,15 @@ def look(state, request):
     if rsync:
         make_private(draft)
     free = shutil.disk_usage(draft).free if rsync else None
-    return {"exists": False, "folder": draft, "newest": _newest(state), "rsync": rsync, "free": free}
+    found = {"exists": False, "folder": draft, "newest": _newest(state), "rsync": rsync, "free": free}
+    return dict(found, partial=_bytes_broken_off(draft))
+
+
+def _bytes_broken_off(draft):
+    from .project_files import PARTIAL_DIR
+
+    folders = (folder for folder, _names, _files in os.walk(os.fsencode(draft)))
+    return sum(_bytes_in(folder) for folder in folders if os.path.basename(folder) == PARTIAL_DIR)
 
 
 def done(state, request):
@@ -180,7 +189,10 @@ def _unpack(attempt, digest, what, target):
 def forget_copy(attempt):
     """Take away the copy of the checkpoint that an attempt went on from, which is over. Raises OSError."""
     if os.path.isdir(attempt.file("resume")):
-        shutil.rmtree(attempt.file("resume"))
+        try:
+            shutil.rmtree(attempt.file("resume"))
+        except FileNotFoundError:
+            pass  # another process is at it, too
 
 
 def resume_path(attempt, spec):

@@ -331,6 +331,7 @@ def run(entry, state_path, lock_dir, job, number, rung, adopt):
     if not supervisor.lock.acquire():
         return 0  # another one is at it
     if attempt.finished():
+        supervisor._forget_copy()  # the one before may have been killed at that
         return 0
     supervisor.alive = Lock(attempt.file("alive.lock"), inheritable=True)
     if adopt:

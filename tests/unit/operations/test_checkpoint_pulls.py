@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,28 @@ def test_a_changed_host_name_leaves_what_is_kept_in_use(
     assert not seen.place.startswith("renamed:")
     checkpoint_pulls.pull(session, row, "n1")
     assert (asked[1]["mark"], asked[1]["after"], Path(asked[1]["near"]).is_dir()) == (digest, 5.0, True)
+
+
+@pytest.mark.accepts("V17")
+def test_what_is_older_than_what_another_machine_fetched_is_none(session: Session, nodes_played: PlayedNodes) -> None:
+    row, files = ended(session, ago_s=1.0, state="running"), session.store.checkpoints.files
+    asked: list[dict[str, Any]] = []
+    first, second = "e" * 64, "f" * 64
+
+    def bring(_playbook: str, _node: str, request: dict[str, Any]) -> dict[str, Any]:
+        digest = second if asked else first
+        asked.append(request)
+        (Path(request["folder"]) / "out").write_text(digest)
+        found = {"state": "ready", "digest": digest, "mark": digest, "name": "out", "step": 7, "files": 1, "bytes": 1}
+        return {"checkpoint": {**found, "written_at": 4.0 + len(asked)}, "refused": None, "fetched": True}
+
+    nodes_played.answers = bring
+    for _ in range(2):
+        assert checkpoint_pulls.pull(session, row, "n1").outcome == "fetched"
+    assert files.here() == {first, second}
+    shutil.rmtree(files.root / second)  # as where another machine fetched it
+    checkpoint_pulls.pull(session, row, "n1")
+    assert (asked[2]["near"], asked[2]["mark"], asked[2]["after"]) == (str(files.tree(first)), first, 6.0)
 
 
 @pytest.mark.accepts("V18")

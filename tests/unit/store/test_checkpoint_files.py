@@ -8,12 +8,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.stoker.fleet.plugins.module_utils import tree
 from stoker.store.checkpoint_files import CheckpointFiles
+from stoker.store.snapshots import mark_of_store
 
 BRINGS = """
 import os, pathlib, sys, time
@@ -71,6 +74,26 @@ def test_clearing_away_takes_no_draft_that_is_being_filled(tmp_path: Path) -> No
         assert (draft / "model.pt").exists()
     files.clear(store, [], 0.0)
     assert not draft.parent.exists(), "nobody is at it any more"
+
+
+@pytest.mark.accepts("V17")
+def test_clearing_away_takes_none_that_a_job_has_just_been_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, store, alone = CheckpointFiles(tmp_path / "checkpoints"), "sqlite:///a.db", CheckpointFiles._alone
+    digest = brought(files, "a-1111")
+    os.utime(files.root / digest, (0, 0))
+
+    @contextmanager
+    def after_another(self: CheckpointFiles, digest: str) -> Iterator[None]:
+        with alone(self, digest):
+            (self.root / digest / "users" / f"{mark_of_store(store)}.b-2222").touch()
+        with alone(self, digest):
+            yield
+
+    monkeypatch.setattr(CheckpointFiles, "_alone", after_another)
+    assert files.clear(store, ["b-2222"], 0.0) == []
+    assert (files.tree(digest) / "model.pt").exists()
 
 
 @pytest.mark.accepts("V17")

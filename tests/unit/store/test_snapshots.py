@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import platform
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from ansible_collections.stoker.fleet.plugins.action import plan
 from ansible_collections.stoker.fleet.plugins.module_utils import tree
 from stoker.errors import StokerError, UsageError
 from stoker.store import open_store
@@ -265,3 +268,27 @@ def test_only_what_no_job_of_any_store_uses_is_cleared(snapshots: Snapshots, pro
     assert snapshots.here() == {digests[0], digests[2], digests[3]}
     with pytest.raises(UsageError, match="is not on this machine"):
         snapshots.use(digests[1], "sqlite:///one", "a-1")
+
+
+@pytest.mark.accepts("V35")
+def test_data_is_brought_from_where_this_machine_read_it_while_it_is_there(
+    snapshots: Snapshots, tmp_path: Path
+) -> None:
+    digest, mine = "d" * 64, tmp_path / "mnt" / "x"
+    snapshots.root.mkdir()
+
+    def sent(host: str, folder: Path) -> str:
+        order = {"order": "start", "spec": {"dataset": {"digest": digest, "host": host, "folder": str(folder)}}}
+        store = SimpleNamespace(snapshots=snapshots, checkpoints=SimpleNamespace(files=snapshots))
+        needed = plan.needed_snapshots({"n1": {"orders": [order]}}, store)
+        return str(needed["n1"][digest])
+
+    mine.mkdir(parents=True)
+    snapshots.note_data(digest, mine)
+    assert snapshots.data_here() == {digest}
+    # The job was submitted elsewhere: what lies under that name here is something else.
+    assert sent("elsewhere", tmp_path) == str(mine)
+    assert sent(platform.node(), tmp_path) == str(tmp_path)
+    assert sent(platform.node(), tmp_path / "moved") == str(mine)
+    mine.rmdir()
+    assert snapshots.data_here() == frozenset()

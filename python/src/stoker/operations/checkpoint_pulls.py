@@ -108,8 +108,8 @@ class _Pull:
         self.settled = row.attempt if self.over else None
 
     def into(self, draft: Path, ask: bool | None) -> Pulled:
-        kept = self._usable()
-        request = {self.node: self._request(draft, kept, ask)}
+        rows = [row for row in self.session.store.checkpoints.of(self.row.id) if row.damaged is None]
+        request = {self.node: self._request(draft, rows, ask)}
         answers, problems = ask_nodes(self.session, "stoker.fleet.checkpoint", request, [self.node], tied=True)
         if self.node not in answers:
             return self._away(problems)
@@ -127,24 +127,24 @@ class _Pull:
             return Pulled(self.row.id, "same" if found["state"] == "same" else "none", why)
         return self._keep(draft, found)
 
-    def _usable(self) -> CheckpointRow | None:
-        """The newest one whose files are on this machine."""
+    def _own(self, row: CheckpointRow | None) -> CheckpointRow | None:
+        """`row` where this attempt wrote it."""
+        return row if row is not None and (row.of_job, row.attempt) == (self.row.id, self.row.attempt) else None
+
+    def _request(self, draft: Path, rows: Sequence[CheckpointRow], ask: bool | None) -> Mapping[str, Any]:
+        """What the node is asked, where these are sound, newest first."""
         files = self.session.store.checkpoints.files
         here = files.here()
-        rows = self.session.store.checkpoints.of(self.row.id)
-        return next((row for row in rows if row.damaged is None and row.digest in here), None)
-
-    def _request(self, draft: Path, kept: CheckpointRow | None, ask: bool | None) -> Mapping[str, Any]:
-        files = self.session.store.checkpoints.files
-        own = kept is not None and (kept.of_job, kept.attempt) == (self.row.id, self.row.attempt)
-        seen = kept if own else None
+        kept = next((row for row in rows if row.digest in here), None)
+        # Another machine may have fetched a newer one than this one: what is older than that is none.
+        newest, seen = next(filter(self._own, rows), None), self._own(kept)
         signal = self.row.spec.get("checkpoint_signal") or "USR1"
         asks = (self.settings.get("ask") if ask is None else ask) and not self.over
         return {
             "job": self.row.id, "attempt": self.row.attempt, "folder": str(draft), "alone": True,
             "near": str(files.tree(kept.digest)) if kept is not None else None,
             "mark": seen.mark if seen is not None else None,
-            "after": seen.written_at if seen is not None else None,
+            "after": newest.written_at if newest is not None else None,
             "ask": signal if asks else None,
             "wait": float(self.row.spec.get("checkpoint_grace_s") or ASK_S),
         }  # fmt: skip

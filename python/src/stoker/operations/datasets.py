@@ -42,7 +42,7 @@ def described(session: Session, named: str) -> dict[str, Any]:
         raise StokerError(f"--dataset: {problem.filename or path} cannot be read: {why}") from problem
     if not files:
         raise UsageError(f"--dataset: {path} is empty")
-    session.store.snapshots.note_data(digest)
+    session.store.snapshots.note_data(digest, path)
     return {
         "digest": digest, "name": path.name, "files": files, "bytes": total, "folder": str(path),
         "host": platform.node(),

@@ -87,7 +87,7 @@ class CheckpointFiles(Snapshots):
 
     @contextmanager
     def _alone(self, digest: str) -> Iterator[None]:
-        """Jobs of one seed write the same: one process at a time names a checkpoint, or says who needs it."""
+        """Jobs of one seed write the same: one process at a time names one, says who needs it, or clears it away."""
         with self._lock(f"of-{digest[:2]}") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

@@ -18,7 +18,8 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -91,11 +92,13 @@ class Snapshots:
         """The folder for locks while data is brought to nodes: that lies where its user has it."""
         return private_folder(private_folder(self.root.parent / "datasets") / "locks")
 
-    def note_data(self, digest: str) -> None:
-        """Note that data with this digest was read on this machine, whatever it is called later."""
+    def note_data(self, digest: str, place: Path) -> None:
+        """Note that data with this digest was read on this machine, whatever it is called later, at `place`."""
         known = self._known_data
         try:
-            (private_folder(private_folder(known.parent) / known.name) / digest).touch(mode=0o600)
+            mark = private_folder(private_folder(known.parent) / known.name) / digest
+            mark.touch(mode=0o600)
+            mark.write_bytes(os.fsencode(place))
             for old in known.iterdir():
                 if old.stat().st_mtime < time.time() - KNOWN_S:
                     old.unlink(missing_ok=True)
@@ -103,13 +106,30 @@ class Snapshots:
             raise _unusable(known, problem) from problem
 
     def data_here(self) -> frozenset[str]:
-        """The digests of data that was read on this machine."""
+        """The digests of data that was read on this machine, and is where it was."""
         try:
-            return frozenset(os.listdir(self._known_data))
+            return frozenset(digest for digest in os.listdir(self._known_data) if self._noted(digest) is not None)
         except FileNotFoundError:
             return frozenset()
         except OSError as problem:
             raise _unusable(self._known_data, problem) from problem
+
+    def data_at(self, dataset: Mapping[str, Any]) -> str:
+        """Where the data of a spec lies on this machine: as the spec says only where it was submitted here."""
+        if dataset.get("host") == platform.node() and os.path.exists(dataset["folder"]):
+            return str(dataset["folder"])
+        try:
+            return self._noted(dataset["digest"]) or str(dataset["folder"])
+        except OSError as problem:
+            raise _unusable(self._known_data, problem) from problem
+
+    def _noted(self, digest: str) -> str | None:
+        """Where this data was read, while something is there."""
+        try:
+            place = os.fsdecode((self._known_data / digest).read_bytes())
+        except FileNotFoundError:
+            return None
+        return place if place and os.path.exists(place) else None
 
     @property
     def _known_data(self) -> Path:
@@ -175,15 +195,16 @@ class Snapshots:
         before = time.time() - max(unused_s, LEAST_AGE_S)
         try:
             for digest in sorted(self.here()):
-                folder = self.root / digest
-                users = sorted((folder / "users").glob("*"))
-                gone = [u for u in users if u.name.partition(".")[0] == mark and u.name.partition(".")[2] not in known]
-                if len(gone) < len(users) or folder.stat().st_mtime > before:
-                    continue
-                removed.append((digest, _freed(folder)))
+                folder, trash = self.root / digest, self.root / f".new-{digest[:12]}-{os.getpid()}"
+                with self._alone(digest):
+                    users = [user.name.partition(".") for user in (folder / "users").glob("*")]
+                    used = any(store_mark != mark or job in known for store_mark, _, job in users)
+                    if used or not folder.is_dir() or folder.stat().st_mtime > before:
+                        continue
+                    removed.append((digest, _freed(folder)))
+                    if not dry_run:
+                        folder.rename(trash)
                 if not dry_run:
-                    trash = self.root / f".new-{digest[:12]}-{os.getpid()}"
-                    folder.rename(trash)
                     shutil.rmtree(trash)
             for left in () if dry_run else self.root.glob(".new-*"):
                 if left.stat().st_mtime < before:
@@ -191,6 +212,11 @@ class Snapshots:
         except OSError as problem:
             raise _unusable(self.root, problem) from problem
         return removed
+
+    @contextmanager
+    def _alone(self, digest: str) -> Iterator[None]:
+        """While it is looked who needs one, and it is taken away. A snapshot that is in use is not old."""
+        yield
 
     def _clear_draft(self, draft: Path) -> None:
         """Remove what a process that was killed left."""
