@@ -354,20 +354,6 @@ def test_no_job_is_counted_on_a_machine_that_somebody_wants_ended(session: Sessi
     assert (wanted.given, [each.id for each in wanted.unheld["cheap"]]) == ({}, [waits.id])
 
 
-def test_a_job_does_not_wait_for_ever_for_the_end_of_its_machine(session: Session, double: Double) -> None:
-    waits = job(session)
-    machine = ready(session, double)
-    double.fault("broken", endpoint="destroy", status=400)
-    assert turn(session, double, 121).steps[machine.id].do == "destroy"
-    told = turn(session, double, 290).pools or {}
-    assert told["cheap"] == f"{waits.id} gets another machine when {machine.node} is gone, which is destroying"
-    turn(session, double, 20)
-    [first, other] = session.store.instances.all()
-    assert [(row.phase, row.job) for row in (first, other)] == [("destroying", waits.id), ("loading", waits.id)]
-    # It may be billed: it is told of, and the pool holds two.
-    assert f"{machine.label} ({machine.provider_id}) may still be billed: " in alerts(session)[0]
-
-
 def test_a_destroy_by_hand_is_carried_out_by_whoever_tends(session: Session, double: Double) -> None:
     """Who asked for it is gone before it was so: his machine went to sleep."""
     job(session)

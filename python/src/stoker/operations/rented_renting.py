@@ -108,8 +108,7 @@ class Renting:
 
         One of before may still be there; or those before were of no use, and the next one may be as well.
         """
-        mine = [row for row in self.rows if row.job == job.id and row.live]
-        held = next((row for row in mine if not lifecycle.let_go(row, self.now)), None)
+        held = next((row for row in self.rows if row.job == job.id and row.live), None)
         if held is not None:
             return f"{job.id} gets another machine when {held.node or held.label} is gone, which is {held.phase}"
         over = sorted((row for row in self.rows if row.job == job.id and not row.live), key=lambda row: row.created_at)
@@ -236,10 +235,7 @@ class Renting:
             return again if isinstance(again, str) else None
 
         reserved = aside(self.instances.ledger(intent.job, intent.project, day=day))
-        if isinstance(reserved, str):
-            return reserved
-        going = {row.id for row in self.rows if lifecycle.let_go(row, self.now)}
-        return self.instances.add(intent, reserved, allow, day=day, besides=going)
+        return reserved if isinstance(reserved, str) else self.instances.add(intent, reserved, allow, day=day)
 
 
 def by_hand(session: Session, provider: Provider, name: str, pool: Pool) -> InstanceRow:

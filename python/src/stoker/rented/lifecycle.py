@@ -17,7 +17,7 @@ from stoker.rented.provided import BROKEN, Seen, observed, settled
 from stoker.store.instance_rows import InstanceRow
 
 __all__ = ["FETCH", "PATIENCE_S", "RETRY_S", "START", "Seen", "Step", "Use", "by_hand", "demand", "due", "end_by_hand",
-           "let_go", "lost_for", "never_began", "next_step", "observed", "settled"]  # fmt: skip
+           "lost_for", "never_began", "next_step", "observed", "settled"]  # fmt: skip
 
 Do = Literal[
     "create", "reconcile", "wait", "probe", "provision", "use", "pull", "stop", "start", "rebid", "destroy", "confirm",
@@ -139,14 +139,6 @@ def demand(pool: Pool, rows: Iterable[InstanceRow], waiting: int) -> int:
 def never_began(row: InstanceRow) -> bool:
     """Whether an instance that is over was of no use to its job, and that was no fault of this job."""
     return row.problem in (LATE, UNUSED) or (row.ready_at is None and row.problem in LOSSES)
-
-
-def let_go(row: InstanceRow, now: float) -> bool:
-    """Whether a job that waits, and has no attempt under way, may get another instance although this one is listed.
-
-    It was to be destroyed so long ago that its end may never be shown; it may be billed, and counts as held.
-    """
-    return row.phase == "destroying" and now - row.phase_since > ALERT_S
 
 
 def lost_for(rows: Iterable[InstanceRow]) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -54,18 +54,16 @@ class Instances:
         allow: Callable[[Ledger], str | None] = lambda _ledger: None,
         *,
         day: float = 0.0,
-        besides: Collection[str] = (),
     ) -> str | None:
         """Write an intent down, with the dollars put aside for it; None: done. Else why not, and nothing is written.
 
         `allow` is asked under the write lock, so that two that rent at once cannot both have the last dollar; its
         ledger has the intervals from `day` (Unix seconds) on. A job that has an instance, one that may be there
-        included, is not given a second one, `besides` those of which it is known that they are of no more use to it.
+        included, is not given a second one.
         """
         with self._store.write() as transaction:
             ledger = transaction.found(lambda c: _ledger(c, intent.job, intent.project, day))
-            mine = [row for row in ledger.live if intent.job is not None and row.job == intent.job]
-            held = next((row for row in mine if row.id not in besides), None)
+            held = next((row for row in ledger.live if intent.job is not None and row.job == intent.job), None)
             refusal = f"{intent.job} has the instance {held.id} ({held.phase})" if held is not None else allow(ledger)
             if refusal is not None:
                 return refusal
