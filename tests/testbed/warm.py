@@ -35,8 +35,7 @@ class WarmProcesses:
     """Starts them. `fits` says whether an environment can have one."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="stoker-warm-")
-        self._path = str(Path(self._folder.name) / "s")
+        self._path = str(Path(tempfile.mkdtemp(prefix="stoker-warm-")) / "s")
         self._started = _at_start(os.environ)
         self._process = subprocess.Popen(
             [sys.executable, __file__, self._path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -71,7 +70,6 @@ class WarmProcesses:
     def close(self) -> None:
         """End the process that they are forked from."""
         self._process.communicate()
-        self._folder.cleanup()
 
 
 def _at_start(env: Mapping[str, str]) -> dict[str, str]:
@@ -129,7 +127,9 @@ def serve(path: str) -> object:
     sys.stdout.flush()
     while True:
         for key, _ in choice.select():
-            if key.fileobj == 0:
+            if key.fileobj == 0:  # a worker of the tests ends without a word: the folder is removed here
+                os.unlink(path)
+                os.rmdir(os.path.dirname(path))
                 os._exit(0)
             if key.data is not None:
                 choice.unregister(key.fd)
