@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cli import Cli
+from cli import Cli, until
 from jsonschema import Draft202012Validator
 from testbed import PlainNode
 
@@ -27,6 +27,14 @@ def told(cli: Cli, *options: str) -> list[dict[str, Any]]:
     return [json.loads(line)["value"] for line in said.out.splitlines()]
 
 
+def fails(cli: Cli, node: PlainNode) -> str:
+    """A job that fails when it was seen to run: one of a moment may be over before."""
+    job = cli.run("sh", "-c", "until [ -e $HOME/seen ]; do sleep 0.1; done; exit 3", options=("--name", "first"))
+    until(lambda: cli.job(job, "--live")["state"] == "running", "it is seen to run", 150)
+    (node.home / "seen").touch()
+    return job
+
+
 @pytest.mark.accepts("C36")
 @pytest.mark.parametrize("stores", ["postgresql"], indirect=True)
 def test_who_follows_and_is_killed_goes_on_without_loss(
@@ -36,7 +44,7 @@ def test_who_follows_and_is_killed_goes_on_without_loss(
     stores(cli)
     following = cli.start("events", "--follow", "--json", "--since", "0")
     assert following.stdout is not None
-    first = cli.run("sh", "-c", "exit 3", options=("--name", "first"))
+    first = fails(cli, node)
     got = [json.loads(following.stdout.readline())["value"] for _ in range(2)]
     following.send_signal(signal.SIGKILL)
     following.wait()
@@ -61,7 +69,7 @@ def test_who_follows_and_is_killed_goes_on_without_loss(
 @pytest.mark.accepts("C36", "C57")
 def test_events_of_a_job_of_a_kind_and_of_a_node(stoker: Stoker, node: PlainNode) -> None:
     cli = stoker(node)
-    first, second = (cli.run("sh", "-c", "exit 3"), cli.run("true"))
+    first, second = fails(cli, node), cli.run("true")
     cli("wait", first)
     cli("wait", second)
     node.down()
